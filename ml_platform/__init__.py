@@ -1,0 +1,1 @@
+"""A machine-learning platform on Dagster: pipelines of data transformers, declared once."""

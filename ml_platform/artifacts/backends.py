@@ -1,0 +1,207 @@
+"""How do bytes get somewhere at once or not at all? One class for folders, one for object stores."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Backend(Protocol):
+    """What the store needs of a place: whole folders and small files, published atomically."""
+
+    def staging(self) -> Any:
+        """Opens a local folder to write into; it is gone afterwards unless published."""
+
+    def publish_folder(self, staged: Path, key: str) -> None:
+        """Makes a staged folder's files visible under `key`, durably."""
+
+    def write(self, key: str, content: bytes, *, replace: bool) -> None:
+        """Writes one small file at once; without `replace`, an equal key is left as it is."""
+
+    def read(self, key: str) -> bytes | None:
+        """Reads one small file, None if there is none."""
+
+    def names(self, prefix: str) -> list[str]:
+        """Lists the names of the files right under a prefix."""
+
+    def local_folder(self, key: str, names: Iterable[str]) -> Path:
+        """Gives a local folder that holds these files of `key`."""
+
+
+def sha256_of(path: Path) -> str:
+    """Hashes a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class LocalBackend:
+    """A folder on this machine: fsync, then one rename."""
+
+    def __init__(self, base: str):
+        self.base = Path(base)
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """Opens a staging folder named after this process, and sweeps those of dead ones."""
+        root = self.base / "staging"
+        root.mkdir(parents=True, exist_ok=True)
+        _sweep_dead(root)
+        folder = root / f"{os.getpid()}-{uuid.uuid4().hex}"
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def publish_folder(self, staged: Path, key: str) -> None:
+        """Renames the staged folder into place; what stands there already is kept only if it is equal."""
+        for path in staged.iterdir():
+            _fsync(path)
+        _fsync(staged)
+        target = self.base / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not _equal_folders(staged, target):
+            target.rename(staged.with_name(staged.name + "-damaged"))
+        try:
+            staged.rename(target)
+        except OSError:
+            # Another writer published the same content first: folders are named by what is in them.
+            if not target.exists():
+                raise
+        _fsync(target.parent)
+
+    def write(self, key: str, content: bytes, *, replace: bool) -> None:
+        """Writes beside the target, then renames over it."""
+        target = self.base / key
+        if not replace and target.exists() and target.read_bytes() == content:
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex}")
+        beside.write_bytes(content)
+        _fsync(beside)
+        beside.rename(target)
+        _fsync(target.parent)
+
+    def read(self, key: str) -> bytes | None:
+        """Reads a file under the base."""
+        try:
+            return (self.base / key).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def names(self, prefix: str) -> list[str]:
+        """Lists files; those still being written start with a dot and are not shown."""
+        folder = self.base / prefix
+        if not folder.is_dir():
+            return []
+        return sorted(entry.name for entry in os.scandir(folder) if entry.is_file() and entry.name[0] != ".")
+
+    def local_folder(self, key: str, names: Iterable[str]) -> Path:
+        """Gives the folder itself."""
+        return self.base / key
+
+
+class ObjectBackend:
+    """Any fsspec file system without renames (S3): objects first, then one put that makes them reachable."""
+
+    def __init__(self, base: str, **options: Any):
+        import fsspec
+
+        self._fs, self._root = fsspec.core.url_to_fs(base, use_listings_cache=False, **options)
+        name = hashlib.sha256(base.encode()).hexdigest()[:16]
+        self._cache = Path(tempfile.gettempdir()) / f"ml_platform-artifacts-{os.getuid()}" / name
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key}"
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """Opens a temporary folder on this machine."""
+        with tempfile.TemporaryDirectory(prefix="ml_platform-staging-") as folder:
+            yield Path(folder)
+
+    def publish_folder(self, staged: Path, key: str) -> None:
+        """Uploads the files; nothing points at them yet."""
+        for path in sorted(staged.iterdir()):
+            self._fs.put_file(str(path), self._path(f"{key}/{path.name}"))
+
+    def write(self, key: str, content: bytes, *, replace: bool) -> None:
+        """Puts one object; without `replace` the put is conditional on there being none."""
+        try:
+            self._fs.pipe_file(self._path(key), content, mode="overwrite" if replace else "create")
+        except FileExistsError:
+            if self.read(key) != content:
+                raise
+
+    def read(self, key: str) -> bytes | None:
+        """Reads one object."""
+        try:
+            content: bytes = self._fs.cat_file(self._path(key))
+        except FileNotFoundError:
+            return None
+        return content
+
+    def names(self, prefix: str) -> list[str]:
+        """Lists objects right under a prefix."""
+        try:
+            entries = self._fs.ls(self._path(prefix), detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted(entry["name"].rsplit("/", 1)[1] for entry in entries if entry["type"] == "file")
+
+    def local_folder(self, key: str, names: Iterable[str]) -> Path:
+        """Downloads the files into a cache; the store verifies them."""
+        folder = self._cache / key
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            self._download(f"{key}/{name}", folder / name)
+        return folder
+
+    def _download(self, key: str, target: Path) -> None:
+        if target.exists():
+            return
+        beside = target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex}")
+        self._fs.get_file(self._path(key), str(beside))
+        beside.rename(target)
+
+
+def open_backend(base: str, **options: Any) -> Backend:
+    """Chooses by the base's scheme: `s3://bucket/path` is an object store, a plain path a folder."""
+    return ObjectBackend(base, **options) if "://" in base else LocalBackend(base)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _equal_folders(one: Path, other: Path) -> bool:
+    names = sorted(path.name for path in one.iterdir())
+    if names != sorted(path.name for path in other.iterdir()):
+        return False
+    return all(sha256_of(one / name) == sha256_of(other / name) for name in names)
+
+
+def _sweep_dead(staging: Path) -> None:
+    """Removes what killed writers of this machine left behind; no reader ever looks here."""
+    for folder in staging.iterdir():
+        if not _is_alive(int(folder.name.split("-")[0])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

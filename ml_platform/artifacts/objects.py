@@ -1,0 +1,114 @@
+"""How are fitted scikit-learn objects kept without pickle, and with equal bytes for equal objects?"""
+
+import io
+import json
+import zipfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ml_platform.artifacts.store import Artifact, ArtifactStore
+from ml_platform.errors import ArtifactError, first_few
+
+KIND = "sklearn"
+FILE = "object.skops"
+
+# What skops does not trust by itself and we do. Never taken from a file: each name was looked at.
+TRUSTED = (
+    "numpy.dtype",
+    "sklearn.compose._column_transformer._RemainderColsList",
+    "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.tree._tree.Tree",
+)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted transformer or model, with what is known about its fit (plain JSON values)."""
+
+    estimator: Any
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    ref: Artifact | None = None
+
+
+def write_object(folder: Path, estimator: Any, trusted: Collection[str] = ()) -> None:
+    """Stores a scikit-learn object.
+
+    Args:
+        trusted: types beside `TRUSTED` that code (never a file) names, such as a pipeline's own classes.
+
+    Raises:
+        ArtifactError: if its state holds types that we would refuse to load.
+    """
+    import skops.io
+
+    content = _canonical(skops.io.dumps(estimator))
+    _refuse_untrusted(content, trusted, type(estimator).__name__)
+    (folder / FILE).write_bytes(content)
+
+
+def read_object(store: ArtifactStore, artifact: Artifact, trusted: Collection[str] = ()) -> Fitted:
+    """Loads a scikit-learn object.
+
+    Raises:
+        ArtifactError: if the file is damaged or names a type outside of the closed list.
+    """
+    import skops.io
+
+    content = (store.open(artifact) / FILE).read_bytes()
+    allowed = _refuse_untrusted(content, trusted, artifact.label)
+    return Fitted(skops.io.loads(content, trusted=allowed), artifact.facts, artifact)
+
+
+def _refuse_untrusted(content: bytes, trusted: Collection[str], label: str) -> list[str]:
+    import skops.io
+
+    allowed = sorted({*TRUSTED, *trusted})
+    unknown = [name for name in skops.io.get_untrusted_types(data=content) if name not in allowed]
+    if unknown:
+        raise ArtifactError(
+            f"{label}: holds types that are not on the closed list: {first_few(unknown)}. Learned state is arrays, "
+            "numbers, strings, lists and dicts; keep to those, or add the type to artifacts/objects.py"
+        )
+    return allowed
+
+
+def _canonical(content: bytes) -> bytes:
+    """Rewrites a skops file so that equal objects give equal bytes.
+
+    skops names arrays and nodes by memory address and stamps the time; here they are numbered as they come.
+    """
+    source = zipfile.ZipFile(io.BytesIO(content))
+    numbers: dict[str, str] = {}
+
+    def number(name: object, ending: str = "") -> str:
+        return numbers.setdefault(str(name), f"{len(numbers)}{ending}")
+
+    def rewrite(node: Any) -> Any:
+        if isinstance(node, list):
+            return [rewrite(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        renamed = {key: rewrite(value) for key, value in node.items()}
+        if "__id__" in node:
+            renamed["__id__"] = int(number(node["__id__"]))
+        if "__loader__" in node and isinstance(node.get("file"), str):
+            renamed["file"] = number(node["file"], "." + node["file"].rsplit(".", 1)[-1])
+        return renamed
+
+    schema = rewrite(json.loads(source.read("schema.json")))
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(_entry("schema.json"), json.dumps(schema, indent=1))
+        for name in source.namelist():
+            if name != "schema.json":
+                archive.writestr(_entry(numbers[name]), source.read(name))
+    return target.getvalue()
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    return entry

@@ -1,0 +1,43 @@
+"""How is a report kept: facts as JSON, pictures beside them, perhaps a page."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ml_platform.artifacts.store import Artifact, ArtifactStore
+
+KIND = "report"
+FACTS = "report.json"
+PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Facts (plain JSON values), pictures (PNG, by name) and, where people look, one HTML page."""
+
+    facts: Mapping[str, Any]
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+    page: str | None = None
+    ref: Artifact | None = None
+
+
+def write_report(folder: Path, report: Report) -> dict[str, Any]:
+    """Stores a report and returns its facts in short."""
+    (folder / FACTS).write_text(json.dumps(report.facts, indent=2, sort_keys=True, allow_nan=False))
+    for name, picture in report.pictures.items():
+        (folder / f"{name}.png").write_bytes(picture)
+    if report.page is not None:
+        (folder / PAGE).write_text(report.page)
+    return {"pictures": sorted(report.pictures)}
+
+
+def read_report(store: ArtifactStore, artifact: Artifact) -> Report:
+    """Loads a report's facts; pictures and page stay files."""
+    return Report(json.loads((store.open(artifact) / FACTS).read_text()), ref=artifact)
+
+
+def page_path(store: ArtifactStore, artifact: Artifact) -> Path:
+    """Gives the path of the report's HTML page."""
+    return store.open(artifact) / PAGE

@@ -1,0 +1,83 @@
+"""What can go wrong, as a small tree.
+
+PlatformError
+├── SpecError       a pipeline's declaration is wrong: file, line, name, what was expected
+├── DataError       data break what was promised of them: file or asset, column, rows
+├── ArtifactError   a stored value is missing, damaged or of the wrong kind
+└── GateError       an evaluation did not pass its gates
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+class PlatformError(Exception):
+    """Anything this platform refuses; the message says what to do next."""
+
+
+class DataError(PlatformError):
+    """Data that break what was promised of them."""
+
+
+class ArtifactError(PlatformError):
+    """A stored value that is missing, damaged or of the wrong kind."""
+
+
+class GateError(PlatformError):
+    """An evaluation whose gates did not pass."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a declaration, at its place."""
+
+    file: str
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.message}"
+
+
+class SpecError(PlatformError):
+    """A declaration with one or more problems, each with file and line."""
+
+    def __init__(self, problems: Sequence[Problem]):
+        self.problems = list(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def expected_one_of(given: str, known: Iterable[str]) -> str:
+    """Says which names exist, the likely one first.
+
+    >>> expected_one_of("carier", ["carrier", "dest"])
+    "did you mean 'carrier'? Expected one of: carrier, dest"
+    """
+    names = sorted(known)
+    close = get_close_matches(given, names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}Expected one of: {', '.join(names) or '(none exist)'}".strip()
+
+
+def first_few(items: Sequence[object], count: int = 5) -> str:
+    """Lists the first few items and says how many more there are.
+
+    >>> first_few([1, 2, 3], count=2)
+    '1, 2 and 1 more'
+    """
+    shown = ", ".join(str(item) for item in items[:count])
+    more = len(items) - count
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def require_columns(frame_columns: Iterable[str], needed: Iterable[str], who: str) -> None:
+    """Refuses a frame that lacks columns, all of them named.
+
+    Raises:
+        DataError: with the missing columns and those that exist.
+    """
+    present = list(frame_columns)
+    lacking = [name for name in needed if name not in present]
+    if lacking:
+        raise DataError(f"{who}: no column {', '.join(map(repr, lacking))}; {expected_one_of(lacking[0], present)}")

@@ -1,0 +1,172 @@
+"""What is a pipeline once its declaration and its classes' signatures are put together?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from ml_platform.errors import SpecError
+from ml_platform.pipeline.document import Document
+from ml_platform.pipeline.inspection import Inspection, inspect
+from ml_platform.pipeline.spec import Model, PipelineSpec, RandomSplit, Step, in_order, load_spec
+from ml_platform.schema import Schema
+from ml_platform.sources import Partitions
+
+
+@dataclass(frozen=True)
+class CompiledSource:
+    """A source as a pipeline sees it."""
+
+    name: str
+    asset: str
+    grain: str
+    key: Sequence[str]
+    schema: Schema
+    spans: Partitions | None
+
+
+@dataclass(frozen=True)
+class CompiledStep:
+    """A step with everything resolved that running it needs.
+
+    Attributes:
+        spans: the partitions of its frames, None if it has one frame.
+        columns: what a plain scikit-learn transformer gets.
+        is_plain: whether the transformer is scikit-learn's own kind, which declares nothing.
+    """
+
+    name: str
+    asset: str
+    use: Step
+    grain: str
+    key: Sequence[str]
+    schema: Schema
+    spans: Partitions | None
+    learns: bool
+    lookback: timedelta
+    is_plain: bool
+
+    @property
+    def columns(self) -> list[str] | None:
+        """The columns that a plain transformer gets."""
+        return self.use.columns
+
+    @property
+    def side_inputs(self) -> list[str]:
+        """The names of the inputs beside the first."""
+        return self.use.inputs[1:]
+
+    @property
+    def fitted_asset(self) -> str:
+        """The asset that holds what the step learnt."""
+        return f"{self.asset}_fitted"
+
+    def build(self) -> Any:
+        """Builds the transformer, unfitted."""
+        return build_use(self.use)
+
+
+@dataclass(frozen=True)
+class CompiledPipeline:
+    """A pipeline that can run."""
+
+    spec: PipelineSpec
+    sources: Mapping[str, CompiledSource]
+    steps: Mapping[str, CompiledStep]
+    spans: Partitions | None
+
+    @property
+    def features(self) -> CompiledStep:
+        """The step that gives the models' inputs."""
+        return self.steps[self.spec.features.step]
+
+    def asset_of(self, name: str) -> str:
+        """Gives the asset of a source or step."""
+        return self.sources[name].asset if name in self.sources else self.steps[name].asset
+
+    def spans_of(self, name: str) -> Partitions | None:
+        """Gives the partitions of a source or step."""
+        return self.sources[name].spans if name in self.sources else self.steps[name].spans
+
+
+def build_use(use: Step | Model) -> Any:
+    """Builds the object that a step or model names."""
+    from ml_platform.pipeline.building import build
+
+    return build(use.uses, use.with_)
+
+
+def load_pipeline(path: Path) -> CompiledPipeline:
+    """Reads, checks and compiles a pipeline's YAML; imports none of its classes.
+
+    Raises:
+        SpecError: every problem found, each with file and line.
+    """
+    spec, document = load_spec(path)
+    inspection = inspect(spec)
+    problems = [document.problem(tuple(found.place), found.message) for found in inspection.problems]
+    if not problems:
+        problems = _split_problems(spec, inspection, document)
+    if problems:
+        raise SpecError(problems)
+    return _compile(spec, inspection)
+
+
+def _split_problems(spec: PipelineSpec, inspection: Inspection, document: Document) -> list[Any]:
+    cuts = {name: source.partitions for name, source in inspection.sources.items() if source.partitions}
+    if spec.partitions == "none" or not cuts:
+        if isinstance(spec.split, RandomSplit):
+            return []
+        return [document.problem(("split",), "a split by time needs partitions; expected 'method: random'")]
+    first = next(iter(cuts))
+    return [
+        document.problem(("sources", name), f"source {name!r} is cut {cut}, {first!r} {cuts[first]}; expected equal cuts")
+        for name, cut in cuts.items()
+        if cut != cuts[first]
+    ]
+
+
+def _compile(spec: PipelineSpec, inspection: Inspection) -> CompiledPipeline:
+    sources = {
+        name: CompiledSource(
+            name, facts.asset, facts.grain, facts.key, Schema.from_json(facts.schema), _spans(facts.partitions)
+        )
+        for name, facts in inspection.sources.items()
+    }
+    shared = next((source.spans for source in sources.values() if source.spans), None)
+    spans = None if spec.partitions == "none" else shared
+    known: dict[str, CompiledSource | CompiledStep] = dict(sources)
+    for name in in_order(spec):
+        known[name] = _compile_step(spec, inspection, known, name, spans)
+    steps = {name: part for name, part in known.items() if isinstance(part, CompiledStep)}
+    return CompiledPipeline(spec, sources, steps, spans)
+
+
+def _compile_step(
+    spec: PipelineSpec,
+    inspection: Inspection,
+    known: Mapping[str, CompiledSource | CompiledStep],
+    name: str,
+    spans: Partitions | None,
+) -> CompiledStep:
+    step, facts = spec.steps[name], inspection.steps[name]
+    inputs = [known[source] for source in step.inputs]
+    return CompiledStep(
+        name=name,
+        asset=spec.asset(name),
+        use=step,
+        grain=step.grain or inputs[0].grain,
+        key=step.key or facts.key or inputs[0].key,
+        schema=Schema.from_json(facts.schema),
+        spans=spans if any(part.spans for part in inputs) else None,
+        learns=facts.learns,
+        lookback=timedelta(seconds=facts.lookback_seconds),
+        is_plain=facts.rows is None,
+    )
+
+
+def _spans(cut: Mapping[str, str] | None) -> Partitions | None:
+    if cut is None:
+        return None
+    return Partitions(cut["every"], date.fromisoformat(cut["start"]), date.fromisoformat(cut["end"]))

@@ -1,0 +1,102 @@
+"""How does a YAML file become plain values that remember which line they stand on?"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ml_platform.errors import Problem, SpecError
+
+Place = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose only booleans are `true` and `false`: a parameter called `on` stays a word."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML file's values and, for each place in them, the line it stands on."""
+
+    file: str
+    data: dict[str, Any]
+    lines: dict[Place, int]
+
+    def problem(self, place: Place, message: str) -> Problem:
+        """Puts a message at a place, or at the nearest one around it that is in the file."""
+        while place and place not in self.lines:
+            place = place[:-1]
+        return Problem(self.file, self.lines.get(place, 1), message)
+
+
+def load_document(path: Path) -> Document:
+    """Reads a YAML file that holds a mapping.
+
+    Raises:
+        SpecError: not YAML, not a mapping, or a key that stands twice.
+    """
+    file = _shown(path)
+    try:
+        loader = _Loader(path.read_text())
+        root = loader.get_single_node()
+    except FileNotFoundError as error:
+        raise SpecError([Problem(file, 1, "no such file")]) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        raise SpecError([Problem(file, line, f"not YAML: {getattr(error, 'problem', error)}")]) from error
+    if not isinstance(root, yaml.MappingNode):
+        raise SpecError([Problem(file, 1, "expected a mapping of keys and values")])
+    reader = _Reader(loader, file)
+    data = reader.read(root, ())
+    if reader.problems:
+        raise SpecError(reader.problems)
+    return Document(file, data, reader.lines)
+
+
+class _Reader:
+    """Walks the nodes, noting lines and duplicate keys."""
+
+    def __init__(self, loader: yaml.SafeLoader, file: str):
+        self._loader = loader
+        self._file = file
+        self.lines: dict[Place, int] = {}
+        self.problems: list[Problem] = []
+
+    def read(self, node: yaml.Node, place: Place) -> Any:
+        self.lines.setdefault(place, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self._read_mapping(node, place)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.read(item, (*place, index)) for index, item in enumerate(node.value)]
+        return self._loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+
+    def _read_mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            here = (*place, key)
+            line = key_node.start_mark.line + 1
+            if key in values:
+                first = self.lines[here]
+                self.problems.append(Problem(self._file, line, f"key {key!r} stands twice; first on line {first}"))
+            self.lines.setdefault(here, line)
+            values[key] = self.read(value_node, here)
+        return values
+
+
+def _shown(path: Path) -> str:
+    """Shortens a path below the working folder."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

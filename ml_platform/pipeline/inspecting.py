@@ -1,0 +1,154 @@
+"""Are a pipeline's classes, parameters and columns what its declaration needs? Imports them: runs in a child."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from inspect import signature
+from typing import Any
+
+from ml_platform.errors import DataError, expected_one_of
+from ml_platform.pipeline.building import BuildError, build, resolve
+from ml_platform.pipeline.document import Place
+from ml_platform.pipeline.inspection import Found, Inspection, SourceFacts, StepFacts
+from ml_platform.pipeline.spec import PipelineSpec, Step, in_order
+from ml_platform.schema import Column, Schema
+from ml_platform.sources import TableSource
+
+
+class _Checker:
+    """Walks a pipeline in order, collecting facts and problems."""
+
+    def __init__(self, spec: PipelineSpec):
+        self.spec = spec
+        self.sources: dict[str, SourceFacts] = {}
+        self.steps: dict[str, StepFacts] = {}
+        self.problems: list[Found] = []
+        self.schemas: dict[str, Schema] = {}
+
+    @contextmanager
+    def at(self, *place: str | int) -> Iterator[None]:
+        """Turns a refusal into a problem at this place."""
+        try:
+            yield
+        except BuildError as error:
+            self.note((*place, *error.place), f"{place[-1]!r}: {error}")
+        except DataError as error:
+            self.note(place, str(error))
+
+    def note(self, place: Place, message: str) -> None:
+        self.problems.append(Found(list(place), message))
+
+    def check_source(self, name: str, path: str) -> None:
+        with self.at("sources", name):
+            source = resolve(path)
+            if not isinstance(source, TableSource):
+                raise DataError(f"source {name!r}: {path} is a {type(source).__name__}, expected a TableSource")
+            spans = source.partitions
+            cut = spans and {"every": spans.every, "start": str(spans.start), "end": str(spans.end)}
+            self.sources[name] = SourceFacts(
+                source.asset, source.grain, list(source.key), source.schema.to_json(), cut or None
+            )
+            self.schemas[name] = source.schema
+
+    def check_step(self, name: str, step: Step) -> None:
+        with self.at("steps", name):
+            transformer = build(step.uses, step.with_)
+            if not hasattr(transformer, "transform"):
+                kind = type(transformer).__name__
+                raise BuildError(("uses",), f"{kind} has no transform; expected a transformer")
+            declares = hasattr(transformer, "output_schema")
+            schema = self._declared(name, step, transformer) if declares else self._plain(name, step, transformer)
+            self.schemas[name] = schema
+            self.steps[name] = StepFacts(
+                learns=_learns(transformer),
+                rows=getattr(transformer, "rows", None),
+                key=list(transformer.key) if hasattr(transformer, "key") else None,
+                lookback_seconds=transformer.lookback.total_seconds() if declares else 0.0,
+                schema=schema.to_json(),
+            )
+
+    def _declared(self, name: str, step: Step, transformer: Any) -> Schema:
+        """Asks a transformer of ours which columns it gives for its inputs' columns."""
+        if step.columns is not None:
+            raise BuildError(("columns",), "says itself which columns it takes; leave 'columns' out")
+        first, *others = (self.schemas.get(source, Schema(is_open=True)) for source in step.inputs)
+        if others and not takes_side_inputs(transformer):
+            kind = type(transformer).__name__
+            raise BuildError(("inputs", 1), f"{kind} takes one input, found {len(step.inputs)}")
+        try:
+            side = dict(zip(step.inputs[1:], others, strict=True))
+            schema: Schema = transformer.output_schema(first, **side)
+        except DataError as error:
+            raise DataError(f"step {name!r}: {error}") from error
+        return schema
+
+    def _plain(self, name: str, step: Step, transformer: Any) -> Schema:
+        """Works out what a plain scikit-learn transformer gives; it declares nothing."""
+        if len(step.inputs) > 1:
+            raise BuildError(("inputs", 1), f"{type(transformer).__name__} takes one input")
+        schema = self.schemas.get(step.inputs[0], Schema(is_open=True))
+        self.require(schema, step.columns or (), ("steps", name, "columns"), f"step {name!r}")
+        return plain_output_schema(transformer, schema, step.columns)
+
+    def require(self, schema: Schema, names: Sequence[str], place: Place, who: str) -> None:
+        """Notes each name that the schema surely lacks."""
+        for index, column in enumerate(names):
+            if schema.missing([column]):
+                self.note((*place, index), f"{who}: no column {column!r}: {expected_one_of(column, schema.names)}")
+
+    def check_models(self) -> None:
+        schema = self.schemas.get(self.spec.features.step, Schema(is_open=True))
+        self.require(schema, self.spec.features.columns, ("features", "columns"), "features")
+        self.require(schema, self.spec.evaluation.by, ("evaluation", "by"), "evaluation")
+        if schema.missing([self.spec.target]):
+            hint = expected_one_of(self.spec.target, schema.names)
+            self.note(("target",), f"no column {self.spec.target!r} to learn: {hint}")
+        elif self.spec.target in schema.names and schema[self.spec.target].type not in ("boolean", "integer", "any"):
+            found = schema[self.spec.target].type
+            self.note(("target",), f"target {self.spec.target!r} is {found}; expected boolean or integer 0 and 1")
+        if self.spec.target in self.spec.features.columns:
+            index = self.spec.features.columns.index(self.spec.target)
+            self.note(("features", "columns", index), f"the target {self.spec.target!r} is among the features")
+        for name, model in self.spec.models.items():
+            with self.at("models", name):
+                estimator = build(model.uses, model.with_)
+                if not hasattr(estimator, "predict_proba"):
+                    kind = type(estimator).__name__
+                    raise BuildError(("uses",), f"{kind} has no predict_proba; expected a classifier that has")
+
+
+def inspect_here(spec: PipelineSpec) -> Inspection:
+    """Inspects a pipeline in this process."""
+    checker = _Checker(spec)
+    for name, path in spec.sources.items():
+        checker.check_source(name, path)
+    for name in in_order(spec):
+        checker.check_step(name, spec.steps[name])
+    checker.check_models()
+    return Inspection(checker.sources, checker.steps, checker.problems)
+
+
+def takes_side_inputs(transformer: Any) -> bool:
+    """Says whether `transform` takes more than one frame."""
+    return len(signature(transformer.transform).parameters) > 1
+
+
+def _learns(transformer: Any) -> bool:
+    tags = transformer.__sklearn_tags__()
+    return bool(tags.requires_fit)
+
+
+def plain_output_schema(transformer: Any, schema: Schema, columns: Sequence[str] | None) -> Schema:
+    """Says what is known of the output: columns that pass through, and those that keep their names."""
+    from sklearn.base import OneToOneFeatureMixin
+
+    taken = list(columns or schema.names)
+    if isinstance(transformer, OneToOneFeatureMixin):
+        return schema.with_columns(Column(name, "any", nullable=True) for name in taken)
+    kept: Mapping[str, Column] = {c.name: c for c in schema.columns if c.name not in taken}
+    return Schema(tuple(kept.values()), is_open=True)
+
+
+if __name__ == "__main__":
+    answer = inspect_here(PipelineSpec.model_validate_json(sys.stdin.read()))
+    sys.stdout.write("\n" + answer.to_json() + "\n")

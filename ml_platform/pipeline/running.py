@@ -1,0 +1,166 @@
+"""How does a step turn frames into frames, one partition at a time?"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from ml_platform.artifacts import Fitted, Frames
+from ml_platform.errors import DataError, PlatformError, require_columns
+from ml_platform.pipeline.compiled import CompiledStep
+from ml_platform.pipeline.splitting import Cut, read_rows
+from ml_platform.schema import Schema
+
+
+@dataclass(frozen=True)
+class Part:
+    """One partition's frame on its way to the store, with what it was made of."""
+
+    partition: str | None
+    frame: pd.DataFrame | pa.RecordBatchReader
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+
+def fit_step(step: CompiledStep, inputs: Sequence[Frames], cut: Cut, target: str) -> Fitted:
+    """Fits a step's transformer on the training rows alone.
+
+    Raises:
+        DataError: a column that is not there, or no training rows.
+    """
+    transformer, frames = step.build(), inputs[0]
+    _check_inputs(step, transformer, inputs)
+    frame = read_rows(frames, cut, ["train"], frames.columns, step.key)
+    labels = frame[target] if target in frame else None
+    side = {name: other.read_all() for name, other in zip(step.side_inputs, inputs[1:], strict=True)}
+    given = frame[step.columns] if step.columns else frame
+    with _naming(step, None):
+        transformer.fit(given, labels, **side)
+    return Fitted(transformer, {"rows_fit": len(frame), "split": cut.facts(), "fitted": lineage(inputs)})
+
+
+def transform_step(
+    step: CompiledStep, inputs: Sequence[Frames], partitions: Sequence[str | None], fitted: Fitted | None
+) -> Iterator[Part]:
+    """Transforms partition by partition, in order; each result depends on its own partition (and lookback) alone.
+
+    Raises:
+        DataError: before any work, if a column is not there.
+    """
+    transformer = step.build() if fitted is None else fitted.estimator
+    _check_inputs(step, transformer, inputs)
+    for partition in partitions:
+        chosen = [_window(step, frames, partition, is_first=not i) for i, frames in enumerate(inputs)]
+        facts = {"fitted": lineage(chosen) | _own_state(step, fitted)}
+        made_of = {label: ref for frames in chosen for label, ref in frames.ids().items()}
+        if fitted is not None and fitted.ref is not None:
+            made_of[fitted.ref.label] = fitted.ref.id
+        with _naming(step, partition), _transformed(step, transformer, chosen) as frame:
+            yield Part(partition, frame, facts, made_of)
+
+
+def _transformed(step: CompiledStep, transformer: Any, inputs: Sequence[Frames]) -> Any:
+    """Opens the result for one partition."""
+    side = dict(zip(step.side_inputs, inputs[1:], strict=True))
+    if hasattr(transformer, "transform_files"):
+        first, *others = ([frames.path(key) for key in frames.parts] for frames in inputs)
+        return transformer.transform_files(first, **dict(zip(side, others, strict=True)))
+    frame = inputs[0].read_all()
+    if step.is_plain:
+        return nullcontext(apply_plain(transformer, frame, step.columns, step.name))
+    return nullcontext(transformer.transform(frame, **{name: other.read_all() for name, other in side.items()}))
+
+
+def _window(step: CompiledStep, frames: Frames, partition: str | None, *, is_first: bool) -> Frames:
+    """Narrows an input to what one partition may see: itself, and for side inputs what lies in the lookback."""
+    if not frames.is_partitioned or partition is None:
+        frames.require([*frames.parts, *frames.gaps] or [None])
+        return frames
+    frames.require([partition])
+    reach = timedelta(0) if is_first else step.lookback
+    keys = step.spans.with_lookback(partition, reach) if step.spans else [partition]
+    frames.require(keys)
+    return Frames(frames.store, frames.asset, {key: frames.parts[key] for key in keys})
+
+
+def apply_plain(transformer: Any, frame: pd.DataFrame, columns: Sequence[str] | None, name: str) -> pd.DataFrame:
+    """Lets a plain scikit-learn transformer change some columns; the others pass through.
+
+    Raises:
+        DataError: a column that is not there, a sparse result, or another number of rows.
+    """
+    require_columns(frame.columns, columns or (), f"step {name!r}")
+    taken = list(columns or frame.columns)
+    result = transformer.transform(frame[taken])
+    if hasattr(result, "toarray"):
+        raise DataError(f"step {name!r}: a sparse result is no frame; set sparse_output: false")
+    if len(result) != len(frame):
+        raise DataError(f"step {name!r}: {len(frame):,} rows in, {len(result):,} out; expected as many")
+    if not isinstance(result, pd.DataFrame):
+        result = pd.DataFrame(result, columns=_names_of(transformer, result.shape[1], taken, name))
+    result.index = frame.index
+    return frame.drop(columns=[c for c in taken if c not in result]).assign(**{c: result[c] for c in result})
+
+
+def _names_of(transformer: Any, width: int, taken: Sequence[str], name: str) -> list[str]:
+    if hasattr(transformer, "get_feature_names_out"):
+        return list(transformer.get_feature_names_out())
+    return list(taken) if width == len(taken) else [f"{name}_{index}" for index in range(width)]
+
+
+def _check_inputs(step: CompiledStep, transformer: Any, inputs: Sequence[Frames]) -> None:
+    """Compares the columns that are there with those that the step needs, before any work."""
+    first, *others = (_schema_of(frames) for frames in inputs)
+    with _naming(step, None):
+        if hasattr(transformer, "output_schema"):
+            transformer.output_schema(first, **dict(zip(step.side_inputs, others, strict=True)))
+        elif step.columns and not first.is_open:
+            require_columns(first.names, step.columns, type(transformer).__name__)
+
+
+def _schema_of(frames: Frames) -> Schema:
+    part = next(iter(frames.parts.values()), None)
+    return Schema.from_json(part.facts["schema"]) if part else Schema(is_open=True)
+
+
+def _own_state(step: CompiledStep, fitted: Fitted | None) -> dict[str, Any]:
+    if fitted is None or fitted.ref is None:
+        return {}
+    return {step.fitted_asset: {"digest": fitted.ref.digest, "split": fitted.facts["split"]}}
+
+
+def lineage(inputs: Sequence[Frames]) -> dict[str, Any]:
+    """Collects which fitted steps the frames went through, refusing frames that went through different ones.
+
+    Raises:
+        DataError: names the step, and the partition that must be made again.
+    """
+    seen: dict[str, tuple[str, Any]] = {}
+    for frames in inputs:
+        for part in frames.parts.values():
+            for asset, state in part.facts.get("fitted", {}).items():
+                label, known = seen.setdefault(asset, (part.label, state))
+                if known != state:
+                    raise DataError(
+                        f"{part.label} and {label} were made with different versions of {asset} "
+                        f"({state['digest'][:8]} and {known['digest'][:8]}); materialize all partitions of {frames.asset} again"
+                    )
+    return {asset: state for asset, (_, state) in seen.items()}
+
+
+class _naming:
+    """Names step and partition in whatever goes wrong inside."""
+
+    def __init__(self, step: CompiledStep, partition: str | None):
+        self._label = step.asset if partition is None else f"{step.asset}[{partition}]"
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, PlatformError):
+            raise type(error)(f"{self._label}: {error}") from error

@@ -1,0 +1,257 @@
+"""What does a pipeline's declaration say?"""
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+
+from ml_platform.errors import SpecError, expected_one_of
+from ml_platform.pipeline.document import Document, Place, load_document
+
+Stage = Literal["filtering", "preprocessing", "features"]
+Metric = Literal["roc_auc", "log_loss", "brier_score", "average_precision"]
+
+# Assets that every pipeline has; no step may take their names.
+RESERVED = ("selection", "evaluation", "approved", "predictions")
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_SPAN = re.compile(r"(?P<count>\d+) (?P<unit>day|week|month)s?")
+
+
+def _check_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not a name: expected small letters, digits and _, a letter first")
+    return name
+
+
+def _check_span(text: object) -> object:
+    if not isinstance(text, str) or not _SPAN.fullmatch(text):
+        raise ValueError(f"{text!r} is not a span of time: expected such as '1 month', '3 months', '10 days'")
+    return text
+
+
+Name = Annotated[str, BeforeValidator(_check_name)]
+Span = Annotated[str, BeforeValidator(_check_span)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True)
+
+
+class Use(_Strict):
+    """A class by its import path, and the parameters it is built with.
+
+    A value in `with` that is itself a mapping with `uses` is built first.
+    """
+
+    uses: str
+    with_: dict[str, Any] = Field(default_factory=dict, alias="with")
+
+
+class Step(Use):
+    """A named use of a transformer."""
+
+    stage: Stage
+    inputs: list[str] = Field(min_length=1)
+    description: str = ""
+    columns: list[str] | None = Field(
+        None, description="The columns that a plain scikit-learn transformer gets; the others pass through."
+    )
+    grain: str | None = Field(None, description="What one row is; by default that of the first input.")
+    key: list[str] | None = Field(None, description="What identifies a row; by default that of the first input.")
+    launcher: str = "cpu"
+
+
+class Model(Use):
+    """A candidate model: an estimator with `predict_proba`."""
+
+    description: str = ""
+    launcher: str = "cpu"
+
+
+class Features(_Strict):
+    """Where the models' inputs come from."""
+
+    step: str = Field(alias="from")
+    columns: list[str] = Field(min_length=1)
+
+
+class TimeSplit(_Strict):
+    """Rows by time: everything before the cut, the newest months for the test, those before for validation."""
+
+    as_of: Literal["latest"] | date = "latest"
+    validation: Span
+    test: Span
+
+
+class RandomSplit(_Strict):
+    """Rows by a hash of their key: the same row is always on the same side."""
+
+    method: Literal["random"]
+    validation: float = Field(gt=0, lt=1)
+    test: float = Field(gt=0, lt=1)
+    seed: int
+
+    @model_validator(mode="after")
+    def _leave_some_to_train(self) -> "RandomSplit":
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test together leave no rows to train on: expected a sum below 1")
+        return self
+
+
+def _kind_of_split(value: Any) -> str:
+    is_random = "method" in value if isinstance(value, dict) else isinstance(value, RandomSplit)
+    return "random" if is_random else "time"
+
+
+Split = Annotated[
+    Annotated[TimeSplit, Tag("time")] | Annotated[RandomSplit, Tag("random")], Discriminator(_kind_of_split)
+]
+
+
+class Gate(_Strict):
+    """What the best model's metric on the test rows must keep."""
+
+    metric: Metric
+    at_least: float | None = None
+    at_most: float | None = None
+    why: str = ""
+
+    @model_validator(mode="after")
+    def _have_one_bound(self) -> "Gate":
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("expected either at_least or at_most")
+        return self
+
+
+class Evaluation(_Strict):
+    """How the report looks at the best model."""
+
+    by: list[str] = Field(default_factory=list, description="Columns to show the metrics by.")
+    launcher: str = "cpu"
+
+
+class PipelineSpec(_Strict):
+    """A graph of steps, the models trained on it, and the gates that judge the best of them."""
+
+    pipeline: Name
+    description: str
+    owners: list[str] = Field(default_factory=list)
+    partitions: Literal["sources", "none"] = "sources"
+    sources: dict[Name, str] = Field(min_length=1)
+    steps: dict[Name, Step] = Field(min_length=1)
+    features: Features
+    target: str
+    split: Split
+    models: dict[Name, Model] = Field(min_length=1)
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    gates: dict[Name, Gate] = Field(default_factory=dict)
+
+    def asset(self, name: str) -> str:
+        """Gives the asset that a step, a model or another part of this pipeline is."""
+        return f"{self.pipeline}/{name}"
+
+
+def load_spec(path: Path) -> tuple[PipelineSpec, Document]:
+    """Reads a pipeline's YAML and checks what can be checked without importing a class.
+
+    Raises:
+        SpecError: every problem found, each with file and line.
+    """
+    document = load_document(path)
+    try:
+        spec = PipelineSpec.model_validate(document.data)
+    except ValidationError as error:
+        raise SpecError([document.problem(*_explain(entry, document)) for entry in error.errors()]) from error
+    problems = [document.problem(place, message) for place, message in graph_problems(spec)]
+    if problems:
+        raise SpecError(problems)
+    return spec, document
+
+
+def _explain(error: Any, document: Document) -> tuple[Place, str]:
+    """Turns one pydantic error into a place in the file and a sentence."""
+    place = tuple(part for part in error["loc"] if part not in ("time", "random", "[key]"))
+    name = ".".join(map(str, place))
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(error["loc"][:-1])
+        return place, f"unknown key {name!r}: {expected_one_of(str(place[-1]), known)}"
+    if error["type"] == "missing":
+        return place, f"{name!r} is missing"
+    found = "" if isinstance(error["input"], dict) else f", found {error['input']!r}"
+    return place, f"{name}: {error['msg'].removeprefix('Value error, ')}{found}"
+
+
+def _known_keys(place: Place) -> list[str]:
+    """Lists the keys that the model at this place has."""
+    models: dict[str, type[BaseModel]] = {
+        "steps": Step, "models": Model, "gates": Gate, "features": Features, "evaluation": Evaluation,
+        "time": TimeSplit, "random": RandomSplit,
+    }  # fmt: skip
+    named = [models[str(part)] for part in place if str(part) in models]
+    fields = (named[-1] if named else PipelineSpec).model_fields
+    return [field.alias or name for name, field in fields.items()]
+
+
+def graph_problems(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
+    """Finds names that clash, inputs that do not exist, and cycles."""
+    taken = {**dict.fromkeys(RESERVED, "an asset of every pipeline"), **dict.fromkeys(spec.sources, "a source")}
+    for name in spec.steps:
+        if name in taken:
+            yield ("steps", name), f"step {name!r} has the name of {taken[name]}"
+        for index, source in enumerate(spec.steps[name].inputs):
+            if source not in spec.sources and source not in spec.steps:
+                hint = expected_one_of(source, [*spec.sources, *spec.steps])
+                yield ("steps", name, "inputs", index), f"step {name!r}: no input {source!r}: {hint}"
+    for name in spec.models:
+        if name in taken or name in spec.steps:
+            yield ("models", name), f"model {name!r} has the name of {taken.get(name, 'a step')}"
+    if spec.features.step not in spec.steps:
+        hint = expected_one_of(spec.features.step, spec.steps)
+        yield ("features", "from"), f"features: no step {spec.features.step!r}: {hint}"
+    cycle = find_cycle(spec)
+    if cycle:
+        yield ("steps", cycle[0]), f"the steps form a cycle: {' -> '.join(cycle)}; expected a graph without one"
+
+
+def find_cycle(spec: PipelineSpec) -> list[str]:
+    """Gives the steps of one cycle, the first again at the end; empty if there is none."""
+    done: set[str] = set()
+
+    def walk(name: str, path: list[str]) -> list[str]:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done or name not in spec.steps:
+            return []
+        found = next(filter(None, (walk(source, [*path, name]) for source in spec.steps[name].inputs)), [])
+        done.add(name)
+        return found
+
+    return next(filter(None, (walk(name, []) for name in spec.steps)), [])
+
+
+def in_order(spec: PipelineSpec) -> list[str]:
+    """Lists the steps so that each comes after its inputs."""
+    ordered: dict[str, None] = {}
+
+    def visit(name: str) -> None:
+        if name in spec.steps and name not in ordered:
+            for source in spec.steps[name].inputs:
+                visit(source)
+            ordered[name] = None
+
+    for name in spec.steps:
+        visit(name)
+    return list(ordered)

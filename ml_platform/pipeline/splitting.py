@@ -1,0 +1,154 @@
+"""Which rows train, which validate, which test?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import pandas as pd
+
+from ml_platform.artifacts import Frames
+from ml_platform.errors import DataError
+from ml_platform.pipeline.spec import PipelineSpec, RandomSplit, TimeSplit
+from ml_platform.sources import Partitions
+
+Role = Literal["train", "validation", "test"]
+
+
+class Cut(Protocol):
+    """A split that is settled: it says the role of every row."""
+
+    def partitions(self, roles: Sequence[Role]) -> list[str] | None:
+        """Lists the partitions that hold rows of these roles; None for all there are."""
+
+    def mask(self, frame: pd.DataFrame, roles: Sequence[Role]) -> np.ndarray | None:
+        """Marks the rows of these roles within those partitions; None for all of them."""
+
+    def facts(self) -> dict[str, Any]:
+        """Describes the cut as plain JSON values."""
+
+
+@dataclass(frozen=True)
+class TimeCut:
+    """Rows by the partition they are in: training, then validation, then test, up to `as_of` (excluded)."""
+
+    spans: Partitions
+    test_start: date
+    validation_start: date
+    as_of: date
+
+    def partitions(self, roles: Sequence[Role]) -> list[str]:
+        """Lists the partitions that lie in the roles' spans."""
+        bounds = {
+            "train": (self.spans.start, self.validation_start),
+            "validation": (self.validation_start, self.test_start),
+            "test": (self.test_start, self.as_of),
+        }
+        return [key for role in ("train", "validation", "test") if role in roles for key in self.spans.between(*bounds[role])]
+
+    def mask(self, frame: pd.DataFrame, roles: Sequence[Role]) -> None:
+        """Takes whole partitions."""
+
+    def facts(self) -> dict[str, Any]:
+        """Names the cut and its first days."""
+        return {
+            "as_of": self.as_of.isoformat(),
+            "validation_from": self.validation_start.isoformat(),
+            "test_from": self.test_start.isoformat(),
+        }
+
+
+@dataclass(frozen=True)
+class RandomCut:
+    """Rows by a hash of their key and a seed, which does not depend on the other rows."""
+
+    key: Sequence[str]
+    split: RandomSplit
+
+    def partitions(self, roles: Sequence[Role]) -> None:
+        """Needs all partitions."""
+
+    def mask(self, frame: pd.DataFrame, roles: Sequence[Role]) -> np.ndarray:
+        """Marks rows by where their hash falls in [0, 1): test, validation, train."""
+        hashes = pd.util.hash_pandas_object(frame[list(self.key)], index=False).to_numpy()
+        seed = np.uint64(self.split.seed) * np.uint64(0x9E3779B97F4A7C15)
+        place = _mix(hashes ^ seed) / 2.0**64
+        test, validation = self.split.test, self.split.test + self.split.validation
+        bounds = {"test": (0.0, test), "validation": (test, validation), "train": (validation, 1.0)}
+        marks = [(bounds[role][0] <= place) & (place < bounds[role][1]) for role in roles]
+        return np.logical_or.reduce(marks)
+
+    def facts(self) -> dict[str, Any]:
+        """Names shares and seed."""
+        return self.split.model_dump()
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    """Spreads 64-bit values evenly (the finaliser of splitmix64)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def settle(
+    spec: PipelineSpec, key: Sequence[str], spans: Partitions | None, newest: str | None, as_of: str = "latest"
+) -> Cut:
+    """Turns a declared split into a cut.
+
+    Args:
+        key: what identifies a row of the frames to split.
+        spans: the partitions of those frames.
+        newest: the newest partition common to the sources.
+        as_of: the cut for this run (`2013-10-01`: rows before that day); `latest` takes the declared one.
+
+    Raises:
+        DataError: no partition at all, or too few to train on.
+    """
+    if isinstance(spec.split, RandomSplit):
+        return RandomCut(key, spec.split)
+    if spans is None:
+        raise DataError(f"{spec.pipeline}: a split by time needs partitioned sources; use a random split")
+    return _settle_time(spec.pipeline, spec.split, spans, newest, as_of)
+
+
+def _settle_time(pipeline: str, split: TimeSplit, spans: Partitions, newest: str | None, as_of: str) -> TimeCut:
+    declared = str(split.as_of) if as_of == "latest" else as_of
+    if declared == "latest" and newest is None:
+        raise DataError(f"{pipeline}: no partition is there in every source; materialize the sources first")
+    end = spans.end_of(str(newest)) if declared == "latest" else date.fromisoformat(declared)
+    test_start = _before(end, split.test)
+    validation_start = _before(test_start, split.validation)
+    cut = TimeCut(spans, test_start, validation_start, end)
+    for role in ("train", "validation", "test"):
+        if not cut.partitions([role]):
+            raise DataError(
+                f"{pipeline}: as of {end} no {spans.every} is left for {role} (validation {split.validation}, test "
+                f"{split.test}; the data begin {spans.start}); choose a later as_of or shorter spans"
+            )
+    return cut
+
+
+def _before(day: date, span: str) -> date:
+    """Goes back by a span such as `3 months`."""
+    count, unit = span.split(" ")
+    if unit.startswith("month"):
+        months = day.year * 12 + day.month - 1 - int(count)
+        return date(months // 12, months % 12 + 1, day.day)
+    return day - timedelta(days=int(count) * (7 if unit.startswith("week") else 1))
+
+
+def read_rows(frames: Frames, cut: Cut, roles: Sequence[Role], columns: Sequence[str], key: Sequence[str]) -> pd.DataFrame:
+    """Reads the rows of some roles: only their partitions, only these columns (and the key).
+
+    Raises:
+        DataError: if there are none.
+    """
+    wanted = cut.partitions(roles)
+    keys = wanted if wanted is not None and frames.is_partitioned else None
+    frame = frames.read_all(keys, list(dict.fromkeys([*key, *columns])))
+    mask = cut.mask(frame, roles)
+    chosen = frame if mask is None else frame[mask].reset_index(drop=True)
+    if chosen.empty:
+        raise DataError(f"{frames.asset}: no rows for {' and '.join(roles)} as of {cut.facts()}")
+    return chosen

@@ -1,0 +1,137 @@
+"""What columns does a frame have, of which types and ranges?"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from ml_platform.errors import expected_one_of, first_few
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+# Our names for types, with the pandas dtype that carries each. "any" is a type that nobody declared.
+DTYPES = {
+    "string": "str",
+    "integer": "int64",
+    "number": "float64",
+    "boolean": "bool",
+    "timestamp": "datetime64[us, UTC]",
+    "datetime": "datetime64[us]",
+    "any": "object",
+}
+_DECLARATION = re.compile(r"(?P<type>\w+)(?P<nullable>\?)?(?: (?P<low>[-.\d]+?)\.\.(?P<high>[-\d][-.\d]*))?")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its type, whether values may be missing, its range (both ends included)."""
+
+    name: str
+    type: str
+    nullable: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @classmethod
+    def parse(cls, name: str, declaration: str) -> Self:
+        """Reads the short form: a type, `?` if values may be missing, a range.
+
+        >>> Column.parse("month", "integer 1..12")
+        Column(name='month', type='integer', nullable=False, minimum=1.0, maximum=12.0)
+        """
+        match = _DECLARATION.fullmatch(declaration)
+        if match is None or match["type"] not in DTYPES:
+            raise ValueError(f"column {name!r}: {declaration!r}: {expected_one_of(declaration, DTYPES)}")
+        low, high = match["low"], match["high"]
+        limits = (float(low), float(high)) if low else (None, None)
+        return cls(name, match["type"], bool(match["nullable"]), *limits)
+
+    def __str__(self) -> str:
+        limits = f" {self.minimum:g}..{self.maximum:g}" if self.minimum is not None else ""
+        return f"{self.type}{'?' if self.nullable else ''}{limits}"
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a frame; `is_open` says that there may be others, which nobody declared."""
+
+    columns: tuple[Column, ...] = ()
+    is_open: bool = False
+
+    @classmethod
+    def of(cls, **declarations: str) -> Self:
+        """Declares a schema in the short form: `Schema.of(month="integer 1..12")`."""
+        return cls(tuple(Column.parse(name, text) for name, text in declarations.items()))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Reads what `to_json` wrote."""
+        columns = (Column.parse(name, text) for name, text in data["columns"].items())
+        return cls(tuple(columns), data["is_open"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Gives the schema as plain JSON values."""
+        return {"columns": {column.name: str(column) for column in self.columns}, "is_open": self.is_open}
+
+    @property
+    def names(self) -> list[str]:
+        """The columns' names, in order."""
+        return [column.name for column in self.columns]
+
+    def __getitem__(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+    def with_columns(self, columns: Iterable[Column]) -> "Schema":
+        """Adds columns; one of an equal name is replaced where it stands."""
+        merged = {column.name: column for column in (*self.columns, *columns)}
+        return replace(self, columns=tuple(merged.values()))
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Says which of these names a frame of this schema surely lacks."""
+        return [] if self.is_open else [name for name in names if name not in self.names]
+
+    def violations(self, frame: "pd.DataFrame") -> list[str]:
+        """Lists everything in which a frame departs from this schema: column, what, count, first rows."""
+        import pandera.pandas as pa
+        from pandera.errors import SchemaErrors
+
+        try:
+            self._to_pandera(pa).validate(frame, lazy=True)
+        except SchemaErrors as errors:
+            return [_describe(name, rows) for name, rows in errors.failure_cases.groupby("column", sort=False)]
+        return []
+
+    def _to_pandera(self, pa: Any) -> Any:
+        def declared(column: Column) -> Any:
+            in_range = [] if column.minimum is None else [pa.Check.in_range(column.minimum, column.maximum)]
+            dtype = None if column.type == "any" else DTYPES[column.type]
+            return pa.Column(dtype, in_range, nullable=column.nullable, name=column.name)
+
+        return pa.DataFrameSchema({column.name: declared(column) for column in self.columns})
+
+
+def _describe(column: object, rows: "pd.DataFrame") -> str:
+    """Puts pandera's failure cases of one column into a sentence."""
+    parts = []
+    for check, cases in rows.groupby("check", sort=False):
+        places = [int(place) for place in cases["index"].dropna()]
+        where = f" in {len(places):,} rows (first: {first_few(places)})" if places else ""
+        values = first_few(list(dict.fromkeys(map(str, cases["failure_case"]))), 3)
+        parts.append(f"{check}, found {values}{where}")
+    return f"column {column!r}: " + "; ".join(parts)
+
+
+def schema_of(table: "pa.Table") -> Schema:
+    """Reads the schema that an Arrow table has, in our words."""
+    import pyarrow as pa
+
+    def name_of(kind: Any) -> str:
+        if pa.types.is_timestamp(kind):
+            return "timestamp" if kind.tz else "datetime"
+        tests = {"boolean": pa.types.is_boolean, "integer": pa.types.is_integer, "number": pa.types.is_floating}
+        is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        return next((name for name, test in tests.items() if test(kind)), "string" if is_text else "any")
+
+    return Schema(tuple(Column(field.name, name_of(field.type), nullable=True) for field in table.schema))

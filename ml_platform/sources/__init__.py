@@ -1,0 +1,6 @@
+"""Outside data: which tables there are, and how they are read and checked."""
+
+from ml_platform.sources.partitions import Partitions
+from ml_platform.sources.tables import TableSource
+
+__all__ = ["Partitions", "TableSource"]

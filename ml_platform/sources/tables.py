@@ -1,0 +1,221 @@
+"""How does a CSV file become typed frames that keep what their schema promises?"""
+
+import importlib.metadata
+import importlib.util
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml_platform.errors import DataError, expected_one_of, first_few
+from ml_platform.schema import Schema
+from ml_platform.sources.partitions import Partitions
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+MISSING = ("NA", "")
+_ROW = "__row"  # line in the file; the header is line 1
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """One table of outside data: a CSV file (or a zip of one) inside an installed package.
+
+    Attributes:
+        key: columns that identify a row; frames come sorted by them.
+        grain: what one row is, for people.
+        partitions: the spans that the table is cut into, None if it is read whole.
+        dated_by: year, month and day columns that say which partition a row is in.
+        folder: where the file lies, if not in the package.
+    """
+
+    name: str
+    package: str
+    file: str
+    schema: Schema
+    key: tuple[str, ...]
+    grain: str
+    partitions: Partitions | None = None
+    dated_by: tuple[str, str, str] = ("year", "month", "day")
+    folder: Path | None = None
+
+    @property
+    def asset(self) -> str:
+        """The asset that holds this table."""
+        return f"lake/{self.name}"
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies; the package is found, not imported."""
+        if self.folder is not None:
+            return self.folder / self.file
+        spec = importlib.util.find_spec(self.package)
+        if spec is None or not spec.submodule_search_locations:
+            raise DataError(f"{self.asset}: package {self.package!r} is not installed; run `make setup`")
+        return Path(spec.submodule_search_locations[0]) / self.file
+
+    def read(self, partitions: Sequence[str | None]) -> dict[str | None, "pd.DataFrame"]:
+        """Reads partitions (`[None]`: the whole table), all of them checked before any is returned.
+
+        Returns:
+            A frame per partition, its columns as declared, its rows sorted by the key.
+
+        Raises:
+            DataError: file, partition, column and rows of what is wrong.
+        """
+        text = self._read_text()
+        parts = {None: text} if self.partitions is None else self._split(text, partitions)
+        return {key: self._checked(parts[key], key) for key in partitions}
+
+    def _read_text(self) -> "pa.Table":
+        """Reads every declared column as text, with the line that each row stands on."""
+        import pyarrow as pa
+
+        content = _content_of(self.path)
+        self._compare_with_record()
+        header = content[: content.find(b"\n")].decode().rstrip("\r").replace('"', "").split(",")
+        for name in self.schema.names:
+            if name not in header:
+                hint = expected_one_of(name, header)
+                raise DataError(f"{self.path}: no column {name!r} in the header (line 1); {hint}")
+        table = _parse_csv(content, self.path, header)
+        return table.select(self.schema.names).append_column(_ROW, pa.array(range(2, table.num_rows + 2)))
+
+    def _compare_with_record(self) -> None:
+        """Refuses a package's file that is not as it was installed: one cut at a line's end still parses."""
+        if self.folder is not None:
+            return
+        files = importlib.metadata.files(self.package) or []
+        for file in files:
+            size = self.path.stat().st_size
+            if str(file) == f"{self.package}/{self.file}" and file.size != size:
+                raise DataError(
+                    f"{self.path}: truncated or changed: {size:,} bytes, the package was installed with "
+                    f"{file.size:,}; install {self.package} again"
+                )
+
+    def _split(self, text: "pa.Table", keys: Sequence[str | None]) -> dict[str | None, "pa.Table"]:
+        """Cuts the text into partitions by the date that each row carries."""
+        import numpy as np
+        import pandas as pd
+        import pyarrow as pa
+
+        assert self.partitions is not None
+        columns = [self._cast(text, name, "all rows") for name in self.dated_by]
+        dates = pd.DataFrame(dict(zip(("year", "month", "day"), columns, strict=True)))
+        day = pd.to_datetime(dates, errors="coerce").to_numpy()
+        found = {}
+        for key in keys:
+            if key not in self.partitions.keys:
+                raise DataError(f"{self.asset}: no partition {key!r}; {first_few(self.partitions.keys)}")
+            start, end = np.datetime64(date.fromisoformat(key)), np.datetime64(self.partitions.end_of(key))
+            found[key] = text.filter(pa.array((day >= start) & (day < end)))
+        return found
+
+    def _cast(self, text: "pa.Table", name: str, partition: str | None) -> "pa.Array":
+        """Turns one column of text into its declared type, or names the rows that are not of it."""
+        import pyarrow as pa
+
+        declared = self.schema[name].type
+        try:
+            return text[name].combine_chunks().cast(_arrow_type(declared))
+        except pa.ArrowInvalid:
+            values = text[name].to_pylist()
+            bad = {value for value in set(values) if not _is_a(value, declared)}
+            rows = [row for value, row in zip(values, text[_ROW].to_pylist(), strict=True) if value in bad]
+        raise DataError(
+            f"{self.path}: {_where(partition)}column {name!r}: expected {declared}, found "
+            f"{first_few(sorted(map(repr, bad)), 3)} in {len(rows):,} rows (lines {first_few(rows)})"
+        )
+
+    def _checked(self, text: "pa.Table", partition: str | None) -> "pd.DataFrame":
+        """Types one partition and compares it with the schema, rows numbered as in the file."""
+        import pyarrow as pa
+
+        if text.num_rows == 0:
+            raise DataError(f"{self.path}: {_where(partition)}no rows (file has other partitions, or none)")
+        columns = {name: self._cast(text, name, partition) for name in self.schema.names}
+        frame = pa.table(columns).to_pandas()
+        frame.index = text[_ROW].to_pandas()
+        violations = self.schema.violations(frame)
+        twice = frame.index[frame.duplicated(list(self.key), keep=False)]
+        if len(twice):
+            key = ", ".join(self.key)
+            violations.append(f"key ({key}): {len(twice):,} rows share a key (lines {first_few(list(twice))})")
+        if violations:
+            raise DataError(f"{self.path}: {_where(partition)}" + "; ".join(violations))
+        ordered: pd.DataFrame = frame.sort_values(list(self.key), ignore_index=True)
+        return ordered
+
+
+def _where(partition: str | None) -> str:
+    return "" if partition is None else f"{partition}: "
+
+
+def _content_of(path: Path) -> bytes:
+    """Reads the file, unzipped if need be, and refuses one that was cut short."""
+    try:
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                content = archive.read(archive.namelist()[0])
+        else:
+            content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; install the package again") from error
+    except (zipfile.BadZipFile, EOFError, IndexError) as error:
+        raise DataError(f"{path}: truncated or damaged zip ({error}); install the package again") from error
+    if not content.endswith(b"\n"):
+        line = content.count(b"\n") + 1
+        raise DataError(f"{path}: truncated: line {line:,} has no end; install the package again")
+    return content
+
+
+def _parse_csv(content: bytes, path: Path, header: list[str]) -> "pa.Table":
+    import pyarrow as pa
+    from pyarrow import csv
+
+    ragged: list[tuple[int, int]] = []
+
+    def note(row: Any) -> str:
+        ragged.append((row.number, row.actual_columns))
+        return "skip"
+
+    # One thread: only then does a ragged row know its number.
+    options = csv.ReadOptions(use_threads=False)
+    types = csv.ConvertOptions(
+        column_types=dict.fromkeys(header, pa.string()), null_values=MISSING, strings_can_be_null=True
+    )
+    parsing = csv.ParseOptions(invalid_row_handler=note)
+    table = csv.read_csv(io.BytesIO(content), options, parsing, types)
+    if ragged:
+        lines = first_few([f"{line} has {count}" for line, count in ragged])
+        raise DataError(f"{path}: {len(ragged):,} rows do not have {len(header)} columns: line {lines}")
+    return table
+
+
+def _arrow_type(declared: str) -> "pa.DataType":
+    import pyarrow as pa
+
+    return {
+        "string": pa.string(),
+        "integer": pa.int64(),
+        "number": pa.float64(),
+        "boolean": pa.bool_(),
+        "timestamp": pa.timestamp("us", tz="UTC"),
+        "datetime": pa.timestamp("us"),
+    }[declared]
+
+
+def _is_a(value: str | None, declared: str) -> bool:
+    import pyarrow as pa
+
+    try:
+        pa.array([value], pa.string()).cast(_arrow_type(declared))
+    except pa.ArrowInvalid:
+        return False
+    return True

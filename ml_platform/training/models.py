@@ -1,0 +1,91 @@
+"""How is one candidate model trained, and how good is it before anyone looks at the test?"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ml_platform.artifacts import Fitted, Frames
+from ml_platform.errors import DataError
+from ml_platform.pipeline.compiled import CompiledPipeline, build_use
+from ml_platform.pipeline.running import lineage
+from ml_platform.pipeline.splitting import Cut, Role, read_rows
+
+
+def train_model(
+    pipeline: CompiledPipeline, name: str, frames: Frames, cut: Cut, report: Callable[[str], None] = lambda _: None
+) -> Fitted:
+    """Fits on the training rows, scores the validation rows, then fits again on both for use.
+
+    Args:
+        frames: of the features step.
+        report: told what is being done, for people who wait.
+
+    Returns:
+        The final estimator; its facts hold rows, split, features, and the validation's scores and threshold.
+    """
+    states = lineage([frames])
+    _check_same_cut(states, cut, frames.asset)
+    trial = build_use(pipeline.spec.models[name])
+    train = _rows(pipeline, frames, cut, ["train"])
+    validation = _rows(pipeline, frames, cut, ["validation"])
+    report(f"{name}: fitting on {len(train[0]):,} rows")
+    trial.fit(*train)
+    scores = _validate(trial, *validation)
+    both = _rows(pipeline, frames, cut, ["train", "validation"])
+    report(f"{name}: log loss {scores['log_loss']:.4f} on validation; fitting again on {len(both[0]):,} rows")
+    final = build_use(pipeline.spec.models[name])
+    final.fit(*both)
+    facts = {
+        "rows_train": len(both[0]),
+        "rows_train_without_validation": len(train[0]),
+        "validation": scores,
+        "split": cut.facts(),
+        "features": pipeline.spec.features.columns,
+        "fitted": states,
+    }
+    return Fitted(final, facts)
+
+
+def features_and_target(pipeline: CompiledPipeline, frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+    """Takes features (as declared, in that order) and the target (0 and 1) from a frame.
+
+    Raises:
+        DataError: a target that is anything else.
+    """
+    target = frame[pipeline.spec.target]
+    if not target.isin([0, 1]).all():
+        found = sorted(map(repr, set(target.unique()) - {0, 1}))[:3]
+        raise DataError(f"target {pipeline.spec.target!r}: expected 0 and 1 (or booleans), found {', '.join(found)}")
+    return frame[pipeline.spec.features.columns], target.to_numpy(dtype="int64")
+
+
+def _rows(pipeline: CompiledPipeline, frames: Frames, cut: Cut, roles: list[Role]) -> tuple[pd.DataFrame, np.ndarray]:
+    columns = [*pipeline.spec.features.columns, pipeline.spec.target]
+    return features_and_target(pipeline, read_rows(frames, cut, roles, columns, pipeline.features.key))
+
+
+def _validate(estimator: Any, features: pd.DataFrame, target: np.ndarray) -> dict[str, Any]:
+    """Scores a trial fit; the threshold is where F1 is highest on these rows."""
+    from sklearn.metrics import log_loss, precision_recall_curve, roc_auc_score
+
+    probability = estimator.predict_proba(features)[:, 1]
+    precision, recall, thresholds = precision_recall_curve(target, probability)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    return {
+        "rows": len(target),
+        "log_loss": float(log_loss(target, probability)),
+        "roc_auc": float(roc_auc_score(target, probability)),
+        "threshold": float(thresholds[f1[:-1].argmax()]),
+    }
+
+
+def _check_same_cut(states: dict[str, Any], cut: Cut, asset: str) -> None:
+    """Refuses features whose fitted steps saw other training rows than this model will."""
+    for fitted, state in states.items():
+        if state["split"] != cut.facts():
+            raise DataError(
+                f"{asset} went through {fitted}, fitted for {state['split']}; this run splits {cut.facts()}; "
+                f"materialize {fitted} and {asset} again for this split"
+            )

@@ -1,0 +1,29 @@
+"""Which of the candidates is best?"""
+
+from collections.abc import Mapping
+
+from ml_platform.artifacts import Fitted, Report
+from ml_platform.errors import ArtifactError
+
+
+def select_best(models: Mapping[str, Fitted]) -> Report:
+    """Chooses the model with the lowest log loss on the validation rows; the test rows have no say.
+
+    Raises:
+        ArtifactError: if the candidates were trained for different splits.
+    """
+    splits = {name: model.facts["split"] for name, model in models.items()}
+    if any(split != next(iter(splits.values())) for split in splits.values()):
+        raise ArtifactError(f"the models were trained for different splits: {splits}; materialize them again together")
+    ranked = sorted(models, key=lambda name: (models[name].facts["validation"]["log_loss"], name))
+    best = models[ranked[0]]
+    return Report(
+        {
+            "best": ranked[0],
+            "ranked": ranked,
+            "split": splits[ranked[0]],
+            "threshold": best.facts["validation"]["threshold"],
+            "validation": {name: model.facts["validation"] for name, model in models.items()},
+            "models": {name: {"id": m.ref.id, "digest": m.ref.digest} for name, m in models.items() if m.ref},
+        }
+    )

@@ -1,0 +1,80 @@
+"""What was known at another place, some time before?"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pandas as pd
+
+from ml_platform.errors import DataError, require_columns
+from ml_platform.pipeline.contract import DataTransformer
+from ml_platform.schema import Column, Schema
+
+
+class AsOfLookup(DataTransformer):
+    """Adds the newest row of another table that was known `lag` before each row's time.
+
+    A row at time t gets the other table's newest row with the same `by` and a time in
+    [t - lag - tolerance, t - lag], else missing values: nothing from the future, nothing stale.
+
+    Args:
+        on: the time column, in both tables.
+        by: columns that must be equal.
+        columns: number columns of the other table to add.
+        lag_hours: how long before the row's time the other row must have been there.
+        tolerance_hours: how much older still it may be.
+
+    Examples:
+        >>> at = pd.to_datetime(["2013-01-01 05:00", "2013-01-01 09:00"], utc=True)
+        >>> flights = pd.DataFrame({"origin": ["JFK", "JFK"], "at": at})
+        >>> weather = pd.DataFrame({"origin": ["JFK", "JFK"], "at": at, "temp": [30.0, 40.0]})
+        >>> step = AsOfLookup("at", ["origin"], ["temp"], lag_hours=1, tolerance_hours=6)
+        >>> step.transform(flights, weather=weather)["temp"].tolist()
+        [nan, 30.0]
+    """
+
+    def __init__(
+        self, on: str, by: Sequence[str], columns: Sequence[str], lag_hours: float = 1, tolerance_hours: float = 0
+    ):
+        self.on = on
+        self.by = by
+        self.columns = columns
+        self.lag_hours = lag_hours
+        self.tolerance_hours = tolerance_hours
+
+    @property
+    def lookback(self) -> timedelta:
+        """Reaches back by lag and tolerance."""
+        return timedelta(hours=self.lag_hours + self.tolerance_hours)
+
+    def output_schema(self, schema: Schema, **side: Schema) -> Schema:
+        """Adds the other table's columns, as numbers that may be missing.
+
+        Raises:
+            DataError: not one other table, or a column that either lacks.
+        """
+        if len(side) != 1:
+            raise DataError(f"AsOfLookup takes one other input, found {len(side)}")
+        (name, other), keys = next(iter(side.items())), [self.on, *self.by]
+        if not schema.is_open:
+            require_columns(schema.names, keys, "AsOfLookup, first input")
+        if not other.is_open:
+            require_columns(other.names, [*keys, *self.columns], f"AsOfLookup, input {name!r}")
+        for column in (c for c in other.columns if c.name in self.columns):
+            if column.type not in ("number", "any"):
+                raise DataError(
+                    f"AsOfLookup, input {name!r}: column {column.name!r} is {column.type}; expected number"
+                )
+        return schema.with_columns(Column(column, "number", nullable=True) for column in self.columns)
+
+    def transform(self, X: pd.DataFrame, **side: pd.DataFrame) -> pd.DataFrame:
+        """Adds the columns; rows keep their order."""
+        (other,) = side.values()
+        known = other[[self.on, *self.by, *self.columns]].sort_values([self.on, *self.by])
+        lagged = known.assign(**{self.on: known[self.on] + timedelta(hours=self.lag_hours)})
+        wanted = X[[self.on, *self.by]].reset_index(drop=True)
+        ordered = wanted.sort_values(self.on, kind="stable")
+        tolerance = pd.Timedelta(hours=self.tolerance_hours)
+        found = pd.merge_asof(ordered, lagged, on=self.on, by=list(self.by), tolerance=tolerance)
+        found.index = ordered.index
+        values = found.sort_index()[list(self.columns)].set_axis(X.index)
+        return X.assign(**{name: values[name].astype("float64") for name in self.columns})

@@ -1,0 +1,172 @@
+"""How does one SELECT over the lake become a step?"""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from ml_platform.errors import DataError, first_few
+from ml_platform.pipeline.contract import DataTransformer
+from ml_platform.schema import Column, Schema
+
+BATCH_ROWS = 65_536
+_SQL_TYPES = {
+    "string": "VARCHAR",
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "timestamp": "TIMESTAMP WITH TIME ZONE",
+    "datetime": "TIMESTAMP",
+}
+
+
+class SQL(DataTransformer):
+    """Runs one SELECT in DuckDB, out of core; its tables are the step's inputs, by name.
+
+    The rows come sorted by `key`, whose values must be unique, and are computed on one thread: equal inputs give
+    equal bytes. Column types depend on the query alone: whole numbers are integer, all others number, and one that
+    may be missing must be a number (`CAST(... AS DOUBLE)`).
+
+    Args:
+        query: a SELECT, without ORDER BY. The one table that is not another input is the first input.
+        key: the columns that identify a row of the result.
+        memory_limit: what DuckDB may hold before it spills to disk.
+
+    Examples:
+        >>> frame = pd.DataFrame({"flight": [2, 1], "minutes": [30.0, 5.0]})
+        >>> SQL("SELECT flight, minutes > 15 AS late FROM flights", key=["flight"]).transform(frame)
+           flight   late
+        0       1  False
+        1       2   True
+    """
+
+    rows = "aggregate"
+
+    def __init__(self, query: str, key: Sequence[str], memory_limit: str = "1GB"):
+        self.query = query
+        self.key = key
+        self.memory_limit = memory_limit
+
+    def output_schema(self, schema: Schema, **side: Schema) -> Schema:
+        """Binds the query to empty tables.
+
+        Raises:
+            DataError: not SQL, or a column or table that is not there.
+        """
+        with self._connect() as connection:
+            tables = self._named(connection, schema, side)
+            if any(table.is_open for table in tables.values()):
+                return Schema(is_open=True)
+            for name, table in tables.items():
+                columns = ", ".join(f'"{c.name}" {_SQL_TYPES.get(c.type, "DOUBLE")}' for c in table.columns)
+                connection.execute(f'CREATE TABLE "{name}" ({columns})')
+            described = self._run(connection, f"DESCRIBE {self._select()}").fetchall()
+        result = Schema(tuple(Column(row[0], _type_name(row[0], row[1]), nullable=True) for row in described))
+        missing = result.missing(self.key)
+        if missing:
+            raise DataError(f"the query gives no column {', '.join(missing)}, which stand in 'key'")
+        return result
+
+    def transform(self, X: pd.DataFrame, **side: pd.DataFrame) -> pd.DataFrame:
+        """Runs the query over frames in memory."""
+        with self._connect() as connection:
+            for name, frame in self._named(connection, X, side).items():
+                connection.register(name, pa.Table.from_pandas(frame, preserve_index=False))
+            batches, result = self._stream(connection)
+            return pa.Table.from_batches(batches, result).to_pandas()
+
+    @contextmanager
+    def transform_files(
+        self, paths: Sequence[Path], **side: Sequence[Path]
+    ) -> Iterator[pa.RecordBatchReader]:
+        """Runs the query over Parquet files, a batch at a time: neither inputs nor result need fit in memory."""
+        with self._connect() as connection:
+            for name, files in self._named(connection, paths, side).items():
+                listed = ", ".join(f"'{str(file).replace(chr(39), chr(39) * 2)}'" for file in files)
+                connection.execute(f'CREATE VIEW "{name}" AS SELECT * FROM read_parquet([{listed}])')
+            batches, schema = self._stream(connection)
+            yield pa.RecordBatchReader.from_batches(schema, batches)
+
+    @contextmanager
+    def _connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with tempfile.TemporaryDirectory(prefix="ml_platform-duckdb-") as spill:
+            settings = {"threads": 1, "memory_limit": self.memory_limit, "temp_directory": spill}
+            with duckdb.connect(config=settings) as connection:
+                yield connection
+
+    def _select(self) -> str:
+        return self.query.strip().rstrip(";")
+
+    def _named(self, connection: Any, first: Any, side: Mapping[str, Any]) -> dict[str, Any]:
+        """Finds what the query calls its first input."""
+        try:
+            tables = set(connection.get_table_names(self._select()))
+        except duckdb.Error as error:
+            raise DataError(f"the query is not SQL: {error}") from error
+        others = sorted(tables - set(side))
+        if len(others) != 1:
+            raise DataError(
+                f"the query reads {', '.join(sorted(tables)) or 'no table'}; expected the first input and no other "
+                f"tables than {', '.join(sorted(side)) or '(there are no other inputs)'}"
+            )
+        return {others[0]: first, **side}
+
+    def _run(self, connection: duckdb.DuckDBPyConnection, statement: str) -> Any:
+        try:
+            return connection.execute(statement)
+        except duckdb.Error as error:
+            raise DataError(f"the query fails: {error}") from error
+
+    def _stream(self, connection: duckdb.DuckDBPyConnection) -> tuple[Iterator[pa.RecordBatch], pa.Schema]:
+        """Computes the result once, checks it, and gives it in the key's order."""
+        self._run(connection, f"CREATE TEMP TABLE result AS {self._select()}")
+        self._check_key(connection)
+        described = connection.execute("DESCRIBE result").fetchall()
+        types = {row[0]: _type_name(row[0], row[1]) for row in described}
+        self._check_missing(connection, types)
+        columns = ", ".join(f'CAST("{name}" AS {_SQL_TYPES[kind]}) AS "{name}"' for name, kind in types.items())
+        ordered = connection.sql(f"SELECT {columns} FROM result ORDER BY {_quoted(self.key)}")
+        reader = ordered.to_arrow_reader(BATCH_ROWS)
+        return iter(reader), reader.schema
+
+    def _check_key(self, connection: duckdb.DuckDBPyConnection) -> None:
+        key = _quoted(self.key)
+        statement = f"SELECT {key}, count(*) FROM result GROUP BY {key} HAVING count(*) > 1 ORDER BY {key} LIMIT 5"
+        twice = self._run(connection, statement).fetchall()
+        if twice:
+            found = first_few([f"{tuple(map(str, row[:-1]))} {row[-1]} times" for row in twice])
+            raise DataError(f"key ({', '.join(self.key)}) does not identify a row of the result: {found}")
+
+    def _check_missing(self, connection: duckdb.DuckDBPyConnection, types: Mapping[str, str]) -> None:
+        """Refuses missing integers and booleans: pandas would make them numbers in some partitions only."""
+        strict = [name for name, kind in types.items() if kind in ("integer", "boolean")]
+        if not strict:
+            return
+        counts = ", ".join(f'count(*) - count("{name}")' for name in strict)
+        row = connection.execute(f"SELECT {counts} FROM result").fetchall()[0]
+        found = [f"{name!r} ({count:,} rows)" for name, count in zip(strict, row, strict=True) if count]
+        if found:
+            raise DataError(f"values are missing in {first_few(found)}: write CAST(... AS DOUBLE) in the query")
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _type_name(column: str, sql_type: str) -> str:
+    """Says which of our types carries a SQL type."""
+    base = sql_type.split("(")[0]
+    known = {
+        "VARCHAR": "string", "BOOLEAN": "boolean", "DATE": "datetime", "TIMESTAMP": "datetime",
+        "TIMESTAMP WITH TIME ZONE": "timestamp", "FLOAT": "number", "DOUBLE": "number", "DECIMAL": "number",
+    }  # fmt: skip
+    if base.endswith("INT") or base == "INTEGER":
+        return "integer"
+    if base not in known:
+        raise DataError(f"column {column!r} has the SQL type {sql_type}; cast it to one of: {', '.join(known)}, BIGINT")
+    return known[base]
