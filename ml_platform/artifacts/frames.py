@@ -96,6 +96,12 @@ class Frames:
         if missing:
             raise ArtifactError(f"{self.asset}: no partition {first_few(missing)}; materialize them first")
 
+    def only(self, partitions: Sequence[str | None] | None) -> "Frames":
+        """Narrows to some partitions; None takes all, without a gap."""
+        keys = [*self.parts, *self.gaps] if partitions is None else partitions
+        self.require(keys or [None])
+        return Frames(self.store, self.asset, {key: self.parts[key] for key in keys})
+
     def path(self, partition: str | None) -> Path:
         """Gives the verified Parquet file of one partition."""
         self.require([partition])
@@ -108,15 +114,11 @@ class Frames:
         frame: pd.DataFrame = pq.read_table(self.path(partition), columns=columns).to_pandas()
         return frame
 
-    def read_all(
-        self, partitions: Sequence[str | None] | None = None, columns: Sequence[str] | None = None
-    ) -> "pd.DataFrame":
-        """Reads several partitions, one after the other, as one frame; by default all, without a gap."""
+    def read_all(self, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+        """Reads all partitions, one after the other, as one frame."""
         import pandas as pd
 
-        keys = [*self.parts, *self.gaps] if partitions is None else partitions
-        self.require(keys or [None])
-        return pd.concat([self.read(key, columns) for key in keys], ignore_index=True)
+        return pd.concat([self.read(key, columns) for key in self.only(None).parts], ignore_index=True)
 
     def ids(self) -> dict[str, str]:
         """Label to id of every part: what a value that was made from these frames names as its inputs."""

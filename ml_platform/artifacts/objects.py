@@ -26,10 +26,11 @@ TRUSTED = (
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted transformer or model, with what is known about its fit (plain JSON values)."""
+    """A fitted transformer or model, with what is known about its fit (plain JSON values) and what it was made of."""
 
     estimator: Any
     facts: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
     ref: Artifact | None = None
 
 
@@ -59,7 +60,7 @@ def read_object(store: ArtifactStore, artifact: Artifact, trusted: Collection[st
 
     content = (store.open(artifact) / FILE).read_bytes()
     allowed = _refuse_untrusted(content, trusted, artifact.label)
-    return Fitted(skops.io.loads(content, trusted=allowed), artifact.facts, artifact)
+    return Fitted(skops.io.loads(content, trusted=allowed), artifact.facts, artifact.inputs, artifact)
 
 
 def _refuse_untrusted(content: bytes, trusted: Collection[str], label: str) -> list[str]:

@@ -20,6 +20,7 @@ class Report:
     facts: Mapping[str, Any]
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     page: str | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
     ref: Artifact | None = None
 
 
@@ -35,7 +36,7 @@ def write_report(folder: Path, report: Report) -> dict[str, Any]:
 
 def read_report(store: ArtifactStore, artifact: Artifact) -> Report:
     """Loads a report's facts; pictures and page stay files."""
-    return Report(json.loads((store.open(artifact) / FACTS).read_text()), ref=artifact)
+    return Report(json.loads((store.open(artifact) / FACTS).read_text()), inputs=artifact.inputs, ref=artifact)
 
 
 def page_path(store: ArtifactStore, artifact: Artifact) -> Path:

@@ -2,6 +2,6 @@
 
 from ml_platform.evaluation.evaluating import evaluate
 from ml_platform.evaluation.gates import GateResult, judge, require_passed
-from ml_platform.evaluation.scoring import score_partition
+from ml_platform.evaluation.scoring import predict_partitions
 
-__all__ = ["GateResult", "evaluate", "judge", "require_passed", "score_partition"]
+__all__ = ["GateResult", "evaluate", "judge", "predict_partitions", "require_passed"]

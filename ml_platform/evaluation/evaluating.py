@@ -13,7 +13,7 @@ from ml_platform.evaluation.metrics import by_group, confusion, score
 from ml_platform.evaluation.page import render_page
 from ml_platform.evaluation.pictures import draw_all
 from ml_platform.pipeline.compiled import CompiledPipeline
-from ml_platform.pipeline.splitting import Cut, read_rows
+from ml_platform.pipeline.splitting import Cut, narrow, read_rows
 from ml_platform.training.models import features_and_target
 
 
@@ -33,7 +33,8 @@ def evaluate(
     guesses = {name: model.estimator.predict_proba(features)[:, 1] for name, model in models.items()}
     facts = _facts(pipeline, models, selection, rows, target, guesses)
     pictures = draw_all(facts, target, guesses)
-    return Report(facts, pictures, render_page(facts, pictures))
+    made_of = narrow(frames, cut, ["test"]).ids() | {model.ref.label: model.ref.id for model in models.values() if model.ref}
+    return Report(facts, pictures, render_page(facts, pictures), made_of)
 
 
 def _facts(

@@ -1,18 +1,41 @@
-"""What does an approved model say of new rows?"""
+"""What does an approved model say of rows?"""
 
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-import pandas as pd
-
+from ml_platform.artifacts import Fitted, Frames
+from ml_platform.errors import DataError
 from ml_platform.pipeline.compiled import CompiledPipeline
+from ml_platform.pipeline.running import Part, lineage
 
 
-def score_partition(pipeline: CompiledPipeline, estimator: Any, threshold: float, frame: pd.DataFrame) -> pd.DataFrame:
-    """Gives each row's key, its probability and the answer at the threshold.
+def predict_partitions(
+    pipeline: CompiledPipeline, model: Fitted, threshold: float, features: Frames, partitions: Sequence[str | None]
+) -> Iterator[Part]:
+    """Scores partition by partition.
 
     Returns:
-        A frame with the key's columns, `probability` in [0, 1] and `predicted_<target>`.
+        Parts whose frames have the key's columns, `probability` in [0, 1] and `predicted_<target>`.
+
+    Raises:
+        DataError: features that went through other fitted steps than the model was trained on.
     """
-    probability = estimator.predict_proba(frame[pipeline.spec.features.columns])[:, 1]
-    answers = {"probability": probability, f"predicted_{pipeline.spec.target}": probability >= threshold}
-    return frame[list(pipeline.features.key)].assign(**answers)
+    spec, key = pipeline.spec, list(pipeline.features.key)
+    columns = list(dict.fromkeys([*key, *spec.features.columns]))
+    assert model.ref is not None
+    for partition in partitions:
+        part = features.only([partition])
+        _require_same_states(lineage([part]), model, part)
+        frame = part.read_all(columns)
+        probability = model.estimator.predict_proba(frame[spec.features.columns])[:, 1]
+        answers = {"probability": probability, f"predicted_{spec.target}": probability >= threshold}
+        made_of = {**part.ids(), model.ref.label: model.ref.id}
+        yield Part(partition, frame[key].assign(**answers), {}, made_of)
+
+
+def _require_same_states(states: dict[str, object], model: Fitted, part: Frames) -> None:
+    if states != model.facts["fitted"]:
+        assert model.ref is not None
+        raise DataError(
+            f"{', '.join(part.ids())} went through other versions of {', '.join(states)} than {model.ref.label} was "
+            f"trained on; materialize {part.asset} and the model again, together"
+        )

@@ -33,6 +33,7 @@ class CompiledStep:
     Attributes:
         spans: the partitions of its frames, None if it has one frame.
         columns: what a plain scikit-learn transformer gets.
+        types: the classes that its fitted state is made of.
         is_plain: whether the transformer is scikit-learn's own kind, which declares nothing.
     """
 
@@ -46,6 +47,7 @@ class CompiledStep:
     learns: bool
     lookback: timedelta
     is_plain: bool
+    types: Sequence[str]
 
     @property
     def columns(self) -> list[str] | None:
@@ -74,7 +76,7 @@ class CompiledPipeline:
     spec: PipelineSpec
     sources: Mapping[str, CompiledSource]
     steps: Mapping[str, CompiledStep]
-    spans: Partitions | None
+    model_types: Mapping[str, Sequence[str]]
 
     @property
     def features(self) -> CompiledStep:
@@ -140,7 +142,7 @@ def _compile(spec: PipelineSpec, inspection: Inspection) -> CompiledPipeline:
     for name in in_order(spec):
         known[name] = _compile_step(spec, inspection, known, name, spans)
     steps = {name: part for name, part in known.items() if isinstance(part, CompiledStep)}
-    return CompiledPipeline(spec, sources, steps, spans)
+    return CompiledPipeline(spec, sources, steps, inspection.model_types)
 
 
 def _compile_step(
@@ -163,6 +165,7 @@ def _compile_step(
         learns=facts.learns,
         lookback=timedelta(seconds=facts.lookback_seconds),
         is_plain=facts.rows is None,
+        types=facts.types,
     )
 
 

@@ -22,6 +22,7 @@ class _Checker:
         self.spec = spec
         self.sources: dict[str, SourceFacts] = {}
         self.steps: dict[str, StepFacts] = {}
+        self.model_types: dict[str, list[str]] = {}
         self.problems: list[Found] = []
         self.schemas: dict[str, Schema] = {}
 
@@ -65,6 +66,7 @@ class _Checker:
                 key=list(transformer.key) if hasattr(transformer, "key") else None,
                 lookback_seconds=transformer.lookback.total_seconds() if declares else 0.0,
                 schema=schema.to_json(),
+                types=_types(transformer),
             )
 
     def _declared(self, name: str, step: Step, transformer: Any) -> Schema:
@@ -115,6 +117,7 @@ class _Checker:
                 if not hasattr(estimator, "predict_proba"):
                     kind = type(estimator).__name__
                     raise BuildError(("uses",), f"{kind} has no predict_proba; expected a classifier that has")
+                self.model_types[name] = _types(estimator)
 
 
 def inspect_here(spec: PipelineSpec) -> Inspection:
@@ -125,12 +128,18 @@ def inspect_here(spec: PipelineSpec) -> Inspection:
     for name in in_order(spec):
         checker.check_step(name, spec.steps[name])
     checker.check_models()
-    return Inspection(checker.sources, checker.steps, checker.problems)
+    return Inspection(checker.sources, checker.steps, checker.model_types, checker.problems)
 
 
 def takes_side_inputs(transformer: Any) -> bool:
     """Says whether `transform` takes more than one frame."""
     return len(signature(transformer.transform).parameters) > 1
+
+
+def _types(built: Any) -> list[str]:
+    """Names the classes of an object and of the estimators that it is built of."""
+    parts = [built, *(part for part in built.get_params(deep=True).values() if hasattr(part, "get_params"))]
+    return sorted({f"{type(part).__module__}.{type(part).__qualname__}" for part in parts})
 
 
 def _learns(transformer: Any) -> bool:

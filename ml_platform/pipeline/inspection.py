@@ -42,6 +42,7 @@ class StepFacts:
     key: list[str] | None  # what identifies a row of its result, if that is not the first input's key
     lookback_seconds: float
     schema: Mapping[str, Any]
+    types: list[str]  # of the object and its parts: what may be loaded for this step
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Inspection:
 
     sources: Mapping[str, SourceFacts] = field(default_factory=dict)
     steps: Mapping[str, StepFacts] = field(default_factory=dict)
+    model_types: Mapping[str, list[str]] = field(default_factory=dict)
     problems: list[Found] = field(default_factory=list)
 
     @classmethod
@@ -67,6 +69,7 @@ class Inspection:
         return cls(
             {name: SourceFacts(**facts) for name, facts in data["sources"].items()},
             {name: StepFacts(**facts) for name, facts in data["steps"].items()},
+            data["model_types"],
             [Found(**problem) for problem in data["problems"]],
         )
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from ml_platform.artifacts import Fitted, Frames
 from ml_platform.errors import DataError, PlatformError, require_columns
 from ml_platform.pipeline.compiled import CompiledStep
-from ml_platform.pipeline.splitting import Cut, read_rows
+from ml_platform.pipeline.splitting import Cut, narrow, read_rows
 from ml_platform.schema import Schema
 
 
@@ -26,13 +26,21 @@ class Part:
     inputs: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Parts:
+    """A frame's partitions, computed one at a time as they are written."""
+
+    stream: Iterator[Part]
+
+
 def fit_step(step: CompiledStep, inputs: Sequence[Frames], cut: Cut, target: str) -> Fitted:
     """Fits a step's transformer on the training rows alone.
 
     Raises:
         DataError: a column that is not there, or no training rows.
     """
-    transformer, frames = step.build(), inputs[0]
+    transformer, frames = step.build(), narrow(inputs[0], cut, ["train"])
+    used = [frames, *inputs[1:]]
     _check_inputs(step, transformer, inputs)
     frame = read_rows(frames, cut, ["train"], frames.columns, step.key)
     labels = frame[target] if target in frame else None
@@ -40,7 +48,8 @@ def fit_step(step: CompiledStep, inputs: Sequence[Frames], cut: Cut, target: str
     given = frame[step.columns] if step.columns else frame
     with _naming(step, None):
         transformer.fit(given, labels, **side)
-    return Fitted(transformer, {"rows_fit": len(frame), "split": cut.facts(), "fitted": lineage(inputs)})
+    facts = {"rows_fit": len(frame), "split": cut.facts(), "fitted": lineage(used)}
+    return Fitted(transformer, facts, {label: ref for frames in used for label, ref in frames.ids().items()})
 
 
 def transform_step(
@@ -78,13 +87,9 @@ def _transformed(step: CompiledStep, transformer: Any, inputs: Sequence[Frames])
 def _window(step: CompiledStep, frames: Frames, partition: str | None, *, is_first: bool) -> Frames:
     """Narrows an input to what one partition may see: itself, and for side inputs what lies in the lookback."""
     if not frames.is_partitioned or partition is None:
-        frames.require([*frames.parts, *frames.gaps] or [None])
-        return frames
-    frames.require([partition])
+        return frames.only(None)
     reach = timedelta(0) if is_first else step.lookback
-    keys = step.spans.with_lookback(partition, reach) if step.spans else [partition]
-    frames.require(keys)
-    return Frames(frames.store, frames.asset, {key: frames.parts[key] for key in keys})
+    return frames.only(step.spans.with_lookback(partition, reach) if step.spans else [partition])
 
 
 def apply_plain(transformer: Any, frame: pd.DataFrame, columns: Sequence[str] | None, name: str) -> pd.DataFrame:

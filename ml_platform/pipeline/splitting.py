@@ -138,15 +138,20 @@ def _before(day: date, span: str) -> date:
     return day - timedelta(days=int(count) * (7 if unit.startswith("week") else 1))
 
 
-def read_rows(frames: Frames, cut: Cut, roles: Sequence[Role], columns: Sequence[str], key: Sequence[str]) -> pd.DataFrame:
+def narrow(frames: Frames, cut: Cut, roles: Sequence[Role]) -> Frames:
+    """Keeps only the partitions that hold rows of these roles."""
+    return frames.only(cut.partitions(roles) if frames.is_partitioned else None)
+
+
+def read_rows(
+    frames: Frames, cut: Cut, roles: Sequence[Role], columns: Sequence[str], key: Sequence[str]
+) -> pd.DataFrame:
     """Reads the rows of some roles: only their partitions, only these columns (and the key).
 
     Raises:
         DataError: if there are none.
     """
-    wanted = cut.partitions(roles)
-    keys = wanted if wanted is not None and frames.is_partitioned else None
-    frame = frames.read_all(keys, list(dict.fromkeys([*key, *columns])))
+    frame = narrow(frames, cut, roles).read_all(list(dict.fromkeys([*key, *columns])))
     mask = cut.mask(frame, roles)
     chosen = frame if mask is None else frame[mask].reset_index(drop=True)
     if chosen.empty:

@@ -10,7 +10,7 @@ from ml_platform.artifacts import Fitted, Frames
 from ml_platform.errors import DataError
 from ml_platform.pipeline.compiled import CompiledPipeline, build_use
 from ml_platform.pipeline.running import lineage
-from ml_platform.pipeline.splitting import Cut, Role, read_rows
+from ml_platform.pipeline.splitting import Cut, Role, narrow, read_rows
 
 
 def train_model(
@@ -25,7 +25,8 @@ def train_model(
     Returns:
         The final estimator; its facts hold rows, split, features, and the validation's scores and threshold.
     """
-    states = lineage([frames])
+    used = narrow(frames, cut, ["train", "validation"])
+    states = lineage([used])
     _check_same_cut(states, cut, frames.asset)
     trial = build_use(pipeline.spec.models[name])
     train = _rows(pipeline, frames, cut, ["train"])
@@ -45,7 +46,7 @@ def train_model(
         "features": pipeline.spec.features.columns,
         "fitted": states,
     }
-    return Fitted(final, facts)
+    return Fitted(final, facts, used.ids())
 
 
 def features_and_target(pipeline: CompiledPipeline, frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:

@@ -1,0 +1,57 @@
+"""What did the last evaluation say?"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ml_platform.artifacts import ArtifactStore, default_store
+from ml_platform.artifacts.reports import page_path, read_report
+from ml_platform.errors import ArtifactError
+
+
+def last_evaluation(pipeline: str, store: ArtifactStore | None = None) -> dict[str, Any]:
+    """Reads the current evaluation, with the path of its page and whether its gates passed.
+
+    Raises:
+        ArtifactError: if the pipeline was never evaluated here.
+    """
+    opened = store or default_store()
+    artifact = opened.current(f"{pipeline}/evaluation")
+    if artifact is None:
+        raise ArtifactError(
+            f"{pipeline}: no evaluation in {opened.base}; make one with `ml-platform run {pipeline}` (or is the "
+            "pipeline's name another one?)"
+        )
+    facts = dict(read_report(opened, artifact).facts)
+    passed = all(gate["passed"] for gate in facts["gates"])
+    return {**facts, "version": artifact.id, "report": str(page_path(opened, artifact)), "gates_passed": passed}
+
+
+def print_evaluation(facts: Mapping[str, Any], console: Console | None = None) -> None:
+    """Prints the best model's figures with their gates, the other models, and where the page is."""
+    console = console or Console()
+    console.print(_figures(facts))
+    for name, model in facts["models"].items():
+        if name != facts["best"]:
+            console.print(f"  {name}, for comparison: AUC {model['roc_auc']:.4f}, log loss {model['log_loss']:.4f}")
+    console.print(f"  report: {facts['report']}", soft_wrap=True, highlight=False)
+
+
+def _figures(facts: Mapping[str, Any]) -> Table:
+    title = f"{facts['pipeline']}: {facts['best']} (lowest log loss on the validation rows), judged on the test rows"
+    table = Table(title=title, title_justify="left")
+    for name, justify in (("metric", "left"), ("value", "right"), ("gate", "left"), ("verdict", "left")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    gated = set()
+    for gate in facts["gates"]:
+        gated.add(gate["metric"])
+        verdict = "[green]passed[/]" if gate["passed"] else f"[red]FAILED[/] {gate['why']}"
+        table.add_row(gate["metric"], f"{gate['value']:.4f}", f"{gate['bound']} ({gate['name']})", verdict)
+    for metric in ("brier_score", "average_precision"):
+        if metric not in gated:
+            table.add_row(metric, f"{facts[metric]:.4f}", "", "")
+    for count in ("rows_train", "rows_test"):
+        table.add_row(count, f"{facts[count]:,}", "", "")
+    return table

@@ -1,0 +1,92 @@
+"""How is a whole pipeline run from a terminal, through a real Dagster instance?"""
+
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import dagster as dg
+from rich.console import Console
+
+from ml_platform.artifacts.home import dagster_home, project_root
+from ml_platform.cli.evaluations import last_evaluation, print_evaluation
+from ml_platform.cli.watching import Watcher
+from ml_platform.errors import PlatformError, expected_one_of
+
+PROCESS_TAG = "ml_platform/process"
+RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+
+
+def run_pipeline(pipeline: str, as_of: str = "latest") -> int:
+    """Materializes a pipeline with its sources and prints its evaluation.
+
+    Returns:
+        The exit status: 0 if every step succeeded and every gate passed.
+    """
+    console = Console()
+    prepare_home(dagster_home())
+    watcher = Watcher(console)
+    with dg.DagsterInstance.get() as instance, watcher:
+        console.print(f"[bold]{pipeline}[/]: loading definitions")
+        job = _find_job(pipeline, watcher)
+        fail_abandoned_runs(instance, console)
+        tags = {PROCESS_TAG: str(os.getpid()), **_whole_range(job)}
+        run_id = str(uuid.uuid4())
+        steps = len(job.asset_layer.asset_graph.executable_asset_keys)
+        watcher.start(steps)
+        console.print(f"run {run_id[:8]} in {_short(dagster_home())}: {steps} assets, {_describe(tags)}")
+        config = {"loggers": {"terminal": {}}, "resources": {"cut": {"config": {"as_of": as_of}}}}
+        result = job.execute_in_process(
+            run_config=config, instance=instance, tags=tags, run_id=run_id, raise_on_error=False
+        )
+    if f"{pipeline}/evaluation" in watcher.materialized:
+        print_evaluation(last_evaluation(pipeline), console)
+    if not result.success:
+        console.print(f"[red]run {run_id[:8]} failed[/]: {watcher.first_failure}", soft_wrap=True)
+    return 0 if result.success else 1
+
+
+def prepare_home(home: Path) -> None:
+    """Makes the local instance's folder, with the configuration from `deploy/local`."""
+    home.mkdir(parents=True, exist_ok=True)
+    os.environ["DAGSTER_HOME"] = str(home)
+    configuration = home / "dagster.yaml"
+    if not configuration.exists():
+        configuration.write_text((project_root() / "deploy" / "local" / "dagster.yaml").read_text())
+
+
+def fail_abandoned_runs(instance: dg.DagsterInstance, console: Console) -> None:
+    """Marks runs of this command whose process is gone as failed; else they would look alive for ever."""
+    unfinished = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
+    for run in instance.get_runs(unfinished):
+        process = run.tags.get(PROCESS_TAG)
+        if process is not None and not Path(f"/proc/{process}").exists():
+            instance.report_run_failed(run, f"The process {process} that executed this run is gone.")
+            console.print(f"run {run.run_id[:8]} was cut off (process {process} is gone); marked as failed")
+
+
+def _find_job(pipeline: str, watcher: Watcher) -> dg.JobDefinition:
+    from ml_platform.definitions import defs
+
+    loggers = dg.Definitions(loggers={"terminal": watcher.logger()})
+    definitions = dg.Definitions.merge(defs(), loggers)
+    jobs = [job.name for job in definitions.jobs or []]
+    if pipeline not in jobs:
+        raise PlatformError(f"no pipeline {pipeline!r}: {expected_one_of(pipeline, jobs)}")
+    return definitions.resolve_job_def(pipeline)
+
+
+def _whole_range(job: dg.JobDefinition) -> dict[str, str]:
+    """Asks for all partitions in one run."""
+    if job.partitions_def is None:
+        return {}
+    keys = job.partitions_def.get_partition_keys()
+    return dict(zip(RANGE_TAGS, (keys[0], keys[-1]), strict=True))
+
+
+def _describe(tags: Mapping[str, str]) -> str:
+    return f"partitions {tags[RANGE_TAGS[0]]} to {tags[RANGE_TAGS[1]]}" if RANGE_TAGS[0] in tags else "no partitions"
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

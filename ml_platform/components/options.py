@@ -1,0 +1,50 @@
+"""What do all assets of a pipeline say about themselves?"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from ml_platform.pipeline.compiled import CompiledPipeline
+from ml_platform.sources import Partitions
+
+
+def partitions_of(spans: Partitions | None) -> dg.PartitionsDefinition | None:
+    """Gives Dagster's partitions for ours; their keys are equal."""
+    if spans is None:
+        return None
+    start, end = spans.start.isoformat(), spans.end.isoformat()
+    if spans.every == "week":
+        # Dagster counts the days of the week from Sunday.
+        day = spans.start.isoweekday() % 7
+        return dg.WeeklyPartitionsDefinition(start_date=start, end_date=end, day_offset=day)
+    kinds = {"day": dg.DailyPartitionsDefinition, "month": dg.MonthlyPartitionsDefinition}
+    return kinds[spans.every](start_date=start, end_date=end)
+
+
+def describe_frame(text: str, grain: str, key: Sequence[str]) -> str:
+    """Says what the frame is, what one row is and what identifies it."""
+    return f"{text}\n\nOne row: {grain}. Key: {', '.join(key)}."
+
+
+def selected_partitions(context: dg.AssetExecutionContext) -> list[str | None]:
+    """Lists the partitions that this run makes of this asset; `[None]` where there are none."""
+    return list(context.partition_keys) if context.assets_def.partitions_def else [None]
+
+
+def asset_options(pipeline: CompiledPipeline, name: str, stage: str, launcher: str) -> dict[str, Any]:
+    """Gives what every asset of a pipeline has: key, group, owners, policies, launcher."""
+    return {
+        "key": pipeline.spec.asset(name).split("/"),
+        "group_name": f"{pipeline.spec.pipeline}_{stage}",
+        "owners": pipeline.spec.owners,
+        # One run for a range of partitions; on assets without partitions too, else Dagster splits the run.
+        "backfill_policy": dg.BackfillPolicy.single_run(),
+        "tags": {"ml_platform/stage": stage, "ml_platform/pipeline": pipeline.spec.pipeline},
+        "op_tags": {"ml_platform/launcher": launcher},
+    }
+
+
+def asset_key(name: str) -> dg.AssetKey:
+    """Turns a store's name (`lake/flights`) into Dagster's key."""
+    return dg.AssetKey(name.split("/"))

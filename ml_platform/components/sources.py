@@ -1,0 +1,37 @@
+"""How does a table become an asset of the lake?"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from ml_platform.components.options import describe_frame, partitions_of, selected_partitions
+from ml_platform.io_managers.metadata import column_schema
+from ml_platform.resources.refusal import refusals_as_failures
+from ml_platform.sources import TableSource
+
+
+def source_assets(tables: Sequence[TableSource], owners: Sequence[str] = ()) -> list[dg.AssetsDefinition]:
+    """Gives one asset for each table, partitioned as the table is."""
+    return [_source_asset(table, owners) for table in tables]
+
+
+def _source_asset(table: TableSource, owners: Sequence[str]) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=table.asset.split("/"),
+        description=describe_frame(f"`{table.file}` of the package {table.package}, typed.", table.grain, table.key),
+        group_name="lake",
+        kinds={"csv", "parquet"},
+        owners=list(owners),
+        partitions_def=partitions_of(table.partitions),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        io_manager_key="frames",
+        metadata={"dagster/column_schema": column_schema(table.schema)},
+        tags={"ml_platform/stage": "source"},
+        op_tags={"ml_platform/launcher": "cpu"},
+    )
+    def read(context: dg.AssetExecutionContext) -> Any:
+        with refusals_as_failures():
+            return table.read(selected_partitions(context))
+
+    return read

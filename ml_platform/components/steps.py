@@ -1,0 +1,104 @@
+"""How does a step become assets: its frames and, if it learns, its fitted state?"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from ml_platform.components.options import (
+    asset_key,
+    asset_options,
+    describe_frame,
+    partitions_of,
+    selected_partitions,
+)
+from ml_platform.components.progress import told
+from ml_platform.io_managers.metadata import column_schema
+from ml_platform.pipeline.compiled import CompiledPipeline, CompiledStep
+from ml_platform.pipeline.running import fit_step, transform_step
+from ml_platform.resources import CutResource, StoreResource
+from ml_platform.resources.refusal import refusals_as_failures
+
+
+def step_assets(pipeline: CompiledPipeline) -> list[dg.AssetsDefinition]:
+    """Gives the assets of all steps."""
+    return [asset for step in pipeline.steps.values() for asset in _assets_of(pipeline, step)]
+
+
+def _assets_of(pipeline: CompiledPipeline, step: CompiledStep) -> Iterator[dg.AssetsDefinition]:
+    if step.learns:
+        yield _fitted_asset(pipeline, step)
+    yield _frame_asset(pipeline, step)
+
+
+def _frame_asset(pipeline: CompiledPipeline, step: CompiledStep) -> dg.AssetsDefinition:
+    ins = _inputs(pipeline, step, steps_back=step.spans.steps_back(step.lookback) if step.spans else 0)
+    if step.learns:
+        ins["fitted_state"] = dg.AssetIn(asset_key(step.fitted_asset))
+
+    @dg.asset(
+        **asset_options(pipeline, step.name, step.use.stage, step.use.launcher),
+        ins=ins,
+        description=describe_frame(step.use.description or f"`{step.use.uses}`.", step.grain, step.key),
+        kinds={_kind(step), "parquet"},
+        partitions_def=partitions_of(step.spans),
+        io_manager_key="frames",
+        metadata=_declared(step),
+    )
+    def transform(context: dg.AssetExecutionContext, **inputs: Any) -> Any:
+        fitted = inputs.pop("fitted_state", None)
+        partitions = selected_partitions(context)
+        parts = transform_step(step, [inputs[name] for name in step.use.inputs], partitions, fitted)
+        return told(context, parts, len(partitions))
+
+    return transform
+
+
+def _fitted_asset(pipeline: CompiledPipeline, step: CompiledStep) -> dg.AssetsDefinition:
+    @dg.asset(
+        **asset_options(pipeline, f"{step.name}_fitted", step.use.stage, step.use.launcher),
+        ins=_inputs(pipeline, step),
+        description=f"What `{step.use.uses}` learnt for step {step.name}, from the training rows alone.",
+        kinds={_kind(step)},
+        io_manager_key="objects",
+        metadata=_declared(step, with_schema=False),
+    )
+    def fit(store: StoreResource, cut: CutResource, **inputs: Any) -> dg.Output:
+        with refusals_as_failures():
+            frames = [inputs[name] for name in step.use.inputs]
+            fitted = fit_step(step, frames, cut.settle(pipeline, store.open()), pipeline.spec.target)
+            return dg.Output(fitted, metadata={"rows_fit": fitted.facts["rows_fit"], "split": fitted.facts["split"]})
+
+    return fit
+
+
+def _inputs(pipeline: CompiledPipeline, step: CompiledStep, steps_back: int = 0) -> dict[str, dg.AssetIn]:
+    """Declares a step's inputs; a side input may be looked back into."""
+    ins = {}
+    for position, name in enumerate(step.use.inputs):
+        looks_back = position > 0 and steps_back > 0 and pipeline.spans_of(name) is not None
+        mapping = (
+            dg.TimeWindowPartitionMapping(start_offset=-steps_back, allow_nonexistent_upstream_partitions=True)
+            if looks_back
+            else None
+        )
+        ins[name] = dg.AssetIn(asset_key(pipeline.asset_of(name)), partition_mapping=mapping)
+    return ins
+
+
+def _declared(step: CompiledStep, *, with_schema: bool = True) -> dict[str, Any]:
+    """Shows what a step is made with, and the columns that are known before it runs."""
+    metadata: dict[str, Any] = {
+        "ml_platform/uses": list(step.types),
+        "uses": step.use.uses,
+        "with": dg.MetadataValue.json(dict(step.use.with_)),
+    }
+    if with_schema and step.schema.columns and not step.schema.is_open:
+        metadata["dagster/column_schema"] = column_schema(step.schema)
+    return metadata
+
+
+def _kind(step: CompiledStep) -> str:
+    if step.use.uses == "ml_platform.transformers.SQL":
+        return "duckdb"
+    return "scikitlearn" if step.use.uses.startswith("sklearn.") else "pandas"

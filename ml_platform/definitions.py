@@ -1,0 +1,11 @@
+"""The entry: everything under `defs/`."""
+
+from pathlib import Path
+
+import dagster as dg
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Loads all that exists."""
+    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)

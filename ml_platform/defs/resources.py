@@ -1,0 +1,22 @@
+"""Where values go, and how runs execute."""
+
+import dagster as dg
+
+from ml_platform.io_managers import FrameIOManager, ReportIOManager, SklearnIOManager
+from ml_platform.resources import CutResource, StoreResource
+
+
+@dg.definitions
+def resources() -> dg.Definitions:
+    """One store behind all IO managers; the steps of a run share its process."""
+    store = StoreResource()
+    return dg.Definitions(
+        resources={
+            "store": store,
+            "cut": CutResource(),
+            "frames": FrameIOManager(store=store),
+            "objects": SklearnIOManager(store=store),
+            "reports": ReportIOManager(store=store),
+        },
+        executor=dg.in_process_executor,
+    )

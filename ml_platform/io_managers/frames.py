@@ -1,0 +1,100 @@
+"""How do frames get from an asset to the store and back, a range of partitions in one call?"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import dagster as dg
+
+from ml_platform.artifacts import Artifact, ArtifactStore, Frames
+from ml_platform.artifacts.frames import KIND, write_frame
+from ml_platform.errors import ArtifactError
+from ml_platform.io_managers.metadata import asset_name, column_schema, describe
+from ml_platform.pipeline.running import Part, Parts
+from ml_platform.resources import StoreResource
+from ml_platform.resources.refusal import refusals_as_failures
+from ml_platform.schema import Schema
+
+
+class FrameIOManager(dg.ConfigurableIOManager):
+    """Keeps frames as Parquet, one artifact per partition.
+
+    An asset returns a pandas DataFrame, a mapping of partition to DataFrame, or `Parts`; it gets
+    `Frames`, or one DataFrame where its parameter says so.
+    """
+
+    store: dg.ResourceDependency[StoreResource]
+
+    @refusals_as_failures()
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Writes all partitions, then makes them current: a failure on the way leaves all as they were."""
+        store, asset = self.store.open(), asset_name(context)
+        partitions = list(context.asset_partition_keys) if context.has_asset_partitions else [None]
+        artifacts = []
+        for part in _parts(obj, partitions, asset):
+            artifacts.append(_write(store, asset, part))
+            _show(context, artifacts[-1], len(artifacts), len(partitions))
+        _require_all(artifacts, partitions, asset)
+        store.promote(artifacts)
+        rows = sum(artifact.facts["rows"] for artifact in artifacts)
+        schema = Schema.from_json(artifacts[-1].facts["schema"])
+        context.add_output_metadata({"dagster/row_count": rows, "dagster/column_schema": column_schema(schema)})
+
+    @refusals_as_failures()
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Gives the frames of the asked partitions, to be read when needed."""
+        asset = asset_name(context)
+        partitions = list(context.asset_partition_keys) if context.has_asset_partitions else None
+        frames = Frames.current(self.store.open(), asset, partitions)
+        if context.dagster_type.typing_type.__name__ == "DataFrame":
+            frames.require(partitions or [None])
+            return frames.only(partitions or [None]).read_all()
+        return frames
+
+
+def _parts(obj: Any, partitions: list[str | None], asset: str) -> Iterator[Part]:
+    """Takes what an asset returned as parts, refusing what is no frame."""
+    import pandas as pd
+
+    if isinstance(obj, pd.DataFrame):
+        if len(partitions) > 1:
+            raise ArtifactError(f"{asset}: one DataFrame for {len(partitions)} partitions; return a mapping by partition")
+        yield Part(partitions[0], obj)
+    elif isinstance(obj, Mapping):
+        for partition, frame in obj.items():
+            yield Part(partition, _frame_of(frame, f"{asset}[{partition}]"))
+    elif isinstance(obj, Parts):
+        yield from obj.stream
+    else:
+        raise ArtifactError(f"{asset}: expected a pandas DataFrame, found {type(obj).__name__}: {obj!r:.80}")
+
+
+def _frame_of(value: Any, label: str) -> Any:
+    import pandas as pd
+
+    if not isinstance(value, pd.DataFrame):
+        raise ArtifactError(f"{label}: expected a pandas DataFrame, found {type(value).__name__}: {value!r:.80}")
+    return value
+
+
+def _write(store: ArtifactStore, asset: str, part: Part) -> Artifact:
+    def write(folder: Any) -> dict[str, Any]:
+        return {**write_frame(folder, part.frame), **part.facts}
+
+    return store.add(asset, part.partition, KIND, partial(write), part.inputs)
+
+
+def _require_all(artifacts: list[Artifact], partitions: list[str | None], asset: str) -> None:
+    written = {artifact.partition for artifact in artifacts}
+    missing = [key for key in partitions if key not in written]
+    if missing:
+        raise ArtifactError(f"{asset}: asked for partitions {partitions}, the asset returned none for {missing}")
+
+
+def _show(context: dg.OutputContext, artifact: Artifact, done: int, count: int) -> None:
+    """Puts a partition's own figures on its own event."""
+    if artifact.partition is None:
+        context.add_output_metadata(describe(artifact))
+        return
+    own = {"dagster/partition_row_count": artifact.facts["rows"], **describe(artifact)}
+    context.step_context.add_asset_metadata(own, asset_key=context.asset_key, partition_key=artifact.partition)

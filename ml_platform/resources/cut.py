@@ -1,0 +1,20 @@
+"""As of when does this run split its rows?"""
+
+import dagster as dg
+
+from ml_platform.artifacts import ArtifactStore
+from ml_platform.pipeline import CompiledPipeline
+from ml_platform.pipeline.splitting import Cut, settle
+
+
+class CutResource(dg.ConfigurableResource):
+    """The cut between training, validation and test; one place for a whole run to set it."""
+
+    as_of: str = "latest"  # a day such as 2013-10-01: rows before it; latest: what the pipeline declares
+
+    def settle(self, pipeline: CompiledPipeline, store: ArtifactStore) -> Cut:
+        """Turns the pipeline's split into a cut, given which partitions its sources have."""
+        partitioned = [source.asset for source in pipeline.sources.values() if source.spans]
+        shared = set.intersection(*(set(store.partitions(asset)) for asset in partitioned)) if partitioned else set()
+        newest = max(shared, default=None)
+        return settle(pipeline.spec, pipeline.features.key, pipeline.features.spans, newest, self.as_of)
