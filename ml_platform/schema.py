@@ -130,7 +130,11 @@ def schema_of(table: "pa.Table") -> Schema:
     def name_of(kind: Any) -> str:
         if pa.types.is_timestamp(kind):
             return "timestamp" if kind.tz else "datetime"
-        tests = {"boolean": pa.types.is_boolean, "integer": pa.types.is_integer, "number": pa.types.is_floating}
+        tests = {
+            "boolean": pa.types.is_boolean,
+            "integer": pa.types.is_integer,
+            "number": pa.types.is_floating,
+        }
         is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
         return next((name for name, test in tests.items() if test(kind)), "string" if is_text else "any")
 

@@ -26,7 +26,12 @@ def last_evaluation(pipeline: str, store: ArtifactStore | None = None) -> dict[s
         )
     facts = dict(read_report(opened, artifact).facts)
     passed = all(gate["passed"] for gate in facts["gates"])
-    return {**facts, "version": artifact.id, "report": str(page_path(opened, artifact)), "gates_passed": passed}
+    return {
+        **facts,
+        "version": artifact.id,
+        "report": str(page_path(opened, artifact)),
+        "gates_passed": passed,
+    }
 
 
 def print_evaluation(facts: Mapping[str, Any], console: Console | None = None) -> None:

@@ -28,7 +28,9 @@ class Watcher(logging.Handler):
         self._status.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._status.stop()
 
     def start(self, count: int) -> None:
@@ -38,7 +40,7 @@ class Watcher(logging.Handler):
     def logger(self) -> dg.LoggerDefinition:
         """Gives this watcher as a Dagster logger."""
 
-        @dg.logger(description="One line for each finished asset.")
+        @dg.logger(None, description="One line for each finished asset.")
         def terminal(_context: dg.InitLoggerContext) -> logging.Logger:
             logger = logging.Logger("ml_platform.terminal", logging.DEBUG)
             logger.addHandler(self)
@@ -77,7 +79,7 @@ class Watcher(logging.Handler):
         metadata = event.step_materialization_data.materialization.metadata
         rows = metadata.get("dagster/partition_row_count", metadata.get("dagster/row_count"))
         self.materialized[name] += 1
-        self._rows[name] += rows.value if isinstance(rows, dg.IntMetadataValue) else 0
+        self._rows[name] += (rows.value or 0) if isinstance(rows, dg.IntMetadataValue) else 0
 
     def _succeeded(self, event: DagsterEvent) -> None:
         name = _name(event)
@@ -86,9 +88,11 @@ class Watcher(logging.Handler):
         self._done += 1
         made = f"{self._rows[name]:>11,} rows" if self._rows[name] else " " * 16
         parts = f"{self.materialized[name]:>3} partitions" if self.materialized[name] > 1 else ""
-        seconds = event.step_success_data.duration_ms / 1000
+        seconds = (event.step_success_data.duration_ms or 0) / 1000
         self._console.print(
-            f"[green]✓[/] {self._done:>2}/{self._count} {name:<36}{made} {seconds:>6.1f} s {parts}", highlight=False
+            f"[green]✓[/] {self._done:>2}/{self._count} {name:<36}{made} {seconds:>6.1f} s {parts}".rstrip(),
+            highlight=False,
+            soft_wrap=True,
         )
 
     def _checked(self, event: DagsterEvent) -> None:

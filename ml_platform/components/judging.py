@@ -62,7 +62,9 @@ def _evaluation_asset(pipeline: CompiledPipeline) -> dg.AssetsDefinition:
         kinds={"scikitlearn", "html"},
         io_manager_key="reports",
     )
-    def evaluate_models(store: StoreResource, cut: CutResource, features: Any, selection: Any, **models: Any) -> dg.Output:
+    def evaluate_models(
+        store: StoreResource, cut: CutResource, features: Any, selection: Any, **models: Any
+    ) -> dg.Output:
         from ml_platform.evaluation import evaluate
 
         with refusals_as_failures():

@@ -33,6 +33,8 @@ def pipeline_definitions(pipeline: CompiledPipeline) -> dg.Definitions:
     keys = [key for asset in assets for key in asset.keys]
     sources = [dg.AssetKey.from_user_string(source.asset) for source in pipeline.sources.values()]
     job = dg.define_asset_job(
-        pipeline.spec.pipeline, dg.AssetSelection.assets(*sources, *keys), description=pipeline.spec.description
+        pipeline.spec.pipeline,
+        dg.AssetSelection.assets(*sources, *keys),
+        description=pipeline.spec.description,
     )
     return dg.Definitions(assets=assets, asset_checks=judging_checks(pipeline), jobs=[job])

@@ -33,7 +33,9 @@ def evaluate(
     guesses = {name: model.estimator.predict_proba(features)[:, 1] for name, model in models.items()}
     facts = _facts(pipeline, models, selection, rows, target, guesses)
     pictures = draw_all(facts, target, guesses)
-    made_of = narrow(frames, cut, ["test"]).ids() | {model.ref.label: model.ref.id for model in models.values() if model.ref}
+    made_of = narrow(frames, cut, ["test"]).ids() | {
+        model.ref.label: model.ref.id for model in models.values() if model.ref
+    }
     return Report(facts, pictures, render_page(facts, pictures), made_of)
 
 

@@ -13,7 +13,10 @@ def render_page(facts: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATE.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(_TEMPLATE.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
     images = {name: base64.b64encode(content).decode() for name, content in pictures.items()}
     template = environment.get_template(_TEMPLATE.name)

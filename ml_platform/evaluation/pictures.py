@@ -72,9 +72,7 @@ def _roc(
     axes.legend(loc="lower right", frameon=False, fontsize=9)
 
 
-def _calibration(
-    axes: Any, target: np.ndarray, guesses: Mapping[str, np.ndarray], colors: Mapping[str, str]
-) -> None:
+def _calibration(axes: Any, target: np.ndarray, guesses: Mapping[str, np.ndarray], colors: Mapping[str, str]) -> None:
     from sklearn.calibration import calibration_curve
 
     highest = 0.0
@@ -89,7 +87,10 @@ def _calibration(
 
 def _confusion(axes: Any, counts: Mapping[str, Any], target: str) -> None:
     grid = np.array(
-        [[counts["true_negatives"], counts["false_positives"]], [counts["false_negatives"], counts["true_positives"]]]
+        [
+            [counts["true_negatives"], counts["false_positives"]],
+            [counts["false_negatives"], counts["true_positives"]],
+        ]
     )
     axes.imshow(grid, cmap="Blues", vmin=0)
     for (row, column), count in np.ndenumerate(grid):
@@ -108,7 +109,13 @@ def _draw_breakdown(column: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
     left.axhline(0.5, color="#cbd5e1", linestyle="--")
     left.set(ylim=(0.4, 1.0), title=f"AUC by {column}", xlabel=column)
     for bar, row in zip(left.patches, known, strict=True):
-        left.annotate(f"{row['roc_auc']:.3f}", (bar.get_x() + bar.get_width() / 2, bar.get_height()), ha="center", va="bottom", fontsize=8)
+        left.annotate(
+            f"{row['roc_auc']:.3f}",
+            (bar.get_x() + bar.get_width() / 2, bar.get_height()),
+            ha="center",
+            va="bottom",
+            fontsize=8,
+        )
     right.bar(places - 0.2, [row["rate"] for row in rows], width=0.4, color="#94a3b8", label="happened")
     right.bar(places + 0.2, [row["mean_probability"] for row in rows], width=0.4, color=BEST, label="predicted")
     right.set_xticks(places, [row["value"] for row in rows])

@@ -9,7 +9,11 @@ from ml_platform.pipeline.running import Part, lineage
 
 
 def predict_partitions(
-    pipeline: CompiledPipeline, model: Fitted, threshold: float, features: Frames, partitions: Sequence[str | None]
+    pipeline: CompiledPipeline,
+    model: Fitted,
+    threshold: float,
+    features: Frames,
+    partitions: Sequence[str | None],
 ) -> Iterator[Part]:
     """Scores partition by partition.
 

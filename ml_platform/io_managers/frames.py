@@ -29,7 +29,7 @@ class FrameIOManager(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Writes all partitions, then makes them current: a failure on the way leaves all as they were."""
         store, asset = self.store.open(), asset_name(context)
-        partitions = list(context.asset_partition_keys) if context.has_asset_partitions else [None]
+        partitions: list[str | None] = [*context.asset_partition_keys] if context.has_asset_partitions else [None]
         artifacts = []
         for part in _parts(obj, partitions, asset):
             artifacts.append(_write(store, asset, part))
@@ -58,7 +58,9 @@ def _parts(obj: Any, partitions: list[str | None], asset: str) -> Iterator[Part]
 
     if isinstance(obj, pd.DataFrame):
         if len(partitions) > 1:
-            raise ArtifactError(f"{asset}: one DataFrame for {len(partitions)} partitions; return a mapping by partition")
+            raise ArtifactError(
+                f"{asset}: one DataFrame for {len(partitions)} partitions; return a mapping by partition"
+            )
         yield Part(partitions[0], obj)
     elif isinstance(obj, Mapping):
         for partition, frame in obj.items():

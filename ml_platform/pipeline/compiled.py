@@ -123,7 +123,9 @@ def _split_problems(spec: PipelineSpec, inspection: Inspection, document: Docume
         return [document.problem(("split",), "a split by time needs partitions; expected 'method: random'")]
     first = next(iter(cuts))
     return [
-        document.problem(("sources", name), f"source {name!r} is cut {cut}, {first!r} {cuts[first]}; expected equal cuts")
+        document.problem(
+            ("sources", name), f"source {name!r} is cut {cut}, {first!r} {cuts[first]}; expected equal cuts"
+        )
         for name, cut in cuts.items()
         if cut != cuts[first]
     ]
@@ -132,7 +134,12 @@ def _split_problems(spec: PipelineSpec, inspection: Inspection, document: Docume
 def _compile(spec: PipelineSpec, inspection: Inspection) -> CompiledPipeline:
     sources = {
         name: CompiledSource(
-            name, facts.asset, facts.grain, facts.key, Schema.from_json(facts.schema), _spans(facts.partitions)
+            name,
+            facts.asset,
+            facts.grain,
+            facts.key,
+            Schema.from_json(facts.schema),
+            _spans(facts.partitions),
         )
         for name, facts in inspection.sources.items()
     }

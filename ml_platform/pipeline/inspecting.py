@@ -105,7 +105,11 @@ class _Checker:
         if schema.missing([self.spec.target]):
             hint = expected_one_of(self.spec.target, schema.names)
             self.note(("target",), f"no column {self.spec.target!r} to learn: {hint}")
-        elif self.spec.target in schema.names and schema[self.spec.target].type not in ("boolean", "integer", "any"):
+        elif self.spec.target in schema.names and schema[self.spec.target].type not in (
+            "boolean",
+            "integer",
+            "any",
+        ):
             found = schema[self.spec.target].type
             self.note(("target",), f"target {self.spec.target!r} is {found}; expected boolean or integer 0 and 1")
         if self.spec.target in self.spec.features.columns:

@@ -43,7 +43,7 @@ def fit_step(step: CompiledStep, inputs: Sequence[Frames], cut: Cut, target: str
     used = [frames, *inputs[1:]]
     _check_inputs(step, transformer, inputs)
     frame = read_rows(frames, cut, ["train"], frames.columns, step.key)
-    labels = frame[target] if target in frame else None
+    labels = frame.get(target)
     side = {name: other.read_all() for name, other in zip(step.side_inputs, inputs[1:], strict=True)}
     given = frame[step.columns] if step.columns else frame
     with _naming(step, None):
@@ -74,14 +74,14 @@ def transform_step(
 
 def _transformed(step: CompiledStep, transformer: Any, inputs: Sequence[Frames]) -> Any:
     """Opens the result for one partition."""
-    side = dict(zip(step.side_inputs, inputs[1:], strict=True))
     if hasattr(transformer, "transform_files"):
         first, *others = ([frames.path(key) for key in frames.parts] for frames in inputs)
-        return transformer.transform_files(first, **dict(zip(side, others, strict=True)))
+        return transformer.transform_files(first, **dict(zip(step.side_inputs, others, strict=True)))
     frame = inputs[0].read_all()
     if step.is_plain:
         return nullcontext(apply_plain(transformer, frame, step.columns, step.name))
-    return nullcontext(transformer.transform(frame, **{name: other.read_all() for name, other in side.items()}))
+    side = {name: other.read_all() for name, other in zip(step.side_inputs, inputs[1:], strict=True)}
+    return nullcontext(transformer.transform(frame, **side))
 
 
 def _window(step: CompiledStep, frames: Frames, partition: str | None, *, is_first: bool) -> Frames:
@@ -108,7 +108,7 @@ def apply_plain(transformer: Any, frame: pd.DataFrame, columns: Sequence[str] | 
     if not isinstance(result, pd.DataFrame):
         result = pd.DataFrame(result, columns=_names_of(transformer, result.shape[1], taken, name))
     result.index = frame.index
-    return frame.drop(columns=[c for c in taken if c not in result]).assign(**{c: result[c] for c in result})
+    return frame.drop(columns=[c for c in taken if c not in result]).assign(**{str(c): result[c] for c in result})
 
 
 def _names_of(transformer: Any, width: int, taken: Sequence[str], name: str) -> list[str]:
@@ -151,8 +151,8 @@ def lineage(inputs: Sequence[Frames]) -> dict[str, Any]:
                 label, known = seen.setdefault(asset, (part.label, state))
                 if known != state:
                     raise DataError(
-                        f"{part.label} and {label} were made with different versions of {asset} "
-                        f"({state['digest'][:8]} and {known['digest'][:8]}); materialize all partitions of {frames.asset} again"
+                        f"{part.label} and {label} went through different versions of {asset} ({state['digest'][:8]} "
+                        f"and {known['digest'][:8]}); materialize all partitions of {frames.asset} again"
                     )
     return {asset: state for asset, (_, state) in seen.items()}
 

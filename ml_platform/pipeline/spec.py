@@ -207,7 +207,10 @@ def _known_keys(place: Place) -> list[str]:
 
 def graph_problems(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
     """Finds names that clash, inputs that do not exist, and cycles."""
-    taken = {**dict.fromkeys(RESERVED, "an asset of every pipeline"), **dict.fromkeys(spec.sources, "a source")}
+    taken = {
+        **dict.fromkeys(RESERVED, "an asset of every pipeline"),
+        **dict.fromkeys(spec.sources, "a source"),
+    }
     for name in spec.steps:
         if name in taken:
             yield ("steps", name), f"step {name!r} has the name of {taken[name]}"
@@ -223,7 +226,10 @@ def graph_problems(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
         yield ("features", "from"), f"features: no step {spec.features.step!r}: {hint}"
     cycle = find_cycle(spec)
     if cycle:
-        yield ("steps", cycle[0]), f"the steps form a cycle: {' -> '.join(cycle)}; expected a graph without one"
+        yield (
+            ("steps", cycle[0]),
+            f"the steps form a cycle: {' -> '.join(cycle)}; expected a graph without one",
+        )
 
 
 def find_cycle(spec: PipelineSpec) -> list[str]:

@@ -45,7 +45,12 @@ class TimeCut:
             "validation": (self.validation_start, self.test_start),
             "test": (self.test_start, self.as_of),
         }
-        return [key for role in ("train", "validation", "test") if role in roles for key in self.spans.between(*bounds[role])]
+        return [
+            key
+            for role in ("train", "validation", "test")
+            if role in roles
+            for key in self.spans.between(*bounds[role])
+        ]
 
     def mask(self, frame: pd.DataFrame, roles: Sequence[Role]) -> None:
         """Takes whole partitions."""
@@ -77,7 +82,8 @@ class RandomCut:
         test, validation = self.split.test, self.split.test + self.split.validation
         bounds = {"test": (0.0, test), "validation": (test, validation), "train": (validation, 1.0)}
         marks = [(bounds[role][0] <= place) & (place < bounds[role][1]) for role in roles]
-        return np.logical_or.reduce(marks)
+        marked: np.ndarray = np.logical_or.reduce(marks)
+        return marked
 
     def facts(self) -> dict[str, Any]:
         """Names shares and seed."""
@@ -88,11 +94,16 @@ def _mix(values: np.ndarray) -> np.ndarray:
     """Spreads 64-bit values evenly (the finaliser of splitmix64)."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    mixed: np.ndarray = values ^ (values >> np.uint64(31))
+    return mixed
 
 
 def settle(
-    spec: PipelineSpec, key: Sequence[str], spans: Partitions | None, newest: str | None, as_of: str = "latest"
+    spec: PipelineSpec,
+    key: Sequence[str],
+    spans: Partitions | None,
+    newest: str | None,
+    as_of: str = "latest",
 ) -> Cut:
     """Turns a declared split into a cut.
 

@@ -69,7 +69,7 @@ class TableSource:
             DataError: file, partition, column and rows of what is wrong.
         """
         text = self._read_text()
-        parts = {None: text} if self.partitions is None else self._split(text, partitions)
+        parts: dict[str | None, pa.Table] = {None: text} if self.partitions is None else self._split(text, partitions)
         return {key: self._checked(parts[key], key) for key in partitions}
 
     def _read_text(self) -> "pa.Table":
@@ -109,9 +109,9 @@ class TableSource:
         columns = [self._cast(text, name, "all rows") for name in self.dated_by]
         dates = pd.DataFrame(dict(zip(("year", "month", "day"), columns, strict=True)))
         day = pd.to_datetime(dates, errors="coerce").to_numpy()
-        found = {}
+        found: dict[str | None, pa.Table] = {}
         for key in keys:
-            if key not in self.partitions.keys:
+            if key is None or key not in self.partitions.keys:
                 raise DataError(f"{self.asset}: no partition {key!r}; {first_few(self.partitions.keys)}")
             start, end = np.datetime64(date.fromisoformat(key)), np.datetime64(self.partitions.end_of(key))
             found[key] = text.filter(pa.array((day >= start) & (day < end)))

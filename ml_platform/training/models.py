@@ -14,7 +14,11 @@ from ml_platform.pipeline.splitting import Cut, Role, narrow, read_rows
 
 
 def train_model(
-    pipeline: CompiledPipeline, name: str, frames: Frames, cut: Cut, report: Callable[[str], None] = lambda _: None
+    pipeline: CompiledPipeline,
+    name: str,
+    frames: Frames,
+    cut: Cut,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Fitted:
     """Fits on the training rows, scores the validation rows, then fits again on both for use.
 

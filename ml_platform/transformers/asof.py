@@ -33,7 +33,12 @@ class AsOfLookup(DataTransformer):
     """
 
     def __init__(
-        self, on: str, by: Sequence[str], columns: Sequence[str], lag_hours: float = 1, tolerance_hours: float = 0
+        self,
+        on: str,
+        by: Sequence[str],
+        columns: Sequence[str],
+        lag_hours: float = 1,
+        tolerance_hours: float = 0,
     ):
         self.on = on
         self.by = by
@@ -61,9 +66,7 @@ class AsOfLookup(DataTransformer):
             require_columns(other.names, [*keys, *self.columns], f"AsOfLookup, input {name!r}")
         for column in (c for c in other.columns if c.name in self.columns):
             if column.type not in ("number", "any"):
-                raise DataError(
-                    f"AsOfLookup, input {name!r}: column {column.name!r} is {column.type}; expected number"
-                )
+                raise DataError(f"AsOfLookup, input {name!r}: column {column.name!r} is {column.type}; expected number")
         return schema.with_columns(Column(column, "number", nullable=True) for column in self.columns)
 
     def transform(self, X: pd.DataFrame, **side: pd.DataFrame) -> pd.DataFrame:

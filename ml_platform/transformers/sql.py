@@ -75,15 +75,14 @@ class SQL(DataTransformer):
     def transform(self, X: pd.DataFrame, **side: pd.DataFrame) -> pd.DataFrame:
         """Runs the query over frames in memory."""
         with self._connect() as connection:
-            for name, frame in self._named(connection, X, side).items():
-                connection.register(name, pa.Table.from_pandas(frame, preserve_index=False))
+            for name, given in self._named(connection, X, side).items():
+                connection.register(name, pa.Table.from_pandas(given, preserve_index=False))
             batches, result = self._stream(connection)
-            return pa.Table.from_batches(batches, result).to_pandas()
+            frame: pd.DataFrame = pa.Table.from_batches(batches, result).to_pandas()
+        return frame
 
     @contextmanager
-    def transform_files(
-        self, paths: Sequence[Path], **side: Sequence[Path]
-    ) -> Iterator[pa.RecordBatchReader]:
+    def transform_files(self, paths: Sequence[Path], **side: Sequence[Path]) -> Iterator[pa.RecordBatchReader]:
         """Runs the query over Parquet files, a batch at a time: neither inputs nor result need fit in memory."""
         with self._connect() as connection:
             for name, files in self._named(connection, paths, side).items():
@@ -95,7 +94,11 @@ class SQL(DataTransformer):
     @contextmanager
     def _connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with tempfile.TemporaryDirectory(prefix="ml_platform-duckdb-") as spill:
-            settings = {"threads": 1, "memory_limit": self.memory_limit, "temp_directory": spill}
+            settings: dict[str, str | bool | int | float | list[str]] = {
+                "threads": 1,
+                "memory_limit": self.memory_limit,
+                "temp_directory": spill,
+            }
             with duckdb.connect(config=settings) as connection:
                 yield connection
 
@@ -160,7 +163,7 @@ def _quoted(names: Sequence[str]) -> str:
 
 def _type_name(column: str, sql_type: str) -> str:
     """Says which of our types carries a SQL type."""
-    base = sql_type.split("(")[0]
+    base = sql_type.split("(", maxsplit=1)[0]
     known = {
         "VARCHAR": "string", "BOOLEAN": "boolean", "DATE": "datetime", "TIMESTAMP": "datetime",
         "TIMESTAMP WITH TIME ZONE": "timestamp", "FLOAT": "number", "DOUBLE": "number", "DECIMAL": "number",

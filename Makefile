@@ -1,0 +1,55 @@
+# `make demo` and `make test` set up what they need; everything lives in .venv and .dagster.
+PYTHON ?= python3
+PORT ?= 3000
+export DAGSTER_HOME ?= $(CURDIR)/.dagster
+export VIRTUAL_ENV := $(CURDIR)/.venv
+export PATH := $(VIRTUAL_ENV)/bin:$(PATH)
+
+.PHONY: help setup setup-tests fmt check test demo dev bench soak pictures
+help:
+	@echo "make demo      set up, then run flight_delays on the real year: sources to evaluated model"
+	@echo "make test      set up, then run the tests"
+	@echo "make dev       Dagster's UI on http://127.0.0.1:$(PORT), with its daemon"
+	@echo "make check     formatting, linting, types, layers, definitions"
+	@echo "make fmt       format the code"
+	@echo "make bench     measure; what came out stands in benchmarks/README.md"
+	@echo "make soak      the long fault tests"
+	@echo "make pictures  take the README's screenshots again"
+
+setup:
+	@sh deploy/local/setup $(PYTHON)
+	@mkdir -p $(DAGSTER_HOME) && cp deploy/local/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
+
+# What the tests need from the system: Chromium, to look at pages.
+setup-tests: setup
+	@sh deploy/local/setup-tests
+
+fmt: setup
+	ruff format .
+	ruff check --fix .
+
+check: setup
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports --no-logo
+	dg check defs
+
+test: setup-tests
+	pytest -n 2 --dist loadscope
+
+demo: setup
+	@ml-platform run flight_delays
+
+dev: setup
+	dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
+
+bench: setup
+	python benchmarks/demo_overhead.py
+	python benchmarks/start_up.py
+
+soak: setup
+	pytest -m soak -n 0 -s
+
+pictures: setup-tests
+	python docs/take_pictures.py
