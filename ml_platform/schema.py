@@ -68,12 +68,11 @@ class Schema:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Reads what `to_json` wrote."""
-        columns = (Column.parse(name, text) for name, text in data["columns"].items())
-        return cls(tuple(columns), data["is_open"])
+        return cls(tuple(Column.parse(name, text) for name, text in data["columns"]), data["is_open"])
 
     def to_json(self) -> dict[str, Any]:
-        """Gives the schema as plain JSON values."""
-        return {"columns": {column.name: str(column) for column in self.columns}, "is_open": self.is_open}
+        """Gives the schema as plain JSON values; the columns are pairs, in order."""
+        return {"columns": [[column.name, str(column)] for column in self.columns], "is_open": self.is_open}
 
     @property
     def names(self) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_platform.artifacts.store import Artifact, ArtifactStore
 from ml_platform.errors import ArtifactError, first_few
-from ml_platform.schema import schema_of
+from ml_platform.schema import Schema, schema_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,7 @@ class Frames:
     def columns(self) -> list[str]:
         """The columns of the first part."""
         part = next(iter(self.parts.values()), None)
-        return list(part.facts["schema"]["columns"]) if part else []
+        return Schema.from_json(part.facts["schema"]).names if part else []
 
     def require(self, partitions: Iterable[str | None]) -> None:
         """Refuses missing partitions by name.

@@ -67,7 +67,11 @@ def _refuse_untrusted(content: bytes, trusted: Collection[str], label: str) -> l
     import skops.io
 
     allowed = sorted({*TRUSTED, *trusted})
-    unknown = [name for name in skops.io.get_untrusted_types(data=content) if name not in allowed]
+    try:
+        untrusted = skops.io.get_untrusted_types(data=content)
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+        raise ArtifactError(f"{label}: not a skops file ({error})") from error
+    unknown = [name for name in untrusted if name not in allowed]
     if unknown:
         raise ArtifactError(
             f"{label}: holds types that are not on the closed list: {first_few(unknown)}. Learned state is arrays, "

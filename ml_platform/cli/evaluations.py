@@ -10,6 +10,8 @@ from ml_platform.artifacts import ArtifactStore, default_store
 from ml_platform.artifacts.reports import page_path, read_report
 from ml_platform.errors import ArtifactError
 
+METRICS = ("roc_auc", "log_loss", "brier_score", "average_precision")
+
 
 def last_evaluation(pipeline: str, store: ArtifactStore | None = None) -> dict[str, Any]:
     """Reads the current evaluation, with the path of its page and whether its gates passed.
@@ -44,19 +46,19 @@ def print_evaluation(facts: Mapping[str, Any], console: Console | None = None) -
     console.print(f"  report: {facts['report']}", soft_wrap=True, highlight=False)
 
 
+def _verdict(gate: Mapping[str, Any]) -> str:
+    return "[green]passed[/]" if gate["passed"] else f"[red]FAILED[/] {gate['why']}"
+
+
 def _figures(facts: Mapping[str, Any]) -> Table:
     title = f"{facts['pipeline']}: {facts['best']} (lowest log loss on the validation rows), judged on the test rows"
     table = Table(title=title, title_justify="left")
     for name, justify in (("metric", "left"), ("value", "right"), ("gate", "left"), ("verdict", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    gated = set()
-    for gate in facts["gates"]:
-        gated.add(gate["metric"])
-        verdict = "[green]passed[/]" if gate["passed"] else f"[red]FAILED[/] {gate['why']}"
-        table.add_row(gate["metric"], f"{gate['value']:.4f}", f"{gate['bound']} ({gate['name']})", verdict)
-    for metric in ("brier_score", "average_precision"):
-        if metric not in gated:
-            table.add_row(metric, f"{facts[metric]:.4f}", "", "")
+    for metric in METRICS:
+        gates = [gate for gate in facts["gates"] if gate["metric"] == metric]
+        bounds = "\n".join(f"{gate['bound']} ({gate['name']})" for gate in gates)
+        table.add_row(metric, f"{facts[metric]:.4f}", bounds, "\n".join(map(_verdict, gates)))
     for count in ("rows_train", "rows_test"):
         table.add_row(count, f"{facts[count]:,}", "", "")
     return table

@@ -29,7 +29,7 @@ def resolve(path: str) -> Any:
     except (ImportError, ValueError) as error:
         raise BuildError(("uses",), f"no module {module_name!r} to take {path!r} from ({error})") from error
     if not hasattr(module, name):
-        public = [known for known in dir(module) if not known.startswith("_")]
+        public = [known for known, value in vars(module).items() if known[0] != "_" and not inspect.ismodule(value)]
         raise BuildError(("uses",), f"no {name!r} in {module_name!r}: {expected_one_of(name, public)}")
     return getattr(module, name)
 

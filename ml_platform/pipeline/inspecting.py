@@ -87,7 +87,7 @@ class _Checker:
     def _plain(self, name: str, step: Step, transformer: Any) -> Schema:
         """Works out what a plain scikit-learn transformer gives; it declares nothing."""
         if len(step.inputs) > 1:
-            raise BuildError(("inputs", 1), f"{type(transformer).__name__} takes one input")
+            raise BuildError(("inputs", 1), f"{type(transformer).__name__} takes one input, found {len(step.inputs)}")
         schema = self.schemas.get(step.inputs[0], Schema(is_open=True))
         self.require(schema, step.columns or (), ("steps", name, "columns"), f"step {name!r}")
         return plain_output_schema(transformer, schema, step.columns)

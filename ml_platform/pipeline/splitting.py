@@ -77,7 +77,7 @@ class RandomCut:
     def mask(self, frame: pd.DataFrame, roles: Sequence[Role]) -> np.ndarray:
         """Marks rows by where their hash falls in [0, 1): test, validation, train."""
         hashes = pd.util.hash_pandas_object(frame[list(self.key)], index=False).to_numpy()
-        seed = np.uint64(self.split.seed) * np.uint64(0x9E3779B97F4A7C15)
+        seed = np.uint64(self.split.seed * 0x9E3779B97F4A7C15 % 2**64)
         place = _mix(hashes ^ seed) / 2.0**64
         test, validation = self.split.test, self.split.test + self.split.validation
         bounds = {"test": (0.0, test), "validation": (test, validation), "train": (validation, 1.0)}

@@ -1,0 +1,152 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ml_platform.artifacts import ArtifactStore
+from ml_platform.artifacts.store import Artifact
+from ml_platform.errors import ArtifactError
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
+    """Both storage back ends go through the same tests."""
+    if request.param == "local":
+        return ArtifactStore(str(tmp_path / "store"))
+    endpoint = request.getfixturevalue("s3_server")
+    import s3fs
+
+    options = {"key": "test", "secret": "test", "client_kwargs": {"endpoint_url": endpoint}}
+    bucket = f"bucket-{time.time_ns()}"
+    s3fs.S3FileSystem(**options).mkdir(bucket)
+    return ArtifactStore(f"s3://{bucket}/base", **options)
+
+
+def add(store: ArtifactStore, text: str, partition: str | None = None, **files: str) -> Artifact:
+    def write(folder: Path) -> dict[str, int]:
+        (folder / "data.txt").write_text(text)
+        for name, content in files.items():
+            (folder / name).write_text(content)
+        return {"length": len(text)}
+
+    return store.add("lake/words", partition, "text", write, {"lake/source": "1234"})
+
+
+def read(store: ArtifactStore, partition: str | None = None) -> str:
+    return (store.open(store.require("lake/words", partition)) / "data.txt").read_text()
+
+
+def test_an_added_value_is_seen_only_after_promotion(store: ArtifactStore) -> None:
+    artifact = add(store, "one")
+    assert store.current("lake/words") is None
+    store.promote([artifact])
+    assert store.current("lake/words") == artifact
+    assert read(store) == "one"
+
+
+def test_the_newest_promotion_is_current_and_the_former_version_stays_readable(store: ArtifactStore) -> None:
+    first, second = add(store, "one"), add(store, "two")
+    store.promote([first])
+    store.promote([second])
+    assert read(store) == "two"
+    assert store.version("lake/words", first.id) == first
+    assert (store.open(first) / "data.txt").read_text() == "one"
+
+
+def test_partitions_are_listed_by_their_keys(store: ArtifactStore) -> None:
+    store.promote([add(store, key, key) for key in ("2013-02-01", "2013-01-01", "a/b c")])
+    assert store.partitions("lake/words") == ["2013-01-01", "2013-02-01", "a/b c"]
+    assert read(store, "a/b c") == "a/b c"
+    assert store.partitions("lake/nothing") == []
+
+
+def test_equal_values_have_equal_digests_and_ids(store: ArtifactStore) -> None:
+    assert add(store, "one") == add(store, "one")
+    assert add(store, "one").digest != add(store, "two").digest
+    assert add(store, "one", extra="x").digest != add(store, "one").digest
+
+
+def test_a_missing_value_is_refused_by_asset_partition_and_next_step(store: ArtifactStore) -> None:
+    with pytest.raises(ArtifactError, match=r"lake/words\[2013-05-01\]: nothing there.*materialize it first"):
+        store.require("lake/words", "2013-05-01")
+    with pytest.raises(ArtifactError, match="lake/words: no version 77"):
+        store.version("lake/words", "77")
+
+
+class TestLocalFolder:
+    """What only a folder can show: damage, litter, killed writers."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> ArtifactStore:
+        return ArtifactStore(str(tmp_path))
+
+    def test_a_damaged_file_is_refused_by_path_and_mended_by_writing_again(self, store: ArtifactStore) -> None:
+        artifact = add(store, "one")
+        store.promote([artifact])
+        path = store.open(artifact) / "data.txt"
+        path.write_text("oNe")
+        fresh = ArtifactStore(store.base)
+        with pytest.raises(ArtifactError, match=rf"lake/words: file {path} is damaged.*materialize the asset again"):
+            fresh.open(artifact)
+        add(fresh, "one")
+        assert read(fresh) == "one"
+
+    def test_a_missing_file_is_refused_by_path(self, store: ArtifactStore) -> None:
+        artifact = add(store, "one")
+        (store.open(artifact) / "data.txt").unlink()
+        with pytest.raises(ArtifactError, match=r"data\.txt is missing"):
+            ArtifactStore(store.base).open(artifact)
+
+    def test_a_head_that_is_no_manifest_is_refused_by_path(self, store: ArtifactStore, tmp_path: Path) -> None:
+        store.promote([add(store, "one")])
+        (tmp_path / "heads/lake/words/_whole.json").write_text("{}")
+        with pytest.raises(ArtifactError, match=r"heads/lake/words/_whole\.json: not a manifest"):
+            store.current("lake/words")
+
+    def test_a_failing_writer_leaves_nothing(self, store: ArtifactStore, tmp_path: Path) -> None:
+        def write(folder: Path) -> dict[str, int]:
+            (folder / "data.txt").write_text("half")
+            raise OSError("disk full")
+
+        with pytest.raises(OSError, match="disk full"):
+            store.add("lake/words", None, "text", write)
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+    def test_killed_writers_leave_no_torn_value_and_their_litter_is_swept(self, tmp_path: Path) -> None:
+        """kill -9 at growing moments of a writer that writes for ever; every visible version must be whole."""
+        tried, seen = 40, set()
+        for attempt in range(tried):
+            command = [sys.executable, "-c", WRITER, str(tmp_path)]
+            with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+                assert writer.stdout is not None
+                writer.stdout.readline()
+                time.sleep(0.002 * attempt)
+                os.kill(writer.pid, signal.SIGKILL)
+            artifact = ArtifactStore(str(tmp_path)).current("lake/words")
+            if artifact is not None:
+                text = (ArtifactStore(str(tmp_path)).open(artifact) / "data.txt").read_text()
+                assert len(set(text.split())) == 1, "a torn value"
+                seen.add(text)
+        assert len(seen) > tried / 4, "the writers were killed before they wrote anything"
+        add(ArtifactStore(str(tmp_path)), "after")
+        assert list((tmp_path / "staging").iterdir()) == []
+
+
+WRITER = """
+import itertools, os, sys
+from ml_platform.artifacts import ArtifactStore
+store = ArtifactStore(sys.argv[1])
+print("ready", flush=True)
+for number in itertools.count():
+    def write(folder):
+        with (folder / "data.txt").open("w") as file:
+            for _ in range(50):
+                file.write(f"{os.getpid()}-{number} " * 200)
+                file.flush()
+        return {}
+    store.promote([store.add("lake/words", None, "text", write)])
+"""

@@ -1,0 +1,49 @@
+from datetime import date, timedelta
+
+import pytest
+
+from ml_platform.components.options import partitions_of
+from ml_platform.errors import PlatformError
+from ml_platform.sources import Partitions
+
+YEAR = (date(2013, 1, 1), date(2014, 1, 1))
+
+
+@pytest.mark.parametrize(("every", "count"), [("day", 365), ("week", 53), ("month", 12)])
+def test_keys_are_the_ones_that_dagster_uses(every: str, count: int) -> None:
+    spans = Partitions(every, *YEAR)
+    dagsters = partitions_of(spans).get_partition_keys()
+    assert spans.keys[: len(dagsters)] == dagsters
+    assert len(spans.keys) == count
+
+
+def test_a_grain_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(PlatformError, match="partitions every 'monht': did you mean 'month'"):
+        Partitions("monht", *YEAR)
+
+
+@pytest.mark.parametrize(
+    ("every", "hours", "found"),
+    [
+        ("month", 0, ["2013-03-01"]),
+        ("month", 4, ["2013-02-01", "2013-03-01"]),
+        ("day", 4, ["2013-02-28", "2013-03-01"]),
+        ("day", 30, ["2013-02-27", "2013-02-28", "2013-03-01"]),
+    ],
+)
+def test_a_lookback_reaches_into_the_partitions_before(every: str, hours: int, found: list[str]) -> None:
+    assert Partitions(every, *YEAR).with_lookback("2013-03-01", timedelta(hours=hours)) == found
+
+
+def test_the_first_partition_has_nothing_before_it() -> None:
+    assert Partitions("month", *YEAR).with_lookback("2013-01-01", timedelta(hours=4)) == ["2013-01-01"]
+
+
+def test_steps_back_is_what_dagsters_mapping_needs() -> None:
+    assert Partitions("month", *YEAR).steps_back(timedelta(hours=4)) == 1
+    assert Partitions("day", *YEAR).steps_back(timedelta(days=7)) == 7
+    assert Partitions("day", *YEAR).steps_back(timedelta(0)) == 0
+
+
+def test_partitions_between_two_days_lie_wholly_within() -> None:
+    assert Partitions("month", *YEAR).between(date(2013, 2, 15), date(2013, 5, 1)) == ["2013-03-01", "2013-04-01"]
