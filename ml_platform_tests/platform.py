@@ -47,13 +47,24 @@ def resources(base: Path) -> dict[str, object]:
     }
 
 
+def _instance(home: Path) -> dg.DagsterInstance:
+    """Opens a Dagster instance with the event log that the local deployment uses."""
+    home.mkdir()
+    storage = {
+        "module": "ml_platform.resources.event_log",
+        "class": "KeptEngineSqliteEventLogStorage",
+        "config": {"base_dir": str(home)},
+    }
+    return dg.DagsterInstance.local_temp(str(home), overrides={"event_log_storage": storage, "telemetry": {"enabled": False}})
+
+
 class Platform:
     """Definitions, a store and a Dagster instance in one folder."""
 
     def __init__(self, folder: Path, text: str | None = None, tables: Sequence[TableSource] = lake.TABLES):
         self.folder = folder
         self.store = ArtifactStore(str(folder / "artifacts"))
-        self.instance = dg.DagsterInstance.local_temp(str(folder / "dagster"))
+        self.instance = _instance(folder / "dagster")
         self.tables = tables
         self.declare(text or small_yaml())
 

@@ -135,7 +135,8 @@ class SQL(DataTransformer):
         columns = ", ".join(f'CAST("{name}" AS {_SQL_TYPES[kind]}) AS "{name}"' for name, kind in types.items())
         ordered = connection.sql(f"SELECT {columns} FROM result ORDER BY {_quoted(self.key)}")
         reader = ordered.to_arrow_reader(BATCH_ROWS)
-        return iter(reader), reader.schema
+        schema = pa.schema([_in_utc(field) for field in reader.schema])
+        return (batch.cast(schema) for batch in reader), schema
 
     def _check_key(self, connection: duckdb.DuckDBPyConnection) -> None:
         key = _quoted(self.key)
@@ -155,6 +156,12 @@ class SQL(DataTransformer):
         found = [f"{name!r} ({count:,} rows)" for name, count in zip(strict, row, strict=True) if count]
         if found:
             raise DataError(f"values are missing in {first_few(found)}: write CAST(... AS DOUBLE) in the query")
+
+
+def _in_utc(field: pa.Field) -> pa.Field:
+    """Names the time zone UTC, where DuckDB names the machine's."""
+    is_zoned = pa.types.is_timestamp(field.type) and field.type.tz is not None
+    return field.with_type(pa.timestamp("us", tz="UTC")) if is_zoned else field
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -1,0 +1,68 @@
+"""What holds for the whole repository."""
+
+import re
+import tomllib
+
+import pytest
+import yaml
+
+from ml_platform.artifacts import project_root
+from ml_platform_tests.conftest import run_python
+
+ROOT = project_root()
+
+
+def test_the_workspace_names_the_same_module_and_location_as_dg() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    (location,) = yaml.safe_load((ROOT / "workspace.yaml").read_text())["load_from"]
+    assert location["python_module"] == {
+        "module_name": project["code_location_target_module"],
+        "location_name": project["code_location_name"],
+    }
+
+
+def test_the_top_level_is_complete() -> None:
+    for name in ("pyproject.toml", "ml_platform", "ml_platform_tests", "workspace.yaml", "deploy", "README.md", "LICENSE"):
+        assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("module", ["torch", "sklearn", "skops", "pandera", "pandas", "duckdb", "matplotlib"])
+def test_loading_the_definitions_imports_no_heavy_library(module: str) -> None:
+    code = f"""
+import sys
+from ml_platform.definitions import defs
+defs().resolve_all_job_defs()
+print({module!r} in sys.modules)
+"""
+    assert run_python(code) == "False"
+
+
+def test_every_environment_variable_is_documented_and_every_documented_one_is_read() -> None:
+    sources = "\n".join(path.read_text() for path in (ROOT / "ml_platform").rglob("*.py"))
+    read = set(re.findall(r"""(?:environ(?:\.get)?[\[(]|EnvVar\()["']([A-Z_]+)["']""", sources))
+    documented = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert read == documented
+
+
+def test_constraints_pin_every_dependency_exactly() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
+    names = {re.split(r"[\[<>=, ]", need)[0].lower() for need in needed}
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {line.split("==")[0].lower() for line in lines if re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.]+", line)}
+    assert names - pinned == set()
+    assert all("==" in line for line in lines if not line.startswith("#"))
+
+
+def test_the_dagster_family_moves_together() -> None:
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    core = {name: pins[name] for name in ("dagster", "dagster-webserver", "dagster-graphql", "dagster-dg-cli")}
+    assert len(set(core.values())) == 1, core
+
+
+def test_every_test_file_is_named_after_a_module_or_folder() -> None:
+    known = {path.stem for path in (ROOT / "ml_platform").rglob("*.py")} | {"__init__"}
+    known |= {path.name for path in (ROOT / "ml_platform").rglob("*") if path.is_dir()}
+    extra = {"conventions", "refusals", "demo", "public_check", "ui", "kills"}
+    found = {path.stem.removeprefix("test_") for path in (ROOT / "ml_platform_tests").rglob("test_*.py")}
+    assert found <= known | extra

@@ -1,0 +1,49 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml_platform.errors import DataError
+from ml_platform.schema import Schema
+from ml_platform.transformers import AsOfLookup
+
+
+def at(*hours: str) -> pd.Series:
+    return pd.Series(pd.to_datetime([f"2013-01-01 {hour}" for hour in hours], utc=True).as_unit("us"))
+
+
+STEP = AsOfLookup("at", ["place"], ["temp"], lag_hours=1, tolerance_hours=2)
+WEATHER = pd.DataFrame({"place": "X", "at": at("03:00", "04:00", "05:00"), "temp": [3.0, 4.0, 5.0]})
+
+
+@pytest.mark.parametrize(("hour", "temp"), [("05:00", 4.0), ("05:59", 4.0), ("06:00", 5.0), ("08:00", 5.0), ("08:01", None), ("03:59", None)])
+def test_the_newest_row_that_was_known_an_hour_before_is_taken(hour: str, temp: float | None) -> None:
+    found = STEP.transform(pd.DataFrame({"place": ["X"], "at": at(hour)}), weather=WEATHER)["temp"].tolist()
+    assert found == [temp] if temp is not None else np.isnan(found[0])
+
+
+def test_rows_of_another_place_are_not_taken() -> None:
+    assert STEP.transform(pd.DataFrame({"place": ["Y"], "at": at("05:00")}), weather=WEATHER)["temp"].isna().all()
+
+
+def test_the_future_changes_nothing() -> None:
+    flights = pd.DataFrame({"place": "X", "at": at("04:30", "05:30")})
+    past = WEATHER[WEATHER["at"] <= at("04:30")[0]]
+    whole = STEP.transform(flights, weather=WEATHER)
+    pd.testing.assert_frame_equal(STEP.transform(flights, weather=past), whole)
+
+
+def test_rows_keep_their_order_and_index() -> None:
+    flights = pd.DataFrame({"place": "X", "at": at("06:00", "04:00", "05:00")}).set_index(pd.Index([7, 5, 6]))
+    found = STEP.transform(flights, weather=WEATHER)
+    assert found["temp"].tolist() == [5.0, 3.0, 4.0]
+    assert found.index.tolist() == [7, 5, 6]
+
+
+def test_the_lookback_is_lag_and_tolerance() -> None:
+    assert STEP.lookback.total_seconds() == 3 * 3600
+
+
+def test_two_other_inputs_are_refused() -> None:
+    schema = Schema.of(place="string", at="timestamp", temp="number")
+    with pytest.raises(DataError, match="AsOfLookup takes one other input, found 2"):
+        STEP.output_schema(schema, a=schema, b=schema)
