@@ -47,15 +47,24 @@ def resources(base: Path) -> dict[str, object]:
     }
 
 
-def _instance(home: Path) -> dg.DagsterInstance:
-    """Opens a Dagster instance with the event log that the local deployment uses."""
-    home.mkdir()
-    storage = {
-        "module": "ml_platform.resources.event_log",
-        "class": "KeptEngineSqliteEventLogStorage",
-        "config": {"base_dir": str(home)},
-    }
-    return dg.DagsterInstance.local_temp(str(home), overrides={"event_log_storage": storage, "telemetry": {"enabled": False}})
+def definitions_in(folder: Path, tables: Sequence[TableSource] = lake.TABLES) -> dg.Definitions:
+    """Builds the definitions of the pipeline that lies in a folder, with its store in the same."""
+    return dg.Definitions.merge(
+        pipeline_definitions(load_pipeline(folder / "pipeline.yaml")),
+        dg.Definitions(
+            assets=source_assets(tables),
+            resources=resources(folder / "artifacts"),
+            executor=dg.in_process_executor,
+        ),
+    )
+
+
+def open_instance(home: Path) -> dg.DagsterInstance:
+    """Opens a Dagster instance with the configuration of the local deployment."""
+    home.mkdir(exist_ok=True)
+    text = (project_root() / "deploy" / "local" / "dagster.yaml").read_text()
+    (home / "dagster.yaml").write_text(text.replace("config: {}", f"config: {{base_dir: {home}}}"))
+    return dg.DagsterInstance.from_config(str(home))
 
 
 class Platform:
@@ -64,7 +73,7 @@ class Platform:
     def __init__(self, folder: Path, text: str | None = None, tables: Sequence[TableSource] = lake.TABLES):
         self.folder = folder
         self.store = ArtifactStore(str(folder / "artifacts"))
-        self.instance = _instance(folder / "dagster")
+        self.instance = open_instance(folder / "dagster")
         self.tables = tables
         self.declare(text or small_yaml())
 
@@ -76,14 +85,7 @@ class Platform:
 
     @property
     def definitions(self) -> dg.Definitions:
-        return dg.Definitions.merge(
-            pipeline_definitions(self.pipeline),
-            dg.Definitions(
-                assets=source_assets(self.tables),
-                resources=resources(self.folder / "artifacts"),
-                executor=dg.in_process_executor,
-            ),
-        )
+        return definitions_in(self.folder, self.tables)
 
     def run(
         self, *selection: str, partitions: tuple[str, str] = YEAR, as_of: str = "latest"

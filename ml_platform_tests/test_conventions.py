@@ -22,7 +22,15 @@ def test_the_workspace_names_the_same_module_and_location_as_dg() -> None:
 
 
 def test_the_top_level_is_complete() -> None:
-    for name in ("pyproject.toml", "ml_platform", "ml_platform_tests", "workspace.yaml", "deploy", "README.md", "LICENSE"):
+    for name in (
+        "pyproject.toml",
+        "ml_platform",
+        "ml_platform_tests",
+        "workspace.yaml",
+        "deploy",
+        "README.md",
+        "LICENSE",
+    ):
         assert (ROOT / name).exists(), name
 
 

@@ -73,6 +73,8 @@ class _Checker:
         """Asks a transformer of ours which columns it gives for its inputs' columns."""
         if step.columns is not None:
             raise BuildError(("columns",), "says itself which columns it takes; leave 'columns' out")
+        if step.suffix:
+            raise BuildError(("suffix",), "names its results itself; leave 'suffix' out")
         first, *others = (self.schemas.get(source, Schema(is_open=True)) for source in step.inputs)
         if others and not takes_side_inputs(transformer):
             kind = type(transformer).__name__
@@ -90,7 +92,7 @@ class _Checker:
             raise BuildError(("inputs", 1), f"{type(transformer).__name__} takes one input, found {len(step.inputs)}")
         schema = self.schemas.get(step.inputs[0], Schema(is_open=True))
         self.require(schema, step.columns or (), ("steps", name, "columns"), f"step {name!r}")
-        return plain_output_schema(transformer, schema, step.columns)
+        return _plain_output_schema(transformer, schema, step)
 
     def require(self, schema: Schema, names: Sequence[str], place: Place, who: str) -> None:
         """Notes each name that the schema surely lacks."""
@@ -151,15 +153,15 @@ def _learns(transformer: Any) -> bool:
     return bool(tags.requires_fit)
 
 
-def plain_output_schema(transformer: Any, schema: Schema, columns: Sequence[str] | None) -> Schema:
+def _plain_output_schema(transformer: Any, schema: Schema, step: Step) -> Schema:
     """Says what is known of the output: columns that pass through, and those that keep their names."""
     from sklearn.base import OneToOneFeatureMixin
 
-    taken = list(columns or schema.names)
+    taken = list(step.columns or schema.names)
     if isinstance(transformer, OneToOneFeatureMixin):
-        return schema.with_columns(Column(name, "any", nullable=True) for name in taken)
-    kept: Mapping[str, Column] = {c.name: c for c in schema.columns if c.name not in taken}
-    return Schema(tuple(kept.values()), is_open=True)
+        return schema.with_columns(Column(f"{name}{step.suffix}", "any", nullable=True) for name in taken)
+    kept = tuple(c for c in schema.columns if step.suffix or c.name not in taken)
+    return Schema(kept, is_open=True)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
-
-import pandas as pd
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from ml_platform.artifacts import Fitted, Frames
 from ml_platform.errors import DataError, PlatformError, require_columns
@@ -15,13 +12,17 @@ from ml_platform.pipeline.compiled import CompiledStep
 from ml_platform.pipeline.splitting import Cut, narrow, read_rows
 from ml_platform.schema import Schema
 
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
 
 @dataclass(frozen=True)
 class Part:
     """One partition's frame on its way to the store, with what it was made of."""
 
     partition: str | None
-    frame: pd.DataFrame | pa.RecordBatchReader
+    frame: "pd.DataFrame | pa.RecordBatchReader"
     facts: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
 
@@ -79,7 +80,7 @@ def _transformed(step: CompiledStep, transformer: Any, inputs: Sequence[Frames])
         return transformer.transform_files(first, **dict(zip(step.side_inputs, others, strict=True)))
     frame = inputs[0].read_all()
     if step.is_plain:
-        return nullcontext(apply_plain(transformer, frame, step.columns, step.name))
+        return nullcontext(apply_plain(step, transformer, frame))
     side = {name: other.read_all() for name, other in zip(step.side_inputs, inputs[1:], strict=True)}
     return nullcontext(transformer.transform(frame, **side))
 
@@ -92,23 +93,25 @@ def _window(step: CompiledStep, frames: Frames, partition: str | None, *, is_fir
     return frames.only(step.spans.with_lookback(partition, reach) if step.spans else [partition])
 
 
-def apply_plain(transformer: Any, frame: pd.DataFrame, columns: Sequence[str] | None, name: str) -> pd.DataFrame:
+def apply_plain(step: CompiledStep, transformer: Any, frame: "pd.DataFrame") -> "pd.DataFrame":
     """Lets a plain scikit-learn transformer change some columns; the others pass through.
 
     Raises:
-        DataError: a column that is not there, a sparse result, or another number of rows.
+        DataError: a sparse result, or another number of rows.
     """
-    require_columns(frame.columns, columns or (), f"step {name!r}")
-    taken = list(columns or frame.columns)
+    import pandas as pd
+
+    taken = list(step.columns or frame.columns)
     result = transformer.transform(frame[taken])
     if hasattr(result, "toarray"):
-        raise DataError(f"step {name!r}: a sparse result is no frame; set sparse_output: false")
+        raise DataError("a sparse result is no frame; set sparse_output: false")
     if len(result) != len(frame):
-        raise DataError(f"step {name!r}: {len(frame):,} rows in, {len(result):,} out; expected as many")
+        raise DataError(f"{len(frame):,} rows in, {len(result):,} out; expected as many")
     if not isinstance(result, pd.DataFrame):
-        result = pd.DataFrame(result, columns=_names_of(transformer, result.shape[1], taken, name))
-    result.index = frame.index
-    return frame.drop(columns=[c for c in taken if c not in result]).assign(**{str(c): result[c] for c in result})
+        result = pd.DataFrame(result, columns=_names_of(transformer, result.shape[1], taken, step.name))
+    added = {f"{name}{step.use.suffix}": result[name].array for name in result}
+    replaced = [] if step.use.suffix else [name for name in taken if name not in added]
+    return frame.drop(columns=replaced).assign(**added)
 
 
 def _names_of(transformer: Any, width: int, taken: Sequence[str], name: str) -> list[str]:

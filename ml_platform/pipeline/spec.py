@@ -69,6 +69,9 @@ class Step(Use):
     columns: list[str] | None = Field(
         None, description="The columns that a plain scikit-learn transformer gets; the others pass through."
     )
+    suffix: str = Field(
+        "", description="Names a plain transformer's results `<column><suffix>` and keeps the columns it got."
+    )
     grain: str | None = Field(None, description="What one row is; by default that of the first input.")
     key: list[str] | None = Field(None, description="What identifies a row; by default that of the first input.")
     launcher: str = "cpu"

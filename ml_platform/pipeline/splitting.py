@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any, Literal, Protocol
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ml_platform.artifacts import Frames
 from ml_platform.errors import DataError
 from ml_platform.pipeline.spec import PipelineSpec, RandomSplit, TimeSplit
 from ml_platform.sources import Partitions
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
 
 Role = Literal["train", "validation", "test"]
 
@@ -22,7 +23,7 @@ class Cut(Protocol):
     def partitions(self, roles: Sequence[Role]) -> list[str] | None:
         """Lists the partitions that hold rows of these roles; None for all there are."""
 
-    def mask(self, frame: pd.DataFrame, roles: Sequence[Role]) -> np.ndarray | None:
+    def mask(self, frame: "pd.DataFrame", roles: Sequence[Role]) -> "np.ndarray | None":
         """Marks the rows of these roles within those partitions; None for all of them."""
 
     def facts(self) -> dict[str, Any]:
@@ -52,7 +53,7 @@ class TimeCut:
             for key in self.spans.between(*bounds[role])
         ]
 
-    def mask(self, frame: pd.DataFrame, roles: Sequence[Role]) -> None:
+    def mask(self, frame: "pd.DataFrame", roles: Sequence[Role]) -> None:
         """Takes whole partitions."""
 
     def facts(self) -> dict[str, Any]:
@@ -74,8 +75,11 @@ class RandomCut:
     def partitions(self, roles: Sequence[Role]) -> None:
         """Needs all partitions."""
 
-    def mask(self, frame: pd.DataFrame, roles: Sequence[Role]) -> np.ndarray:
+    def mask(self, frame: "pd.DataFrame", roles: Sequence[Role]) -> "np.ndarray":
         """Marks rows by where their hash falls in [0, 1): test, validation, train."""
+        import numpy as np
+        import pandas as pd
+
         hashes = pd.util.hash_pandas_object(frame[list(self.key)], index=False).to_numpy()
         seed = np.uint64(self.split.seed * 0x9E3779B97F4A7C15 % 2**64)
         place = _mix(hashes ^ seed) / 2.0**64
@@ -90,8 +94,10 @@ class RandomCut:
         return self.split.model_dump()
 
 
-def _mix(values: np.ndarray) -> np.ndarray:
+def _mix(values: "np.ndarray") -> "np.ndarray":
     """Spreads 64-bit values evenly (the finaliser of splitmix64)."""
+    import numpy as np
+
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed: np.ndarray = values ^ (values >> np.uint64(31))
@@ -156,7 +162,7 @@ def narrow(frames: Frames, cut: Cut, roles: Sequence[Role]) -> Frames:
 
 def read_rows(
     frames: Frames, cut: Cut, roles: Sequence[Role], columns: Sequence[str], key: Sequence[str]
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Reads the rows of some roles: only their partitions, only these columns (and the key).
 
     Raises:

@@ -63,7 +63,9 @@ def test_a_stream_of_batches_is_written_as_it_comes(store: ArtifactStore) -> Non
 
 
 def test_partitions_are_read_in_order_and_by_column(store: ArtifactStore) -> None:
-    frames = keep(store, {"2013-02-01": pd.DataFrame({"x": [2], "y": [0]}), "2013-01-01": pd.DataFrame({"x": [1], "y": [0]})})
+    frames = keep(
+        store, {"2013-02-01": pd.DataFrame({"x": [2], "y": [0]}), "2013-01-01": pd.DataFrame({"x": [1], "y": [0]})}
+    )
     assert frames.read_all(["x"]).to_dict("list") == {"x": [1, 2]}
     assert frames.only(["2013-02-01"]).read_all()["x"].tolist() == [2]
 

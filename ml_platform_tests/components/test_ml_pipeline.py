@@ -237,7 +237,9 @@ class TestGates:
         assert platform.run(fitted[1], as_of="2013-10-01").success
         assert platform.run(frames[1]).success
         result = platform.run("flight_delays/predictions")
-        assert "went through other versions of flight_delays/codes_fitted, flight_delays/shares_fitted" in failure_of(result)
+        assert "went through other versions of flight_delays/codes_fitted, flight_delays/shares_fitted" in failure_of(
+            result
+        )
 
 
 def test_partitions_made_with_different_fitted_steps_are_not_mixed(tmp_path: Path) -> None:

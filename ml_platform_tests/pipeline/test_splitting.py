@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from ml_platform.errors import DataError
-from ml_platform.pipeline.splitting import RandomCut, settle
 from ml_platform.pipeline.spec import PipelineSpec, RandomSplit
+from ml_platform.pipeline.splitting import RandomCut, settle
 from ml_platform.sources import Partitions
 
 MONTHS = Partitions("month", date(2013, 1, 1), date(2014, 1, 1))

@@ -15,7 +15,9 @@ STEP = AsOfLookup("at", ["place"], ["temp"], lag_hours=1, tolerance_hours=2)
 WEATHER = pd.DataFrame({"place": "X", "at": at("03:00", "04:00", "05:00"), "temp": [3.0, 4.0, 5.0]})
 
 
-@pytest.mark.parametrize(("hour", "temp"), [("05:00", 4.0), ("05:59", 4.0), ("06:00", 5.0), ("08:00", 5.0), ("08:01", None), ("03:59", None)])
+@pytest.mark.parametrize(
+    ("hour", "temp"), [("05:00", 4.0), ("05:59", 4.0), ("06:00", 5.0), ("08:00", 5.0), ("08:01", None), ("03:59", None)]
+)
 def test_the_newest_row_that_was_known_an_hour_before_is_taken(hour: str, temp: float | None) -> None:
     found = STEP.transform(pd.DataFrame({"place": ["X"], "at": at(hour)}), weather=WEATHER)["temp"].tolist()
     assert found == [temp] if temp is not None else np.isnan(found[0])

@@ -65,7 +65,7 @@ from pathlib import Path
 from ml_platform.transformers import SQL
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 last, rows = -1, 0
-with SQL("SELECT * FROM t", key=["k"], memory_limit="60MB").transform_files([Path({str(tmp_path / 'big.parquet')!r})]) as reader:
+with SQL("SELECT * FROM t", key=["k"], memory_limit="60MB").transform_files([Path({str(tmp_path / "big.parquet")!r})]) as reader:
     for batch in reader:
         first = batch.column(0)[0].as_py()
         assert first == last + 1
