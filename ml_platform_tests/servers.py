@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-
 # The daemon as it is, but it looks at backfills every second, not every thirty.
 QUICK_DAEMON = """
 from dagster._daemon import controller

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import date
 from typing import Any
 
 import click
@@ -14,9 +15,22 @@ def commands() -> None:
     """Machine-learning pipelines, declared once."""
 
 
+def _day_or_latest(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    try:
+        return value if value == "latest" else date.fromisoformat(value).isoformat()
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}: expected 'latest' or a day such as 2013-10-01") from error
+
+
 @commands.command()
 @click.argument("pipeline")
-@click.option("--as-of", default="latest", show_default=True, help="Cut the rows as of this day, such as 2013-10-01.")
+@click.option(
+    "--as-of",
+    default="latest",
+    show_default=True,
+    callback=_day_or_latest,
+    help="Cut the rows as of this day, such as 2013-10-01.",
+)
 def run(pipeline: str, as_of: str) -> None:
     """Materialize PIPELINE and its sources, all partitions in one run; exit 0 only if its gates pass."""
     from ml_platform.cli.running import run_pipeline

@@ -1,7 +1,7 @@
 """Are a pipeline's classes, parameters and columns what its declaration needs? Imports them: runs in a child."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from inspect import signature
 from typing import Any

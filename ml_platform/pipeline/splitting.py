@@ -133,7 +133,7 @@ def _settle_time(pipeline: str, split: TimeSplit, spans: Partitions, newest: str
     declared = str(split.as_of) if as_of == "latest" else as_of
     if declared == "latest" and newest is None:
         raise DataError(f"{pipeline}: no partition is there in every source; materialize the sources first")
-    end = spans.end_of(str(newest)) if declared == "latest" else date.fromisoformat(declared)
+    end = spans.end_of(str(newest)) if declared == "latest" else _day(pipeline, declared)
     test_start = _before(end, split.test)
     validation_start = _before(test_start, split.validation)
     cut = TimeCut(spans, test_start, validation_start, end)
@@ -144,6 +144,13 @@ def _settle_time(pipeline: str, split: TimeSplit, spans: Partitions, newest: str
                 f"{split.test}; the data begin {spans.start}); choose a later as_of or shorter spans"
             )
     return cut
+
+
+def _day(pipeline: str, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise DataError(f"{pipeline}: as_of {text!r}: expected 'latest' or a day such as 2013-10-01") from error
 
 
 def _before(day: date, span: str) -> date:

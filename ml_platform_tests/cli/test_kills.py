@@ -1,0 +1,87 @@
+"""kill -9 in the middle of the demo, again and again: nothing torn, nothing half visible, the same figures."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ml_platform.artifacts import ArtifactStore
+from ml_platform.artifacts.home import project_root
+
+
+def environment(home: Path) -> dict[str, str]:
+    return {**os.environ, "DAGSTER_HOME": str(home), "COLUMNS": "120"}
+
+
+def visible(home: Path) -> dict[str, str]:
+    """Reads and verifies everything that readers see; gives label to digest."""
+    base = home / "artifacts"
+    store = ArtifactStore(str(base))
+    found = {}
+    for path in sorted((base / "heads").rglob("*.json")):
+        asset = str(path.parent.relative_to(base / "heads"))
+        partition = None if path.stem == "_whole" else path.stem
+        artifact = store.require(asset, partition)
+        store.open(artifact)
+        found[artifact.label] = artifact.digest
+    return found
+
+
+def figures(home: Path) -> dict[str, object]:
+    done = subprocess.run(
+        ["ml-platform", "evaluation", "flight_delays", "--json"], env=environment(home), capture_output=True, check=True
+    )
+    facts = json.loads(done.stdout)
+    return {
+        name: facts[name] for name in ("best", "roc_auc", "log_loss", "rows_train", "rows_test", "gates", "version")
+    }
+
+
+def run(home: Path) -> "subprocess.Popen[bytes]":
+    command = ["ml-platform", "run", "flight_delays"]
+    return subprocess.Popen(command, env=environment(home), cwd=project_root(), stdout=subprocess.DEVNULL)
+
+
+def kill_and_compare(folder: Path, kills: int) -> None:
+    whole, broken = folder / "whole", folder / "broken"
+    started = time.monotonic()
+    assert run(whole).wait() == 0
+    seconds = time.monotonic() - started
+    chance, cut_off = random.Random(kills), 0
+    for number in range(kills):
+        wait = chance.uniform(0.15, 0.95) * seconds
+        process = run(broken)
+        time.sleep(wait)
+        process.send_signal(signal.SIGKILL)
+        cut_off += process.wait() == -signal.SIGKILL
+        seen = visible(broken) if (broken / "artifacts" / "heads").exists() else {}
+        sys.stdout.write(f"kill {number + 1} after {wait:.1f} of {seconds:.1f} s: {len(seen)} artifacts, all whole\n")
+    assert cut_off >= kills * 0.7, f"only {cut_off} of {kills} runs were still going when they were killed"
+    assert run(broken).wait() == 0
+    assert visible(broken) == visible(whole)
+    assert figures(broken) == figures(whole)
+    import dagster as dg
+
+    with dg.DagsterInstance.from_config(str(broken)) as instance:
+        statuses = [record.status.value for record in instance.get_runs()]
+    assert statuses.count("SUCCESS") >= 1
+    assert "STARTED" not in statuses
+
+
+def test_a_demo_that_was_killed_twice_ends_as_one_that_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "broken"))
+    kill_and_compare(tmp_path, kills=2)
+
+
+@pytest.mark.soak
+def test_a_demo_that_was_killed_ten_times_ends_as_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "broken"))
+    kill_and_compare(tmp_path, kills=10)

@@ -1,0 +1,72 @@
+"""Plain scikit-learn transformers as steps."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ml_platform.artifacts import ArtifactStore, Fitted, Frames
+from ml_platform.artifacts.frames import write_frame
+from ml_platform.errors import DataError
+from ml_platform.pipeline.compiled import CompiledStep
+from ml_platform.pipeline.running import transform_step
+from ml_platform.pipeline.spec import Step
+from ml_platform.schema import Schema
+
+FRAME = pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"], "c": [3, 4]})
+
+
+def step(uses: str, parameters: dict[str, object], **options: object) -> CompiledStep:
+    use = Step.model_validate({"stage": "features", "inputs": ["t"], "uses": uses, "with": parameters, **options})
+    from datetime import timedelta
+
+    return CompiledStep("s", "p/s", use, "row", ["c"], Schema(is_open=True), None, True, timedelta(0), True, [])
+
+
+def apply(folder: Path, compiled: CompiledStep, frame: pd.DataFrame = FRAME) -> pd.DataFrame:
+    store = ArtifactStore(str(folder))
+    store.promote([store.add("t", None, "frame", lambda place: write_frame(place, frame))])
+    fitted = compiled.build().fit(frame[compiled.columns] if compiled.columns else frame)
+    (part,) = transform_step(compiled, [Frames.current(store, "t")], [None], Fitted(fitted, {"split": {}}))
+    return part.frame
+
+
+def test_columns_are_changed_in_place_and_the_others_pass_through(tmp_path: Path) -> None:
+    result = apply(tmp_path, step("sklearn.preprocessing.StandardScaler", {}, columns=["a"]))
+    assert list(result.columns) == ["a", "b", "c"]
+    assert result["a"].tolist() == [-1.0, 1.0]
+
+
+def test_a_suffix_keeps_the_columns_and_names_the_results(tmp_path: Path) -> None:
+    result = apply(tmp_path, step("sklearn.preprocessing.OrdinalEncoder", {}, columns=["b"], suffix="_code"))
+    assert list(result.columns) == ["a", "b", "c", "b_code"]
+    assert result["b_code"].tolist() == [0.0, 1.0]
+
+
+def test_new_columns_have_scikit_learns_names(tmp_path: Path) -> None:
+    uses = "sklearn.preprocessing.OneHotEncoder"
+    result = apply(tmp_path, step(uses, {"sparse_output": False}, columns=["b"]))
+    assert list(result.columns) == ["a", "c", "b_x", "b_y"]
+
+
+def test_a_sparse_result_is_refused_with_the_parameter_to_set(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="p/s: a sparse result is no frame; set sparse_output: false"):
+        apply(tmp_path, step("sklearn.preprocessing.OneHotEncoder", {}, columns=["b"]))
+
+
+def test_a_missing_column_is_refused_before_any_work(tmp_path: Path) -> None:
+    compiled = step("sklearn.preprocessing.StandardScaler", {}, columns=["a", "z"])
+    store = ArtifactStore(str(tmp_path))
+    store.promote([store.add("t", None, "frame", lambda place: write_frame(place, FRAME))])
+    with pytest.raises(DataError, match="p/s: StandardScaler: no column 'z'"):
+        next(transform_step(compiled, [Frames.current(store, "t")], [None], Fitted(compiled.build(), {"split": {}})))
+
+
+def test_nested_parts_and_functions_are_built_from_yaml(tmp_path: Path) -> None:
+    parameters = {
+        "transformers": [["log", {"uses": "sklearn.preprocessing.FunctionTransformer", "with": {"func": {"uses": "numpy.log1p"}}}, ["a"]]],
+        "verbose_feature_names_out": False,
+    }  # fmt: skip
+    compiled = step("sklearn.compose.ColumnTransformer", parameters, columns=["a"])
+    transformer = compiled.build()
+    assert transformer.fit_transform(FRAME[["a"]])[0, 0] == pytest.approx(0.6931, abs=1e-4)

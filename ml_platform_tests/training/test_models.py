@@ -1,0 +1,23 @@
+import pandas as pd
+import pytest
+
+from ml_platform.errors import DataError
+from ml_platform.pipeline import load_pipeline
+from ml_platform.training.models import features_and_target
+from ml_platform_tests.platform import YAML
+
+
+def test_a_target_other_than_0_and_1_is_refused_with_what_was_found() -> None:
+    pipeline = load_pipeline(YAML)
+    frame = pd.DataFrame({name: [0.0, 0.0] for name in pipeline.spec.features.columns} | {"late": [1, 7]})
+    with pytest.raises(DataError, match="target 'late': expected 0 and 1 .* found 7"):
+        features_and_target(pipeline, frame)
+
+
+def test_features_come_in_their_declared_order() -> None:
+    pipeline = load_pipeline(YAML)
+    columns = pipeline.spec.features.columns
+    frame = pd.DataFrame({name: [0.0] for name in reversed(columns)} | {"late": [True]})
+    features, target = features_and_target(pipeline, frame)
+    assert list(features.columns) == columns
+    assert target.tolist() == [1]
