@@ -61,7 +61,7 @@ def features_and_target(pipeline: CompiledPipeline, frame: pd.DataFrame) -> tupl
     """
     target = frame[pipeline.spec.target]
     if not target.isin([0, 1]).all():
-        found = sorted(map(repr, set(target.unique()) - {0, 1}))[:3]
+        found = sorted(map(repr, set(target.unique().tolist()) - {0, 1}))[:3]
         raise DataError(f"target {pipeline.spec.target!r}: expected 0 and 1 (or booleans), found {', '.join(found)}")
     return frame[pipeline.spec.features.columns], target.to_numpy(dtype="int64")
 

@@ -1,3 +1,4 @@
+import os
 import pickle
 from pathlib import Path
 
@@ -66,9 +67,7 @@ import hashlib; print(hashlib.sha256((folder / FILE).read_bytes()).hexdigest())
 
 
 def test_a_type_outside_of_the_closed_list_is_refused_when_saved(store: ArtifactStore) -> None:
-    with pytest.raises(ArtifactError, match="holds types that are not on the closed list: .*os.system|posix.system"):
-        import os
-
+    with pytest.raises(ArtifactError, match=r"holds types that are not on the closed list: .*posix\.system"):
         keep(store, FunctionTransformer(os.system))
 
 

@@ -77,7 +77,9 @@ def test_a_range_of_partitions_is_one_call_and_one_event_each_with_its_own_rows(
     frames = {key: pd.DataFrame({"x": range(number)}) for number, key in enumerate(KEYS, 1)}
     result = sandbox.keep(frames, "frames", KEYS)
     events = result.asset_materializations_for_node("t__it")
-    assert {e.partition: e.metadata["dagster/partition_row_count"].value for e in events} == dict(zip(KEYS, (1, 2, 3)))
+    assert {e.partition: e.metadata["dagster/partition_row_count"].value for e in events} == dict(
+        zip(KEYS, (1, 2, 3), strict=True)
+    )
     assert len([event for event in result.all_events if event.is_handled_output]) == 1
     assert Frames.current(sandbox.store, "t/it", KEYS).read_all()["x"].tolist() == [0, 0, 1, 0, 1, 2]
 

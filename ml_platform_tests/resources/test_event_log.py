@@ -45,13 +45,18 @@ def test_events_written_by_one_process_are_read_by_another(tmp_path: Path) -> No
 
 def test_threads_share_it(tmp_path: Path) -> None:
     with open_instance(tmp_path / "home") as instance:
-        threads = [threading.Thread(target=materialize, args=(instance,)) for _ in range(4)]
+
+        def report() -> None:
+            for key in MONTHS.get_partition_keys():
+                instance.report_runless_asset_event(dg.AssetMaterialization(thing.key, partition=key))
+
+        threads = [threading.Thread(target=report, daemon=True) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
-        records = instance.fetch_materializations(thing.key, limit=1000).records
-        assert len(records) == 4 * 30
+            thread.join(60)
+            assert not thread.is_alive(), "a thread waits for ever"
+        assert len(instance.fetch_materializations(thing.key, limit=1000).records) == 4 * 30
 
 
 def test_a_killed_process_loses_no_event_that_it_reported(tmp_path: Path) -> None:

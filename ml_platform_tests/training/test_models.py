@@ -10,7 +10,7 @@ from ml_platform_tests.platform import YAML
 def test_a_target_other_than_0_and_1_is_refused_with_what_was_found() -> None:
     pipeline = load_pipeline(YAML)
     frame = pd.DataFrame({name: [0.0, 0.0] for name in pipeline.spec.features.columns} | {"late": [1, 7]})
-    with pytest.raises(DataError, match="target 'late': expected 0 and 1 .* found 7"):
+    with pytest.raises(DataError, match=r"target 'late': expected 0 and 1 .* found 7"):
         features_and_target(pipeline, frame)
 
 

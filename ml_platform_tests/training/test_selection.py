@@ -22,6 +22,6 @@ def test_equal_losses_are_ranked_by_name() -> None:
 
 def test_models_of_different_splits_are_not_compared() -> None:
     with pytest.raises(
-        ArtifactError, match="trained for different splits: .*2013-10-01.*materialize them again together"
+        ArtifactError, match=r"trained for different splits: .*2013-10-01.*materialize them again together"
     ):
         select_best({"a": candidate(0.5), "b": candidate(0.4, "2013-10-01")})
