@@ -39,6 +39,8 @@ def last_evaluation(pipeline: str, store: ArtifactStore | None = None) -> dict[s
 def print_evaluation(facts: Mapping[str, Any], console: Console | None = None) -> None:
     """Prints the best model's figures with their gates, the other models, and where the page is."""
     console = console or Console()
+    chosen = f"{facts['best']}, chosen by log loss on the validation rows, judged on the test rows"
+    console.print(f"[bold]{facts['pipeline']}[/]: {chosen}", soft_wrap=True, highlight=False)
     console.print(_figures(facts))
     for name, model in facts["models"].items():
         if name != facts["best"]:
@@ -51,8 +53,7 @@ def _verdict(gate: Mapping[str, Any]) -> str:
 
 
 def _figures(facts: Mapping[str, Any]) -> Table:
-    title = f"{facts['pipeline']}: {facts['best']} (lowest log loss on the validation rows), judged on the test rows"
-    table = Table(title=title, title_justify="left")
+    table = Table()
     for name, justify in (("metric", "left"), ("value", "right"), ("gate", "left"), ("verdict", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for metric in METRICS:
