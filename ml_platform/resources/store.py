@@ -1,5 +1,7 @@
 """Where do this deployment's artifacts lie?"""
 
+from functools import lru_cache
+
 import dagster as dg
 
 from ml_platform.artifacts import ArtifactStore
@@ -13,4 +15,10 @@ class StoreResource(dg.ConfigurableResource):
 
     def open(self) -> ArtifactStore:
         """Opens the store."""
-        return ArtifactStore(self.base or default_base())
+        return _opened(self.base or default_base())
+
+
+@lru_cache
+def _opened(base: str) -> ArtifactStore:
+    """Keeps one store per process, which verifies each artifact once."""
+    return ArtifactStore(base)
