@@ -18,7 +18,8 @@ help:
 
 setup:
 	@sh deploy/local/setup $(PYTHON)
-	@mkdir -p $(DAGSTER_HOME) && cp deploy/local/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
+	@mkdir -p "$(DAGSTER_HOME)"
+	@test -e "$(DAGSTER_HOME)/dagster.yaml" || cp deploy/local/dagster.yaml "$(DAGSTER_HOME)/dagster.yaml"
 
 # What the tests need from the system: Chromium, to look at pages.
 setup-tests: setup

@@ -35,7 +35,7 @@ class Column:
     maximum: float | None = None
 
     @classmethod
-    def parse(cls, name: str, declaration: str) -> Self:
+    def parse(cls, name: str, declaration: str, *, strict: bool = False) -> Self:
         """Reads the short form: a type, `?` if values may be missing, a range.
 
         >>> Column.parse("month", "integer 1..12")
@@ -44,6 +44,8 @@ class Column:
         match = _DECLARATION.fullmatch(declaration)
         if match is None or match["type"] not in DTYPES:
             raise ValueError(f"column {name!r}: {declaration!r}: {expected_one_of(declaration, DTYPES)}")
+        if match["nullable"] and match["type"] in ("integer", "boolean") and strict:
+            raise ValueError(f"column {name!r}: {declaration!r} may not be missing; declare number?")
         low, high = match["low"], match["high"]
         limits = (float(low), float(high)) if low else (None, None)
         return cls(name, match["type"], bool(match["nullable"]), *limits)
@@ -63,7 +65,7 @@ class Schema:
     @classmethod
     def of(cls, **declarations: str) -> Self:
         """Declares a schema in the short form: `Schema.of(month="integer 1..12")`."""
-        return cls(tuple(Column.parse(name, text) for name, text in declarations.items()))
+        return cls(tuple(Column.parse(name, text, strict=True) for name, text in declarations.items()))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -96,11 +98,13 @@ class Schema:
         import pandera.pandas as pa
         from pandera.errors import SchemaErrors
 
+        found = [f"column {name!r} is missing" for name in self.names if name not in frame]
         try:
             self._to_pandera(pa).validate(frame, lazy=True)
         except SchemaErrors as errors:
-            return [_describe(name, rows) for name, rows in errors.failure_cases.groupby("column", sort=False)]
-        return []
+            # Cases of missing columns have no column to be grouped by.
+            found += [_describe(name, rows) for name, rows in errors.failure_cases.groupby("column", sort=False)]
+        return found
 
     def _to_pandera(self, pa: Any) -> Any:
         def declared(column: Column) -> Any:

@@ -193,11 +193,13 @@ def _equal_folders(one: Path, other: Path) -> bool:
 def _sweep_dead(staging: Path) -> None:
     """Removes what killed writers of this machine left behind; no reader ever looks here."""
     for folder in staging.iterdir():
-        if not _is_alive(int(folder.name.split("-")[0])):
+        owner = folder.name.split("-")[0]
+        if owner.isdigit() and not is_alive(int(owner)):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_alive(process_id: int) -> bool:
+def is_alive(process_id: int) -> bool:
+    """Says whether a process of this machine is there."""
     try:
         os.kill(process_id, 0)
     except ProcessLookupError:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ml_platform.artifacts import ArtifactStore, default_store
@@ -49,7 +50,7 @@ def print_evaluation(facts: Mapping[str, Any], console: Console | None = None) -
 
 
 def _verdict(gate: Mapping[str, Any]) -> str:
-    return "[green]passed[/]" if gate["passed"] else f"[red]FAILED[/] {gate['why']}"
+    return "[green]passed[/]" if gate["passed"] else f"[red]FAILED[/] {escape(gate['why'])}"
 
 
 def _figures(facts: Mapping[str, Any]) -> Table:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import dagster as dg
 from rich.console import Console
+from rich.markup import escape
 
+from ml_platform.artifacts.backends import is_alive
 from ml_platform.artifacts.home import dagster_home, project_root
 from ml_platform.cli.evaluations import last_evaluation, print_evaluation
 from ml_platform.cli.watching import Watcher
@@ -42,7 +44,7 @@ def run_pipeline(pipeline: str, as_of: str = "latest") -> int:
     if f"{pipeline}/evaluation" in watcher.materialized:
         print_evaluation(last_evaluation(pipeline), console)
     if not result.success:
-        console.print(f"[red]run {run_id[:8]} failed[/]: {watcher.first_failure}", soft_wrap=True)
+        console.print(f"[red]run {run_id[:8]} failed[/]: {escape(watcher.first_failure)}", soft_wrap=True)
     return 0 if result.success else 1
 
 
@@ -60,7 +62,7 @@ def fail_abandoned_runs(instance: dg.DagsterInstance, console: Console) -> None:
     unfinished = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
     for run in instance.get_runs(unfinished):
         process = run.tags.get(PROCESS_TAG)
-        if process is not None and not Path(f"/proc/{process}").exists():
+        if process is not None and not is_alive(int(process)):
             instance.report_run_failed(run, f"The process {process} that executed this run is gone.")
             console.print(f"run {run.run_id[:8]} was cut off (process {process} is gone); marked as failed")
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 import dagster as dg
 from dagster import DagsterEvent, DagsterEventType
 from rich.console import Console
+from rich.markup import escape
 from rich.status import Status
 
 
@@ -107,7 +108,7 @@ class Watcher(logging.Handler):
         told = data.user_failure_data.description if data.user_failure_data else None
         reason = told or _innermost(data.error)
         self.first_failure = self.first_failure or f"{_name(event)}: {reason}"
-        self._console.print(f"[red]✗[/] {_name(event)}: {reason}", soft_wrap=True, highlight=False, markup=True)
+        self._console.print(f"[red]✗[/] {escape(f'{_name(event)}: {reason}')}", soft_wrap=True, highlight=False)
 
 
 def _innermost(error: Any) -> str:

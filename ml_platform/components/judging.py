@@ -16,6 +16,7 @@ from ml_platform.components.options import (
     selected_partitions,
 )
 from ml_platform.components.progress import told
+from ml_platform.errors import ArtifactError, expected_one_of
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.resources import CutResource, StoreResource
 from ml_platform.resources.refusal import refusals_as_failures
@@ -43,9 +44,11 @@ def judging_checks(pipeline: CompiledPipeline) -> list[dg.AssetChecksDefinition]
         op_tags={"ml_platform/launcher": pipeline.spec.evaluation.launcher},
     )
     def gates(evaluation: Any) -> Iterator[dg.AssetCheckResult]:
-        for gate in evaluation.facts["gates"]:
-            shown = {"value": gate["value"], "bound": gate["bound"], "model": evaluation.facts["best"]}
-            yield dg.AssetCheckResult(passed=gate["passed"], check_name=gate["name"], metadata=shown)
+        from ml_platform.evaluation import judge
+
+        for gate in judge(pipeline.spec.gates, evaluation.facts):
+            shown = {"value": gate.value, "bound": gate.bound, "model": evaluation.facts["best"]}
+            yield dg.AssetCheckResult(passed=gate.passed, check_name=gate.name, metadata=shown)
 
     return [gates]
 
@@ -98,7 +101,7 @@ def _approved_asset(pipeline: CompiledPipeline) -> dg.AssetsDefinition:
         from ml_platform.evaluation import require_passed
 
         with refusals_as_failures():
-            require_passed(evaluation.facts)
+            require_passed(pipeline.spec.gates, evaluation.facts)
             facts = _approval(evaluation)
             made_of = {evaluation.ref.label: evaluation.ref.id}
             return dg.Output(Report(facts, inputs=made_of), metadata={"model": facts["model"], "id": facts["id"]})
@@ -141,7 +144,10 @@ def _predictions_asset(pipeline: CompiledPipeline) -> dg.AssetsDefinition:
         with refusals_as_failures():
             opened, facts = store.open(), approved.facts
             # The types come from the pipeline's code, not from the approval's file.
-            types = pipeline.model_types[facts["model"]]
+            types = pipeline.model_types.get(facts["model"])
+            if types is None:
+                hint = expected_one_of(facts["model"], pipeline.model_types)
+                raise ArtifactError(f"the approved model {facts['model']!r} is no longer in the pipeline: {hint}")
             model = read_object(opened, opened.version(facts["asset"], facts["id"]), types)
             partitions = selected_partitions(context)
             parts = predict_partitions(pipeline, model, facts["threshold"], features, partitions)

@@ -7,14 +7,15 @@ import numpy as np
 import pandas as pd
 
 from ml_platform.artifacts import Fitted, Frames, Report
-from ml_platform.errors import ArtifactError
+from ml_platform.errors import ArtifactError, DataError
 from ml_platform.evaluation.gates import judge
 from ml_platform.evaluation.metrics import by_group, confusion, score
 from ml_platform.evaluation.page import render_page
 from ml_platform.evaluation.pictures import draw_all
 from ml_platform.pipeline.compiled import CompiledPipeline
+from ml_platform.pipeline.running import lineage
 from ml_platform.pipeline.splitting import Cut, narrow, read_rows
-from ml_platform.training.models import features_and_target
+from ml_platform.training.models import features_and_target, require_both_classes
 
 
 def evaluate(
@@ -24,12 +25,15 @@ def evaluate(
 
     Raises:
         ArtifactError: if the selection judged other models than these.
+        DataError: if the models were trained for another split, or on features of other fitted steps.
     """
     _check_same_models(models, selection)
+    _check_same_rows(models, selection, narrow(frames, cut, ["test"]), cut)
     spec = pipeline.spec
     columns = [*spec.features.columns, spec.target, *spec.evaluation.by]
     rows = read_rows(frames, cut, ["test"], columns, pipeline.features.key)
     features, target = features_and_target(pipeline, rows)
+    require_both_classes(target, "test")
     guesses = {name: model.estimator.predict_proba(features)[:, 1] for name, model in models.items()}
     facts = _facts(pipeline, models, selection, rows, target, guesses)
     pictures = draw_all(facts, target, guesses)
@@ -85,3 +89,17 @@ def _check_same_models(models: Mapping[str, Fitted], selection: Report) -> None:
         judged = selection.facts["models"].get(name, {}).get("id")
         if model.ref is None or model.ref.id != judged:
             raise ArtifactError(f"the selection judged another version of model {name!r}; materialize selection again")
+
+
+def _check_same_rows(models: Mapping[str, Fitted], selection: Report, test: Frames, cut: Cut) -> None:
+    """Refuses test rows that a model may have been trained on, or that were made in another way."""
+    trained = selection.facts["split"]
+    if trained != cut.facts():
+        raise DataError(f"the models were trained for {trained}; this run splits {cut.facts()}; use the same as_of")
+    states = lineage([test])
+    for name, model in models.items():
+        if states != model.facts["fitted"]:
+            raise DataError(
+                f"{test.asset} went through other versions of {', '.join(states)} than model {name!r} was trained on; "
+                f"materialize {test.asset} and the models again, together"
+            )

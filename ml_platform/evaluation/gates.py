@@ -36,17 +36,17 @@ def _judge_one(name: str, gate: Gate, value: float) -> GateResult:
     return GateResult(name, gate.metric, value, f"≤ {gate.at_most:g}", value <= gate.at_most, gate.why)
 
 
-def require_passed(evaluation: Mapping[str, Any]) -> None:
-    """Refuses an evaluation with a gate that did not pass.
+def require_passed(gates: Mapping[str, Gate], evaluation: Mapping[str, Any]) -> None:
+    """Judges a stored evaluation by the gates that are declared now.
 
     Raises:
         GateError: names each failed gate, the value found and the bound.
     """
-    failed = [gate for gate in evaluation["gates"] if not gate["passed"]]
+    failed = [gate for gate in judge(gates, evaluation) if not gate.passed]
     if failed:
         reasons = "; ".join(
-            f"{gate['name']}: {gate['metric']} is {gate['value']:.4f}, expected {gate['bound']}"
-            + (f" ({gate['why']})" if gate["why"] else "")
+            f"{gate.name}: {gate.metric} is {gate.value:.4f}, expected {gate.bound}"
+            + (f" ({gate.why})" if gate.why else "")
             for gate in failed
         )
         raise GateError(f"model {evaluation['best']!r} of {evaluation['pipeline']} is not approved: {reasons}")

@@ -1,6 +1,5 @@
 """What do the probabilities of a model say, in numbers?"""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,11 +37,17 @@ def confusion(target: np.ndarray, probability: np.ndarray, threshold: float) -> 
 def by_group(frame: pd.DataFrame, column: str, target: np.ndarray, probability: np.ndarray) -> list[dict[str, Any]]:
     """Scores each value of a column; a group with one class only has no AUC."""
     rows = []
-    values: Sequence[Any] = sorted(frame[column].unique())
+    values: list[Any] = sorted(frame[column].dropna().unique())
+    if frame[column].isna().any():
+        values.append(None)
     for value in values:
-        mask = (frame[column] == value).to_numpy()
+        mask = (frame[column].isna() if value is None else frame[column] == value).to_numpy()
         truth, guess = target[mask], probability[mask]
-        row = {"value": str(value), "rows": int(mask.sum()), "rate": float(truth.mean())}
+        row = {
+            "value": "missing" if value is None else str(value),
+            "rows": int(mask.sum()),
+            "rate": float(truth.mean()),
+        }
         row["mean_probability"] = float(guess.mean())
         scores = score(truth, guess) if len(set(truth)) > 1 else {}
         rows.append(row | {"roc_auc": scores.get("roc_auc"), "log_loss": scores.get("log_loss")})

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from ml_platform.artifacts import Fitted, Frames
-from ml_platform.errors import DataError
+from ml_platform.errors import DataError, require_columns
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.pipeline.running import Part, lineage
 
@@ -24,13 +24,15 @@ def predict_partitions(
         DataError: features that went through other fitted steps than the model was trained on.
     """
     spec, key = pipeline.spec, list(pipeline.features.key)
-    columns = list(dict.fromkeys([*key, *spec.features.columns]))
     assert model.ref is not None
+    names = model.facts["features"]
+    columns = list(dict.fromkeys([*key, *names]))
+    require_columns(features.columns, columns, f"{model.ref.label} was trained on")
     for partition in partitions:
         part = features.only([partition])
         _require_same_states(lineage([part]), model, part)
         frame = part.read_all(columns)
-        probability = model.estimator.predict_proba(frame[spec.features.columns])[:, 1]
+        probability = model.estimator.predict_proba(frame[names])[:, 1]
         answers = {"probability": probability, f"predicted_{spec.target}": probability >= threshold}
         made_of = {**part.ids(), model.ref.label: model.ref.id}
         yield Part(partition, frame[key].assign(**answers), {}, made_of)

@@ -27,7 +27,7 @@ class FrameIOManager(dg.ConfigurableIOManager):
 
     @refusals_as_failures()
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Writes all partitions, then makes them current: a failure on the way leaves all as they were."""
+        """Writes all partitions, then makes them current: a refusal on the way leaves all as they were."""
         store, asset = self.store.open(), asset_name(context)
         partitions: list[str | None] = [*context.asset_partition_keys] if context.has_asset_partitions else [None]
         artifacts = []
@@ -89,6 +89,9 @@ def _write(store: ArtifactStore, asset: str, part: Part) -> Artifact:
 def _require_all(artifacts: list[Artifact], partitions: list[str | None], asset: str) -> None:
     written = {artifact.partition for artifact in artifacts}
     missing = [key for key in partitions if key not in written]
+    extra = [key for key in written if key not in partitions]
+    if extra:
+        raise ArtifactError(f"{asset}: asked for partitions {partitions}, the asset returned {extra} too")
     if missing:
         raise ArtifactError(f"{asset}: asked for partitions {partitions}, the asset returned none for {missing}")
 

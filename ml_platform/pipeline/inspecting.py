@@ -60,6 +60,7 @@ class _Checker:
             declares = hasattr(transformer, "output_schema")
             schema = self._declared(name, step, transformer) if declares else self._plain(name, step, transformer)
             self.schemas[name] = schema
+            self.require(schema, step.key or (), ("steps", name, "key"), f"step {name!r}")
             self.steps[name] = StepFacts(
                 learns=_learns(transformer),
                 rows=getattr(transformer, "rows", None),

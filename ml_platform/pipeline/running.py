@@ -40,12 +40,13 @@ def fit_step(step: CompiledStep, inputs: Sequence[Frames], cut: Cut, target: str
     Raises:
         DataError: a column that is not there, or no training rows.
     """
-    transformer, frames = step.build(), narrow(inputs[0], cut, ["train"])
-    used = [frames, *inputs[1:]]
+    transformer = step.build()
+    used = [narrow(one, cut, ["train"]) for one in inputs]
+    frames = used[0]
     _check_inputs(step, transformer, inputs)
     frame = read_rows(frames, cut, ["train"], frames.columns, step.key)
     labels = frame.get(target)
-    side = {name: other.read_all() for name, other in zip(step.side_inputs, inputs[1:], strict=True)}
+    side = {name: other.read_all() for name, other in zip(step.side_inputs, used[1:], strict=True)}
     given = frame[step.columns] if step.columns else frame
     with _naming(step, None):
         transformer.fit(given, labels, **side)

@@ -1,7 +1,7 @@
 """What does a pipeline's declaration say?"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,8 +23,11 @@ from ml_platform.pipeline.document import Document, Place, load_document
 Stage = Literal["filtering", "preprocessing", "features"]
 Metric = Literal["roc_auc", "log_loss", "brier_score", "average_precision"]
 
-# Assets that every pipeline has; no step may take their names.
-RESERVED = ("selection", "evaluation", "approved", "predictions")
+# Assets that every pipeline has, and what their functions call their parameters; nothing else takes these names.
+RESERVED = (
+    *("selection", "evaluation", "approved", "predictions"),
+    *("features", "fitted_state", "context", "store", "cut", "time", "random"),
+)
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SPAN = re.compile(r"(?P<count>\d+) (?P<unit>day|week|month)s?")
@@ -210,29 +213,29 @@ def _known_keys(place: Place) -> list[str]:
 
 def graph_problems(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
     """Finds names that clash, inputs that do not exist, and cycles."""
-    taken = {
-        **dict.fromkeys(RESERVED, "an asset of every pipeline"),
-        **dict.fromkeys(spec.sources, "a source"),
-    }
-    for name in spec.steps:
-        if name in taken:
-            yield ("steps", name), f"step {name!r} has the name of {taken[name]}"
-        for index, source in enumerate(spec.steps[name].inputs):
+    yield from _clashing_names(spec)
+    for name, step in spec.steps.items():
+        for index, source in enumerate(step.inputs):
             if source not in spec.sources and source not in spec.steps:
                 hint = expected_one_of(source, [*spec.sources, *spec.steps])
                 yield ("steps", name, "inputs", index), f"step {name!r}: no input {source!r}: {hint}"
-    for name in spec.models:
-        if name in taken or name in spec.steps:
-            yield ("models", name), f"model {name!r} has the name of {taken.get(name, 'a step')}"
     if spec.features.step not in spec.steps:
         hint = expected_one_of(spec.features.step, spec.steps)
         yield ("features", "from"), f"features: no step {spec.features.step!r}: {hint}"
     cycle = find_cycle(spec)
     if cycle:
-        yield (
-            ("steps", cycle[0]),
-            f"the steps form a cycle: {' -> '.join(cycle)}; expected a graph without one",
-        )
+        yield ("steps", cycle[0]), f"the steps form a cycle: {' -> '.join(cycle)}; expected a graph without one"
+
+
+def _clashing_names(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
+    taken = dict.fromkeys(RESERVED, "a part of every pipeline")
+    taken |= dict.fromkeys((f"{name}_fitted" for name in spec.steps), "what a step learnt")
+    for section, kind in (("sources", "source"), ("steps", "step"), ("models", "model")):
+        names: Iterable[str] = getattr(spec, section)
+        for name in names:
+            if name in taken:
+                yield (section, name), f"{kind} {name!r} has the name of {taken[name]}"
+        taken |= dict.fromkeys(names, f"a {kind}")
 
 
 def find_cycle(spec: PipelineSpec) -> list[str]:

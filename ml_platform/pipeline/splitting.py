@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ml_platform.artifacts import Frames
-from ml_platform.errors import DataError
+from ml_platform.errors import DataError, require_columns
 from ml_platform.pipeline.spec import PipelineSpec, RandomSplit, TimeSplit
 from ml_platform.sources import Partitions
 
@@ -123,6 +123,8 @@ def settle(
         DataError: no partition at all, or too few to train on.
     """
     if isinstance(spec.split, RandomSplit):
+        if as_of != "latest":
+            raise DataError(f"{spec.pipeline}: as_of {as_of!r} has no meaning for a random split; leave it out")
         return RandomCut(key, spec.split)
     if spans is None:
         raise DataError(f"{spec.pipeline}: a split by time needs partitioned sources; use a random split")
@@ -137,6 +139,7 @@ def _settle_time(pipeline: str, split: TimeSplit, spans: Partitions, newest: str
     test_start = _before(end, split.test)
     validation_start = _before(test_start, split.validation)
     cut = TimeCut(spans, test_start, validation_start, end)
+    _require_bounds(pipeline, cut)
     for role in ("train", "validation", "test"):
         if not cut.partitions([role]):
             raise DataError(
@@ -144,6 +147,23 @@ def _settle_time(pipeline: str, split: TimeSplit, spans: Partitions, newest: str
                 f"{split.test}; the data begin {spans.start}); choose a later as_of or shorter spans"
             )
     return cut
+
+
+def _month_end(first: date) -> date:
+    following = date(first.year + first.month // 12, first.month % 12 + 1, 1)
+    return following - timedelta(days=1)
+
+
+def _require_bounds(pipeline: str, cut: TimeCut) -> None:
+    """Refuses a cut that runs through a partition: its rows would be on no side."""
+    bounds = sorted({cut.spans.start, *map(cut.spans.end_of, cut.spans.keys)})
+    for name, day in (("as_of", cut.as_of), ("test", cut.test_start), ("validation", cut.validation_start)):
+        if day not in bounds and day >= cut.spans.start:
+            nearest = min(bounds, key=lambda bound: abs(bound - day))
+            raise DataError(
+                f"{pipeline}: {name} is {day}, which is inside a {cut.spans.every} or outside of the data; "
+                f"the nearest bound is {nearest}; choose as_of and spans that end at bounds"
+            )
 
 
 def _day(pipeline: str, text: str) -> date:
@@ -158,7 +178,8 @@ def _before(day: date, span: str) -> date:
     count, unit = span.split(" ")
     if unit.startswith("month"):
         months = day.year * 12 + day.month - 1 - int(count)
-        return date(months // 12, months % 12 + 1, day.day)
+        first = date(months // 12, months % 12 + 1, 1)
+        return min(first.replace(day=1) + timedelta(days=day.day - 1), _month_end(first))
     return day - timedelta(days=int(count) * (7 if unit.startswith("week") else 1))
 
 
@@ -175,7 +196,10 @@ def read_rows(
     Raises:
         DataError: if there are none.
     """
-    frame = narrow(frames, cut, roles).read_all(list(dict.fromkeys([*key, *columns])))
+    used = narrow(frames, cut, roles)
+    wanted = list(dict.fromkeys([*key, *columns]))
+    require_columns(used.columns, wanted, frames.asset)
+    frame = used.read_all(wanted)
     mask = cut.mask(frame, roles)
     chosen = frame if mask is None else frame[mask].reset_index(drop=True)
     if chosen.empty:

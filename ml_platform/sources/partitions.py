@@ -36,6 +36,13 @@ class Partitions:
     def __post_init__(self) -> None:
         if self.every not in _NEXT:
             raise PlatformError(f"partitions every {self.every!r}: {expected_one_of(self.every, _NEXT)}")
+        if self.every == "month" and self.start.day != 1:
+            raise PlatformError(f"partitions by month start on {self.start}; expected the first day of a month")
+        if self.end_of(self.keys[-1]) != self.end:
+            whole = self.end_of(self.keys[-1])
+            raise PlatformError(
+                f"partitions every {self.every} from {self.start} do not end on {self.end}; try {whole}"
+            )
 
     def _walk(self) -> Iterator[date]:
         day = self.start

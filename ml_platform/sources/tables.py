@@ -90,7 +90,10 @@ class TableSource:
         """Refuses a package's file that is not as it was installed: one cut at a line's end still parses."""
         if self.folder is not None:
             return
-        files = importlib.metadata.files(self.package) or []
+        try:
+            files = importlib.metadata.files(self.package) or []
+        except importlib.metadata.PackageNotFoundError:
+            return  # not a distribution: nothing was recorded to compare with
         for file in files:
             size = self.path.stat().st_size
             if str(file) == f"{self.package}/{self.file}" and file.size != size:
@@ -109,6 +112,7 @@ class TableSource:
         columns = [self._cast(text, name, "all rows") for name in self.dated_by]
         dates = pd.DataFrame(dict(zip(("year", "month", "day"), columns, strict=True)))
         day = pd.to_datetime(dates, errors="coerce").to_numpy()
+        self._require_dates(text, np.isnat(day))
         found: dict[str | None, pa.Table] = {}
         for key in keys:
             if key is None or key not in self.partitions.keys:
@@ -116,6 +120,13 @@ class TableSource:
             start, end = np.datetime64(date.fromisoformat(key)), np.datetime64(self.partitions.end_of(key))
             found[key] = text.filter(pa.array((day >= start) & (day < end)))
         return found
+
+    def _require_dates(self, text: "pa.Table", is_none: Any) -> None:
+        """Refuses rows that are on no day: they would be in no partition, and vanish."""
+        rows = [row for row, bad in zip(text[_ROW].to_pylist(), is_none, strict=True) if bad]
+        if rows:
+            names = ", ".join(self.dated_by)
+            raise DataError(f"{self.path}: columns {names}: {len(rows):,} rows are no day (lines {first_few(rows)})")
 
     def _cast(self, text: "pa.Table", name: str, partition: str | None) -> "pa.Array":
         """Turns one column of text into its declared type, or names the rows that are not of it."""
@@ -191,7 +202,10 @@ def _parse_csv(content: bytes, path: Path, header: list[str]) -> "pa.Table":
         column_types=dict.fromkeys(header, pa.string()), null_values=MISSING, strings_can_be_null=True
     )
     parsing = csv.ParseOptions(invalid_row_handler=note)
-    table = csv.read_csv(io.BytesIO(content), options, parsing, types)
+    try:
+        table = csv.read_csv(io.BytesIO(content), options, parsing, types)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: not a CSV file in UTF-8: {error}") from error
     if ragged:
         lines = first_few([f"{line} has {count}" for line, count in ragged])
         raise DataError(f"{path}: {len(ragged):,} rows do not have {len(header)} columns: line {lines}")

@@ -68,7 +68,22 @@ def features_and_target(pipeline: CompiledPipeline, frame: pd.DataFrame) -> tupl
 
 def _rows(pipeline: CompiledPipeline, frames: Frames, cut: Cut, roles: list[Role]) -> tuple[pd.DataFrame, np.ndarray]:
     columns = [*pipeline.spec.features.columns, pipeline.spec.target]
-    return features_and_target(pipeline, read_rows(frames, cut, roles, columns, pipeline.features.key))
+    features, target = features_and_target(pipeline, read_rows(frames, cut, roles, columns, pipeline.features.key))
+    require_both_classes(target, " and ".join(roles))
+    return features, target
+
+
+def require_both_classes(target: np.ndarray, role: str) -> None:
+    """Refuses rows that are all 0 or all 1: nothing can be learnt from or scored on them.
+
+    Raises:
+        DataError: names the role, the rows and the class that they have.
+    """
+    classes = np.unique(target)
+    if len(classes) < 2:
+        raise DataError(
+            f"all {len(target):,} {role} rows have target {classes.tolist()}; expected 0 and 1; widen the split"
+        )
 
 
 def _validate(estimator: Any, features: pd.DataFrame, target: np.ndarray) -> dict[str, Any]:

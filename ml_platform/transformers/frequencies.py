@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from ml_platform.errors import require_columns
+from ml_platform.errors import DataError, require_columns
 from ml_platform.pipeline.contract import DataTransformer
 from ml_platform.schema import Column, Schema
 
@@ -35,6 +35,9 @@ class Frequencies(DataTransformer):
         """Adds a share for each column."""
         if not schema.is_open:
             require_columns(schema.names, self.columns, "Frequencies")
+        for column in (c for c in schema.columns if c.name in self.columns):
+            if column.type not in ("string", "any"):
+                raise DataError(f"Frequencies: column {column.name!r} is {column.type}; expected string")
         return schema.with_columns(Column(f"{name}_share", "number", False, 0, 1) for name in self.columns)
 
     def fit(self, X: pd.DataFrame, y: Any = None, **side: pd.DataFrame) -> Self:
@@ -43,6 +46,8 @@ class Frequencies(DataTransformer):
         return self
 
     def _shares(self, values: pd.Series) -> dict[str, float]:
+        if not pd.api.types.is_string_dtype(values):
+            raise DataError(f"Frequencies: column {values.name!r} is {values.dtype}; expected string")
         counts = values.value_counts().sort_index()
         return {str(value): float(count) / len(values) for value, count in counts.items()}
 

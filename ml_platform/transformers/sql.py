@@ -100,6 +100,8 @@ class SQL(DataTransformer):
                 "temp_directory": spill,
             }
             with duckdb.connect(config=settings) as connection:
+                connection.execute("SET enable_progress_bar = false")  # it would print
+                connection.execute("SET TimeZone = 'UTC'")  # else the machine's, which answers would depend on
                 yield connection
 
     def _select(self) -> str:

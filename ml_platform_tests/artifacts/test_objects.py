@@ -96,3 +96,25 @@ def test_a_pickle_under_the_name_of_an_object_is_never_executed(store: ArtifactS
     with pytest.raises(ArtifactError, match="models/m: not a skops file"):
         read_object(store, artifact)
     assert not (tmp_path / "exploded").exists()
+
+
+def test_every_classifier_and_transformer_of_scikit_learn_can_be_stored(tmp_path: Path) -> None:
+    import warnings
+
+    from sklearn.utils import all_estimators
+
+    refused, tried = [], 0
+    positive = np.abs(X)
+    for name, kind in all_estimators(["classifier", "transformer"]):
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                fitted = kind().fit(positive[:60], Y[:60])
+        except (TypeError, ValueError, AttributeError):
+            continue  # needs parameters, or another kind of data
+        tried += 1
+        try:
+            write_object(tmp_path, fitted)
+        except Exception as error:  # noqa: BLE001
+            refused.append((name, str(error)[:60]))
+    assert tried > 85
+    assert [name for name, _ in refused] == ["Birch"], refused

@@ -1,5 +1,6 @@
 """The pipeline as assets: what they say of themselves, and what happens when they are made."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -166,6 +167,45 @@ def test_a_model_refuses_features_that_were_fitted_for_another_split(tmp_path: P
     assert "materialize flight_delays/codes_fitted and flight_delays/codes again" in failure_of(result)
 
 
+def test_an_evaluation_for_another_split_than_the_models_is_refused(tmp_path: Path) -> None:
+    """Else rows that the models were trained on would be scored as test."""
+    platform = Platform(tmp_path)
+    assert platform.run().success
+    before = platform.digests()
+    result = platform.run("flight_delays/evaluation", as_of="2013-09-01")
+    assert "the models were trained for" in failure_of(result)
+    assert platform.digests() == before
+
+
+def test_a_gate_that_was_tightened_binds_the_approval_at_once(tmp_path: Path) -> None:
+    platform = Platform(tmp_path)
+    assert platform.run().success
+    platform.declare(small_yaml(("at_least: 0.4", "at_least: 0.9")))
+    assert "roc_auc_is_high_enough" in failure_of(platform.run("flight_delays/approved"))
+
+
+def test_a_corrected_month_reaches_everything_that_depends_on_it(tmp_path: Path) -> None:
+    """The month down to the fitted step, then its frames for all months: models refuse a mixture in between."""
+    platform = Platform(tmp_path)
+    assert platform.run().success
+    before = platform.digests()
+    corrected = tmp_path / "corrected"
+    corrected.mkdir()
+    lines = lake.FLIGHTS.path.read_text().splitlines(keepends=True)
+    dropped = next(number for number, line in enumerate(lines) if line.startswith("2013,5,"))
+    (corrected / "flights.csv").write_text("".join(lines[:dropped] + lines[dropped + 1 :]))
+    platform.tables = [replace(t, folder=corrected) if t.name == "flights" else t for t in lake.TABLES]
+    assets = [key.to_user_string() for key in platform.definitions.resolve_all_asset_keys()]
+    result = platform.run(*assets, partitions=("2013-05-01", "2013-05-01"))
+    assert "went through different versions of" in failure_of(result)
+    assert platform.digests()["flight_delays/approved"] == before["flight_delays/approved"]
+    assert platform.run().success
+    after = platform.digests()
+    assert after["lake/flights[2013-04-01]"] == before["lake/flights[2013-04-01]"]
+    assert after["lake/flights[2013-05-01]"] != before["lake/flights[2013-05-01]"]
+    assert after["flight_delays/boosted"] != before["flight_delays/boosted"]
+
+
 def test_a_bad_source_fails_its_asset_and_leaves_what_was_there(tmp_path: Path) -> None:
     platform = Platform(tmp_path)
     assert platform.run().success
@@ -173,8 +213,6 @@ def test_a_bad_source_fails_its_asset_and_leaves_what_was_there(tmp_path: Path) 
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "weather.csv").write_text(lake.WEATHER.path.read_text().replace("humid,", "humidity,", 1))
-    from dataclasses import replace
-
     platform.tables = [replace(t, folder=broken) if t.name == "weather" else t for t in lake.TABLES]
     result = platform.run()
     assert "weather.csv: no column 'humid' in the header (line 1)" in failure_of(result)

@@ -26,6 +26,11 @@ def test_confusion_counts_at_and_above_the_threshold_as_yes() -> None:
     assert (counts["precision"], counts["recall"]) == (pytest.approx(2 / 3), 1.0)
 
 
+def test_missing_values_are_a_group_of_their_own() -> None:
+    frame = pd.DataFrame({"origin": ["a", None, "a", None]})
+    assert [(r["value"], r["rows"]) for r in by_group(frame, "origin", TARGET, GUESS)] == [("a", 2), ("missing", 2)]
+
+
 def test_a_group_with_one_class_has_no_auc_but_its_rates() -> None:
     frame = pd.DataFrame({"origin": ["a", "b", "a", "b"]})
     rows = by_group(frame, "origin", np.array([0, 0, 1, 0]), GUESS)

@@ -53,6 +53,25 @@ def test_too_little_data_is_refused_with_what_is_missing(as_of: str) -> None:
         settle(spec(), ["k"], MONTHS, "2013-12-01", as_of=as_of)
 
 
+@pytest.mark.parametrize(
+    ("as_of", "nearest"),
+    [
+        ("2013-12-31", "2014-01-01"),
+        ("2013-12-15", "2013-12-01"),
+        ("2014-02-01", "2014-01-01"),
+        ("2015-06-01", "2014-01-01"),
+    ],
+)
+def test_a_cut_inside_a_month_or_after_the_data_is_refused_with_the_nearest_bound(as_of: str, nearest: str) -> None:
+    with pytest.raises(DataError, match=rf"as_of is {as_of}, .*the nearest bound is {nearest}"):
+        settle(spec(), ["k"], MONTHS, "2013-12-01", as_of=as_of)
+
+
+def test_a_random_split_has_no_as_of() -> None:
+    with pytest.raises(DataError, match="as_of '2013-10-01' has no meaning for a random split"):
+        settle(spec(method="random", validation=0.1, test=0.2, seed=1), ["k"], None, None, as_of="2013-10-01")
+
+
 def test_no_data_at_all_is_refused() -> None:
     with pytest.raises(DataError, match="no partition is there in every source; materialize the sources first"):
         settle(spec(), ["k"], MONTHS, None)

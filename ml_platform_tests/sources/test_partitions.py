@@ -9,12 +9,21 @@ from ml_platform.sources import Partitions
 YEAR = (date(2013, 1, 1), date(2014, 1, 1))
 
 
-@pytest.mark.parametrize(("every", "count"), [("day", 365), ("week", 53), ("month", 12)])
-def test_keys_are_the_ones_that_dagster_uses(every: str, count: int) -> None:
-    spans = Partitions(every, *YEAR)
-    dagsters = partitions_of(spans).get_partition_keys()
-    assert spans.keys[: len(dagsters)] == dagsters
+@pytest.mark.parametrize(
+    ("every", "end", "count"),
+    [("day", date(2014, 1, 1), 365), ("week", date(2013, 12, 31), 52), ("month", date(2014, 1, 1), 12)],
+)
+def test_keys_are_the_ones_that_dagster_uses(every: str, end: date, count: int) -> None:
+    spans = Partitions(every, date(2013, 1, 1), end)
+    assert spans.keys == partitions_of(spans).get_partition_keys()
     assert len(spans.keys) == count
+
+
+def test_a_span_that_is_no_whole_number_of_partitions_is_refused() -> None:
+    with pytest.raises(PlatformError, match="every week from 2013-01-01 do not end on 2014-01-01; try 2014-01-07"):
+        Partitions("week", *YEAR)
+    with pytest.raises(PlatformError, match="start on 2013-01-02; expected the first day of a month"):
+        Partitions("month", date(2013, 1, 2), date(2014, 1, 1))
 
 
 def test_a_grain_that_does_not_exist_is_refused() -> None:

@@ -169,3 +169,14 @@ def test_every_declared_type_can_be_read(tmp_path: Path) -> None:
         "datetime64[us, UTC]",
         "datetime64[us]",
     ]
+
+
+def test_a_row_on_no_day_is_refused_and_does_not_vanish(change) -> None:
+    with pytest.raises(DataError, match=r"weather\.csv: columns year, month, day: 1 rows are no day \(lines 2\)"):
+        change(lake.WEATHER, edit_line(2, ",2013,1,7,", ",2013,2,31,")).read([JANUARY])
+
+
+def test_a_file_that_is_not_utf_8_is_refused_by_path(tmp_path: Path) -> None:
+    (tmp_path / "planes.csv").write_bytes(lake.PLANES.path.read_bytes().replace(b"EMBRAER", b"EMBR\xff\xfeR"))
+    with pytest.raises(DataError, match=r"planes\.csv: not a CSV file in UTF-8"):
+        replace(lake.PLANES, folder=tmp_path).read([None])

@@ -82,6 +82,6 @@ def test_the_machines_time_zone_changes_nothing() -> None:
 import pandas as pd
 from ml_platform.transformers import SQL
 frame = pd.DataFrame({"t0": pd.to_datetime(["2013-01-01T05:00:00Z"])})
-print(SQL("SELECT *, CAST(t0 AS DATE) AS day FROM t", key=["t0"]).transform(frame).to_json(), SQL("SELECT * FROM t", key=["t0"]).transform(frame).dtypes)
+print(SQL("SELECT *, CAST(t0 AS DATE) AS day, hour(t0) AS h FROM t", key=["t0"]).transform(frame).to_json(), SQL("SELECT * FROM t", key=["t0"]).transform(frame).dtypes)
 """
     assert run_python(code, TZ="America/New_York") == run_python(code, TZ="UTC")
