@@ -114,7 +114,10 @@ class Watcher(logging.Handler):
 def _innermost(error: Any) -> str:
     while error is not None and error.cause is not None:
         error = error.cause
-    return error.message.strip() if error is not None else "no reason was recorded"
+    if error is None:
+        return "no reason was recorded"
+    text = str(error.message).strip()
+    return text.split(": ", 1)[1] if text.startswith("dagster.") and ": " in text else text
 
 
 def _name(event: DagsterEvent) -> str:
