@@ -32,6 +32,9 @@ class Backend(Protocol):
     def local_folder(self, key: str, names: Iterable[str]) -> Path:
         """Gives a local folder that holds these files of `key`."""
 
+    def forget(self, key: str) -> bool:
+        """Drops what is cached of `key`; says whether reading again may help."""
+
 
 def sha256_of(path: Path) -> str:
     """Hashes a file."""
@@ -105,6 +108,10 @@ class LocalBackend:
         """Gives the folder itself."""
         return self.base / key
 
+    def forget(self, key: str) -> bool:
+        """Caches nothing."""
+        return False
+
 
 class ObjectBackend:
     """Any fsspec file system without renames (S3): objects first, then one put that makes them reachable."""
@@ -161,6 +168,11 @@ class ObjectBackend:
         for name in names:
             self._download(f"{key}/{name}", folder / name)
         return folder
+
+    def forget(self, key: str) -> bool:
+        """Removes the downloaded files."""
+        shutil.rmtree(self._cache / key, ignore_errors=True)
+        return True
 
     def _download(self, key: str, target: Path) -> None:
         if target.exists():

@@ -165,12 +165,23 @@ class ArtifactStore:
         Raises:
             ArtifactError: if a file is missing or not what the manifest says.
         """
-        folder = self._backend.local_folder(_object(artifact), [file.name for file in artifact.files])
-        if artifact.digest not in self._verified:
-            for file in artifact.files:
-                _verify(folder / file.name, file, artifact.label)
-            self._verified.add(artifact.digest)
+        key, names = _object(artifact), [file.name for file in artifact.files]
+        folder = self._backend.local_folder(key, names)
+        if artifact.digest in self._verified:
+            return folder
+        try:
+            _verify_all(folder, artifact)
+        except ArtifactError:
+            if not self._backend.forget(key):
+                raise
+            _verify_all(self._backend.local_folder(key, names), artifact)
+        self._verified.add(artifact.digest)
         return folder
+
+
+def _verify_all(folder: Path, artifact: Artifact) -> None:
+    for file in artifact.files:
+        _verify(folder / file.name, file, artifact.label)
 
 
 def _verify(path: Path, file: File, label: str) -> None:

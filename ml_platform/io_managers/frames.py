@@ -32,6 +32,10 @@ class FrameIOManager(dg.ConfigurableIOManager):
         partitions: list[str | None] = [*context.asset_partition_keys] if context.has_asset_partitions else [None]
         artifacts = []
         for part in _parts(obj, partitions, asset):
+            if part.partition not in partitions:
+                raise ArtifactError(
+                    f"{asset}: asked for partitions {partitions}, the asset returned {part.partition!r} too"
+                )
             artifacts.append(_write(store, asset, part))
             _show(context, artifacts[-1], len(artifacts), len(partitions))
         _require_all(artifacts, partitions, asset)
@@ -89,9 +93,6 @@ def _write(store: ArtifactStore, asset: str, part: Part) -> Artifact:
 def _require_all(artifacts: list[Artifact], partitions: list[str | None], asset: str) -> None:
     written = {artifact.partition for artifact in artifacts}
     missing = [key for key in partitions if key not in written]
-    extra = [key for key in written if key not in partitions]
-    if extra:
-        raise ArtifactError(f"{asset}: asked for partitions {partitions}, the asset returned {extra} too")
     if missing:
         raise ArtifactError(f"{asset}: asked for partitions {partitions}, the asset returned none for {missing}")
 

@@ -77,6 +77,19 @@ def test_a_missing_value_is_refused_by_asset_partition_and_next_step(store: Arti
         store.version("lake/words", "77")
 
 
+def test_a_damaged_download_is_fetched_again(s3_server: str) -> None:
+    import s3fs
+
+    options = {"key": "test", "secret": "test", "client_kwargs": {"endpoint_url": s3_server}}
+    bucket = f"bucket-{time.time_ns()}"
+    s3fs.S3FileSystem(**options).mkdir(bucket)
+    store = ArtifactStore(f"s3://{bucket}/base", **options)
+    artifact = add(store, "one")
+    (store.open(artifact) / "data.txt").write_text("oNe")
+    fresh = ArtifactStore(f"s3://{bucket}/base", **options)
+    assert (fresh.open(artifact) / "data.txt").read_text() == "one"
+
+
 class TestLocalFolder:
     """What only a folder can show: damage, litter, killed writers."""
 

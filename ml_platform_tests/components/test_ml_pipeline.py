@@ -265,6 +265,18 @@ class TestGates:
         assert "look for a column from after departure" in failure_of(result)
         assert self.approved(platform) == before
 
+    def test_predictions_are_made_with_the_approved_models_own_features(self, tmp_path: Path) -> None:
+        """A refused experiment leaves another list of features in the YAML; the approved model keeps its own."""
+        platform = Platform(tmp_path)
+        assert platform.run().success
+        before = self.approved(platform)
+        platform.declare(small_yaml(self.LEAK))
+        assert platform.run("flight_delays/predictions").success
+        assert self.approved(platform) == before
+        renamed = "renamed" if platform.report("flight_delays/approved").facts["model"] == "boosted" else "boosted"
+        platform.declare(small_yaml(("  boosted:\n", f"  {renamed}:\n"), ("  logistic:\n", "  linear:\n")))
+        assert "is no longer in the pipeline" in failure_of(platform.run("flight_delays/predictions"))
+
     def test_predictions_refuse_features_of_other_fitted_steps(self, tmp_path: Path) -> None:
         platform = Platform(tmp_path)
         assert platform.run().success

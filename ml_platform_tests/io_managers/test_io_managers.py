@@ -90,6 +90,12 @@ def test_a_partition_that_the_asset_left_out_is_refused_and_none_is_made_current
     assert sandbox.store.partitions("t/it") == []
 
 
+def test_a_partition_that_was_not_asked_for_is_refused_and_none_is_made_current(sandbox: Sandbox) -> None:
+    frames = {key: pd.DataFrame({"x": [1]}) for key in KEYS}
+    assert "the asset returned '2013-03-01' too" in failure_of(sandbox.keep(frames, "frames", KEYS[:2]))
+    assert sandbox.store.partitions("t/it") == []
+
+
 def test_one_frame_for_several_partitions_is_refused(sandbox: Sandbox) -> None:
     assert "one DataFrame for 3 partitions" in failure_of(sandbox.keep(GOOD["frames"], "frames", KEYS))
 

@@ -1,6 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ml_platform.errors import DataError
 from ml_platform.schema import Schema
@@ -49,3 +51,22 @@ def test_two_other_inputs_are_refused() -> None:
     schema = Schema.of(place="string", at="timestamp", temp="number")
     with pytest.raises(DataError, match="AsOfLookup takes one other input, found 2"):
         STEP.output_schema(schema, a=schema, b=schema)
+
+
+HOURS = st.lists(st.integers(0, 40), min_size=1, max_size=12)
+
+
+@given(flights=HOURS, weather=st.sets(st.integers(0, 40), min_size=1))
+def test_it_agrees_with_the_definition_for_any_hours(flights: list[int], weather: set[int]) -> None:
+    """The newest row in [t - lag - tolerance, t - lag], by plain search."""
+    start = pd.Timestamp("2013-01-01", tz="UTC").as_unit("us")
+
+    def times(hours: list[int]) -> pd.Series:
+        return pd.Series([start + pd.Timedelta(hours=hour) for hour in hours]).astype("datetime64[us, UTC]")
+
+    known = sorted(weather)
+    table = pd.DataFrame({"place": "X", "at": times(known), "temp": [float(hour) for hour in known]})
+    found = STEP.transform(pd.DataFrame({"place": "X", "at": times(flights)}), weather=table)["temp"]
+    for hour, temp in zip(flights, found, strict=True):
+        candidates = [float(one) for one in known if hour - 3 <= one <= hour - 1]
+        assert temp == max(candidates) if candidates else np.isnan(temp)
