@@ -5,18 +5,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from ml_platform_tests.platform import Platform
 
 collect_ignore = ["location.py"]  # a code location: it has no tests, and needs a folder to be loaded
-
-
-@pytest.fixture
-def platform(tmp_path: Path) -> Platform:
-    return Platform(tmp_path)
 
 
 @pytest.fixture(scope="module")

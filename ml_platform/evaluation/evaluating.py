@@ -13,7 +13,7 @@ from ml_platform.evaluation.metrics import by_group, confusion, score
 from ml_platform.evaluation.page import render_page
 from ml_platform.evaluation.pictures import draw_all
 from ml_platform.pipeline.compiled import CompiledPipeline
-from ml_platform.pipeline.running import lineage
+from ml_platform.pipeline.running import require_same_lineage
 from ml_platform.pipeline.splitting import Cut, narrow, read_rows
 from ml_platform.training.models import features_and_target, require_both_classes
 
@@ -28,7 +28,8 @@ def evaluate(
         DataError: if the models were trained for another split, or on features of other fitted steps.
     """
     _check_same_models(models, selection)
-    _check_same_rows(models, selection, narrow(frames, cut, ["test"]), cut)
+    test = narrow(frames, cut, ["test"])
+    _check_same_rows(models, selection, test, cut)
     spec = pipeline.spec
     columns = [*spec.features.columns, spec.target, *spec.evaluation.by]
     rows = read_rows(frames, cut, ["test"], columns, pipeline.features.key)
@@ -37,9 +38,7 @@ def evaluate(
     guesses = {name: model.estimator.predict_proba(features)[:, 1] for name, model in models.items()}
     facts = _facts(pipeline, models, selection, rows, target, guesses)
     pictures = draw_all(facts, target, guesses)
-    made_of = narrow(frames, cut, ["test"]).ids() | {
-        model.ref.label: model.ref.id for model in models.values() if model.ref
-    }
+    made_of = test.ids() | {model.ref.label: model.ref.id for model in models.values() if model.ref}
     return Report(facts, pictures, render_page(facts, pictures), made_of)
 
 
@@ -96,10 +95,5 @@ def _check_same_rows(models: Mapping[str, Fitted], selection: Report, test: Fram
     trained = selection.facts["split"]
     if trained != cut.facts():
         raise DataError(f"the models were trained for {trained}; this run splits {cut.facts()}; use the same as_of")
-    states = lineage([test])
-    for name, model in models.items():
-        if states != model.facts["fitted"]:
-            raise DataError(
-                f"{test.asset} went through other versions of {', '.join(states)} than model {name!r} was trained on; "
-                f"materialize {test.asset} and the models again, together"
-            )
+    for model in models.values():
+        require_same_lineage(test, model)

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from ml_platform.artifacts import Fitted, Frames
-from ml_platform.errors import DataError, require_columns
+from ml_platform.errors import require_columns
 from ml_platform.pipeline.compiled import CompiledPipeline
-from ml_platform.pipeline.running import Part, lineage
+from ml_platform.pipeline.running import Part, require_same_lineage
 
 
 def predict_partitions(
@@ -30,18 +30,9 @@ def predict_partitions(
     require_columns(features.columns, columns, f"{model.ref.label} was trained on")
     for partition in partitions:
         part = features.only([partition])
-        _require_same_states(lineage([part]), model, part)
+        require_same_lineage(part, model)
         frame = part.read_all(columns)
         probability = model.estimator.predict_proba(frame[names])[:, 1]
         answers = {"probability": probability, f"predicted_{spec.target}": probability >= threshold}
         made_of = {**part.ids(), model.ref.label: model.ref.id}
         yield Part(partition, frame[key].assign(**answers), {}, made_of)
-
-
-def _require_same_states(states: dict[str, object], model: Fitted, part: Frames) -> None:
-    if states != model.facts["fitted"]:
-        assert model.ref is not None
-        raise DataError(
-            f"{', '.join(part.ids())} went through other versions of {', '.join(states)} than {model.ref.label} was "
-            f"trained on; materialize {part.asset} and the model again, together"
-        )

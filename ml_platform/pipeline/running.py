@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ml_platform.artifacts import Fitted, Frames
-from ml_platform.errors import DataError, PlatformError, require_columns
+from ml_platform.errors import DataError, PlatformError, first_few, require_columns
 from ml_platform.pipeline.compiled import CompiledStep
 from ml_platform.pipeline.splitting import Cut, narrow, read_rows
 from ml_platform.schema import Schema
@@ -159,6 +159,21 @@ def lineage(inputs: Sequence[Frames]) -> dict[str, Any]:
                         f"and {known['digest'][:8]}); materialize all partitions of {frames.asset} again"
                     )
     return {asset: state for asset, (_, state) in seen.items()}
+
+
+def require_same_lineage(frames: Frames, model: Fitted) -> None:
+    """Refuses frames that went through other fitted steps than the model was trained on.
+
+    Raises:
+        DataError: names the fitted steps, the frames and the model.
+    """
+    states = lineage([frames])
+    if states != model.facts["fitted"]:
+        assert model.ref is not None
+        raise DataError(
+            f"{first_few(list(frames.ids()))} went through other versions of {', '.join(states)} than "
+            f"{model.ref.label} was trained on; materialize {frames.asset} and the model again, together"
+        )
 
 
 class _naming:

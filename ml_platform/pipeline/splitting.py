@@ -1,5 +1,6 @@
 """Which rows train, which validate, which test?"""
 
+from calendar import monthrange
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -149,11 +150,6 @@ def _settle_time(pipeline: str, split: TimeSplit, spans: Partitions, newest: str
     return cut
 
 
-def _month_end(first: date) -> date:
-    following = date(first.year + first.month // 12, first.month % 12 + 1, 1)
-    return following - timedelta(days=1)
-
-
 def _require_bounds(pipeline: str, cut: TimeCut) -> None:
     """Refuses a cut that runs through a partition: its rows would be on no side."""
     bounds = sorted({cut.spans.start, *map(cut.spans.end_of, cut.spans.keys)})
@@ -178,8 +174,8 @@ def _before(day: date, span: str) -> date:
     count, unit = span.split(" ")
     if unit.startswith("month"):
         months = day.year * 12 + day.month - 1 - int(count)
-        first = date(months // 12, months % 12 + 1, 1)
-        return min(first.replace(day=1) + timedelta(days=day.day - 1), _month_end(first))
+        year, month = months // 12, months % 12 + 1
+        return date(year, month, min(day.day, monthrange(year, month)[1]))
     return day - timedelta(days=int(count) * (7 if unit.startswith("week") else 1))
 
 

@@ -277,7 +277,7 @@ class TestGates:
         platform.declare(small_yaml(("  boosted:\n", f"  {renamed}:\n"), ("  logistic:\n", "  linear:\n")))
         assert "is no longer in the pipeline" in failure_of(platform.run("flight_delays/predictions"))
 
-    def test_predictions_refuse_features_of_other_fitted_steps(self, tmp_path: Path) -> None:
+    def test_predictions_and_evaluation_refuse_features_of_other_fitted_steps(self, tmp_path: Path) -> None:
         platform = Platform(tmp_path)
         assert platform.run().success
         fitted = [platform.pipeline.steps[name].fitted_asset for name in ("shares", "codes")]
@@ -286,10 +286,9 @@ class TestGates:
         assert platform.run(frames[0]).success
         assert platform.run(fitted[1], as_of="2013-10-01").success
         assert platform.run(frames[1]).success
-        result = platform.run("flight_delays/predictions")
-        assert "went through other versions of flight_delays/codes_fitted, flight_delays/shares_fitted" in failure_of(
-            result
-        )
+        other = "went through other versions of flight_delays/codes_fitted, flight_delays/shares_fitted"
+        assert other in failure_of(platform.run("flight_delays/predictions"))
+        assert other in failure_of(platform.run("flight_delays/evaluation"))
 
 
 def test_partitions_made_with_different_fitted_steps_are_not_mixed(tmp_path: Path) -> None:
@@ -303,7 +302,7 @@ def test_partitions_made_with_different_fitted_steps_are_not_mixed(tmp_path: Pat
 
 
 def test_a_column_that_is_missing_at_run_time_is_refused_before_any_work(tmp_path: Path) -> None:
-    """A plain scikit-learn step hides its columns from the check of the definitions; its run names the column."""
+    """The frames that are there need not be those that were declared; the step looks before it works."""
     platform = Platform(tmp_path, small_yaml())
     assert platform.run("lake/flights", "flight_delays/departures").success
     step = platform.pipeline.steps["calendar"]
