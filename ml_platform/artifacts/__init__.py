@@ -4,6 +4,6 @@ from ml_platform.artifacts.frames import Frames
 from ml_platform.artifacts.home import default_store, project_root
 from ml_platform.artifacts.objects import Fitted
 from ml_platform.artifacts.reports import Report
-from ml_platform.artifacts.store import Artifact, ArtifactStore
+from ml_platform.artifacts.store import Artifact, ArtifactStore, Origin
 
-__all__ = ["Artifact", "ArtifactStore", "Fitted", "Frames", "Report", "default_store", "project_root"]
+__all__ = ["Artifact", "ArtifactStore", "Fitted", "Frames", "Origin", "Report", "default_store", "project_root"]

@@ -20,8 +20,17 @@ class Backend(Protocol):
     def publish_folder(self, staged: Path, key: str) -> None:
         """Makes a staged folder's files visible under `key`, durably."""
 
-    def write(self, key: str, content: bytes, *, replace: bool) -> None:
-        """Writes one small file at once; without `replace`, an equal key is left as it is."""
+    def write(self, key: str, content: bytes) -> None:
+        """Writes one small file at once, over what is there."""
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Writes one small file at once if there is none of its name; says whether it did."""
+
+    def remove(self, key: str) -> None:
+        """Removes one small file, if it is there."""
+
+    def sizes(self, key: str) -> dict[str, int]:
+        """Gives the sizes in bytes of the files that are published under `key`."""
 
     def read(self, key: str) -> bytes | None:
         """Reads one small file, None if there is none."""
@@ -78,17 +87,45 @@ class LocalBackend:
                 raise
         _fsync(target.parent)
 
-    def write(self, key: str, content: bytes, *, replace: bool) -> None:
+    def write(self, key: str, content: bytes) -> None:
         """Writes beside the target, then renames over it."""
+        with self._beside(key, content) as beside:
+            beside.rename(self.base / key)
+        _fsync((self.base / key).parent)
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Writes beside the target, then links it there, which fails if another was first."""
         target = self.base / key
-        if not replace and target.exists() and target.read_bytes() == content:
-            return
+        if target.exists():
+            return False
+        with self._beside(key, content) as beside:
+            try:
+                os.link(beside, target)
+            except FileExistsError:
+                return False
+        _fsync(target.parent)
+        return True
+
+    @contextmanager
+    def _beside(self, key: str, content: bytes) -> Iterator[Path]:
+        target = self.base / key
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex}")
-        beside.write_bytes(content)
-        _fsync(beside)
-        beside.rename(target)
-        _fsync(target.parent)
+        try:
+            beside.write_bytes(content)
+            _fsync(beside)
+            yield beside
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def remove(self, key: str) -> None:
+        """Removes a file."""
+        (self.base / key).unlink(missing_ok=True)
+
+    def sizes(self, key: str) -> dict[str, int]:
+        """Lists a folder's files."""
+        folder = self.base / key
+        return {entry.name: entry.stat().st_size for entry in os.scandir(folder)} if folder.is_dir() else {}
 
     def read(self, key: str) -> bytes | None:
         """Reads a file under the base."""
@@ -137,13 +174,26 @@ class ObjectBackend:
         for path in sorted(staged.iterdir()):
             self._fs.put_file(str(path), self._path(f"{key}/{path.name}"))
 
-    def write(self, key: str, content: bytes, *, replace: bool) -> None:
-        """Puts one object; without `replace` the put is conditional on there being none."""
+    def write(self, key: str, content: bytes) -> None:
+        """Puts one object."""
+        self._fs.pipe_file(self._path(key), content, mode="overwrite")
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Puts one object on the condition that there is none."""
         try:
-            self._fs.pipe_file(self._path(key), content, mode="overwrite" if replace else "create")
+            self._fs.pipe_file(self._path(key), content, mode="create")
         except FileExistsError:
-            if self.read(key) != content:
-                raise
+            return False
+        return True
+
+    def remove(self, key: str) -> None:
+        """Removes an object."""
+        if self._fs.exists(self._path(key)):
+            self._fs.rm_file(self._path(key))
+
+    def sizes(self, key: str) -> dict[str, int]:
+        """Lists objects, in one call."""
+        return {entry["name"].rsplit("/", 1)[1]: entry["size"] for entry in self._entries(key)}
 
     def read(self, key: str) -> bytes | None:
         """Reads one object."""
@@ -155,11 +205,14 @@ class ObjectBackend:
 
     def names(self, prefix: str) -> list[str]:
         """Lists objects right under a prefix."""
+        return sorted(entry["name"].rsplit("/", 1)[1] for entry in self._entries(prefix))
+
+    def _entries(self, prefix: str) -> list[dict[str, Any]]:
         try:
-            entries = self._fs.ls(self._path(prefix), detail=True)
+            found = self._fs.ls(self._path(prefix), detail=True)
         except FileNotFoundError:
             return []
-        return sorted(entry["name"].rsplit("/", 1)[1] for entry in entries if entry["type"] == "file")
+        return [entry for entry in found if entry["type"] == "file"]
 
     def local_folder(self, key: str, names: Iterable[str]) -> Path:
         """Downloads the files into a cache; the store verifies them."""

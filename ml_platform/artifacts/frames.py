@@ -38,6 +38,15 @@ def write_frame(folder: Path, frame: "pd.DataFrame | pa.Table | pa.RecordBatchRe
     return {"rows": rows, "schema": schema_of(table).to_json()}
 
 
+def read_frames(paths: Sequence[Path], columns: Sequence[str] | None = None) -> "pd.DataFrame":
+    """Reads what `write_frame` wrote, one file after the other, as one frame with a new index."""
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    frames: list[pd.DataFrame] = [pq.read_table(path, columns=columns).to_pandas() for path in paths]
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+
+
 def _batches(table: "pa.Table | pa.RecordBatchReader") -> Iterator["pa.RecordBatch"]:
     import pyarrow as pa
 
@@ -109,17 +118,8 @@ class Frames:
 
     def read(self, partition: str | None, columns: Sequence[str] | None = None) -> "pd.DataFrame":
         """Reads one partition, or some of its columns."""
-        import pyarrow.parquet as pq
-
-        frame: pd.DataFrame = pq.read_table(self.path(partition), columns=columns).to_pandas()
-        return frame
+        return read_frames([self.path(partition)], columns)
 
     def read_all(self, columns: Sequence[str] | None = None) -> "pd.DataFrame":
         """Reads all partitions, one after the other, as one frame."""
-        import pandas as pd
-
-        return pd.concat([self.read(key, columns) for key in self.only(None).parts], ignore_index=True)
-
-    def ids(self) -> dict[str, str]:
-        """Label to id of every part: what a value that was made from these frames names as its inputs."""
-        return {part.label: part.id for part in self.parts.values()}
+        return read_frames([self.path(key) for key in self.only(None).parts], columns)

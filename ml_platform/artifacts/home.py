@@ -21,6 +21,11 @@ def default_base() -> str:
     return os.environ.get("ML_PLATFORM_ARTIFACTS") or str(dagster_home() / "artifacts")
 
 
+def default_branch() -> str:
+    """Gives the branch whose heads to read and move: `$ML_PLATFORM_BRANCH`; empty: what production serves."""
+    return os.environ.get("ML_PLATFORM_BRANCH", "")
+
+
 def default_store() -> ArtifactStore:
     """Opens the store that a command or a notebook reads when nobody names another."""
-    return ArtifactStore(default_base())
+    return ArtifactStore(default_base(), default_branch())

@@ -3,8 +3,8 @@
 import io
 import json
 import zipfile
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +43,23 @@ TRUSTED = (
 )
 
 
-@dataclass(frozen=True)
 class Fitted:
-    """A fitted transformer or model, with what is known about its fit (plain JSON values) and what it was made of."""
+    """A fitted transformer or model, with what is known about its fit (plain JSON values); loaded when it is used."""
 
-    estimator: Any
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    ref: Artifact | None = None
+    def __init__(self, load: Callable[[], Any], facts: Mapping[str, Any], ref: Artifact | None = None):
+        self._load = load
+        self.facts = facts
+        self.ref = ref
+
+    @classmethod
+    def of(cls, estimator: Any, facts: Mapping[str, Any] | None = None) -> "Fitted":
+        """Wraps an estimator in memory."""
+        return cls(lambda: estimator, facts or {})
+
+    @cached_property
+    def estimator(self) -> Any:
+        """The scikit-learn object itself."""
+        return self._load()
 
 
 def write_object(folder: Path, estimator: Any, trusted: Collection[str] = ()) -> None:
@@ -69,7 +78,12 @@ def write_object(folder: Path, estimator: Any, trusted: Collection[str] = ()) ->
     (folder / FILE).write_bytes(content)
 
 
-def read_object(store: ArtifactStore, artifact: Artifact, trusted: Collection[str] = ()) -> Fitted:
+def stored_object(store: ArtifactStore, artifact: Artifact, trusted: Collection[str] = ()) -> Fitted:
+    """Gives a stored scikit-learn object, which is read when it is used."""
+    return Fitted(lambda: read_object(store, artifact, trusted), artifact.facts, artifact)
+
+
+def read_object(store: ArtifactStore, artifact: Artifact, trusted: Collection[str] = ()) -> Any:
     """Loads a scikit-learn object.
 
     Raises:
@@ -79,7 +93,7 @@ def read_object(store: ArtifactStore, artifact: Artifact, trusted: Collection[st
 
     content = (store.open(artifact) / FILE).read_bytes()
     allowed = _refuse_untrusted(content, trusted, artifact.label)
-    return Fitted(skops.io.loads(content, trusted=allowed), artifact.facts, artifact.inputs, artifact)
+    return skops.io.loads(content, trusted=allowed)
 
 
 def _refuse_untrusted(content: bytes, trusted: Collection[str], label: str) -> list[str]:

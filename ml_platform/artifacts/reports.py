@@ -20,7 +20,6 @@ class Report:
     facts: Mapping[str, Any]
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     page: str | None = None
-    inputs: Mapping[str, str] = field(default_factory=dict)
     ref: Artifact | None = None
 
 
@@ -36,7 +35,7 @@ def write_report(folder: Path, report: Report) -> dict[str, Any]:
 
 def read_report(store: ArtifactStore, artifact: Artifact) -> Report:
     """Loads a report's facts; pictures and page stay files."""
-    return Report(json.loads((store.open(artifact) / FACTS).read_text()), inputs=artifact.inputs, ref=artifact)
+    return Report(json.loads((store.open(artifact) / FACTS).read_text()), ref=artifact)
 
 
 def page_path(store: ArtifactStore, artifact: Artifact) -> Path:

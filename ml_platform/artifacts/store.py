@@ -2,16 +2,20 @@
 
     objects/<digest>/...                         the files of one value, named by what is in them
     manifests/<asset>/<partition>/<id>.json      what was made, of what; immutable
+    addresses/<address>.json                     the first manifest that a computation gave: what may be reused
     heads/<asset>/<partition>.json               the manifest that readers see; replaced in one operation
+    branches/<branch>/heads/...                  the same for a branch, which reads the plain heads where it has none
 
-A writer stages, hashes, publishes the object, then the manifest, then moves the head. Killed anywhere before the
-last operation, it leaves the former version readable and nothing that a reader can see.
+A writer stages, hashes, publishes the object, then the manifest, then its address, then moves the head. Killed
+anywhere before the last operation, it leaves the former version readable and nothing that a reader can see. Who moves
+no head (a notebook) or a branch's own changes nothing that others read.
 """
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +25,7 @@ from ml_platform.artifacts.backends import open_backend, sha256_of
 from ml_platform.errors import ArtifactError
 
 WHOLE = "_whole"  # the head's name of an asset without partitions
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,11 @@ class File:
 class Artifact:
     """The manifest of one immutable value.
 
-    `digest` names the content alone (Dagster's data version); `id` also names what it was made of.
-    `facts` are plain JSON: rows, columns, the split, metrics.
+    Attributes:
+        facts: what the content is, as plain JSON: rows, columns, metrics.
+        inputs: label to id of the manifests that it was made of.
+        recipe: the computation: versions of the code, environment, split, label to digest of what went in.
+        lineage: the steps on the way here, with the version of each and of what it had learnt.
     """
 
     asset: str
@@ -46,17 +54,24 @@ class Artifact:
     files: tuple[File, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    lineage: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
-        """Hashes names and contents of the files."""
+        """Names the content alone: Dagster's data version."""
         listing = "".join(f"{file.sha256} {file.name}\n" for file in self.files)
         return hashlib.sha256(listing.encode()).hexdigest()
 
     @cached_property
     def id(self) -> str:
-        """Hashes the whole manifest."""
+        """Names the whole manifest: content, computation and what it was made of."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    @cached_property
+    def address(self) -> str | None:
+        """Names the computation, None where nobody said what it was: equal addresses have equal digests."""
+        return address_of(self.recipe) if self.recipe else None
 
     @property
     def label(self) -> str:
@@ -87,51 +102,110 @@ class Artifact:
             raise ArtifactError(f"{source}: not a manifest ({error}); materialize the asset again") from error
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a value comes from; see `Artifact`."""
+
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+
+
+def address_of(recipe: Mapping[str, Any]) -> str:
+    """Names a computation by all that decides its result."""
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+NOWHERE = Origin()
+Write = Callable[[Path], Mapping[str, Any]]
+
+
 class ArtifactStore:
     """Values on a local folder or an object store.
 
     Args:
         base: a folder, or a URL that fsspec knows (`s3://bucket/path`).
+        branch: whose heads to read and move; empty: those that production serves.
         options: passed to the file system of a URL.
     """
 
-    def __init__(self, base: str, **options: Any):
+    def __init__(self, base: str, branch: str = "", **options: Any):
         self.base = base
+        self.branch = branch
         self._backend = open_backend(base, **options)
         self._verified: set[str] = set()
+        self._root = f"branches/{_quoted(branch)}/" if branch else ""
 
-    def add(
-        self,
-        asset: str,
-        partition: str | None,
-        kind: str,
-        write: Callable[[Path], Mapping[str, Any]],
-        inputs: Mapping[str, str] | None = None,
-    ) -> Artifact:
+    def add(self, asset: str, partition: str | None, kind: str, write: Write, origin: Origin = NOWHERE) -> Artifact:
         """Writes a value; no reader sees it until `promote`.
+
+        Where the same computation was stored by another writer meanwhile, that value stands.
 
         Args:
             write: fills the folder that it is given and returns the artifact's facts.
-            inputs: label to id of what the value was made of.
         """
         with self._backend.staging() as staged:
             facts = write(staged)
             files = [File(p.name, sha256_of(p), p.stat().st_size) for p in sorted(staged.iterdir())]
-            artifact = Artifact(asset, partition, kind, tuple(files), facts, inputs or {})
-            self._backend.publish_folder(staged, _object(artifact))
-        self._backend.write(_manifest(asset, partition, artifact.id), artifact.to_bytes(), replace=False)
+            made = Artifact(asset, partition, kind, tuple(files), facts, origin.inputs, origin.recipe, origin.lineage)
+            self._backend.publish_folder(staged, _object(made))
+        self._keep_manifest(made)
+        return made if made.address is None else self._settle(made, made.address)
+
+    def _settle(self, made: Artifact, address: str) -> Artifact:
+        """Gives the address to what was made, unless it has an intact value already."""
+        if self._backend.create(_address(address), made.to_bytes()):
+            return made
+        first = self.known(address)
+        if first is None:
+            self._backend.write(_address(address), made.to_bytes())
+            return made
+        if first.digest == made.digest:
+            return made
+        _LOG.warning(
+            "%s: the same computation gave other bytes before (%s, now %s); the first stands; is the step random, or "
+            "does it read what its code and inputs do not name?", made.label, first.digest[:12], made.digest[:12]
+        )  # fmt: skip
+        return self.adopt(first, made.asset, made.partition, Origin(made.inputs, made.recipe, made.lineage))
+
+    def known(self, address: str) -> Artifact | None:
+        """Gives what a computation gave before, None if it was never stored or its files are not whole."""
+        content = self._backend.read(_address(address))
+        if content is None:
+            return None
+        artifact = Artifact.from_bytes(content, f"{self.base}/{_address(address)}")
+        expected = {file.name: file.size_bytes for file in artifact.files}
+        return artifact if self._backend.sizes(_object(artifact)) == expected else None
+
+    def adopt(self, known: Artifact, asset: str, partition: str | None, origin: Origin) -> Artifact:
+        """Takes a known value for an asset, naming what it would be made of now; computes and copies nothing."""
+        artifact = replace(known, asset=asset, partition=partition, inputs=origin.inputs, lineage=origin.lineage)
+        self._keep_manifest(artifact)
         return artifact
+
+    def forget(self, address: str | None) -> None:
+        """Lets a computation be done again; what it gave before stays where it is."""
+        if address is not None:
+            self._backend.remove(_address(address))
+
+    def _keep_manifest(self, artifact: Artifact) -> None:
+        self._backend.create(_manifest(artifact.asset, artifact.partition, artifact.id), artifact.to_bytes())
 
     def promote(self, artifacts: Iterable[Artifact]) -> None:
         """Makes each artifact the current version of its asset and partition."""
         for artifact in artifacts:
-            self._backend.write(_head(artifact.asset, artifact.partition), artifact.to_bytes(), replace=True)
+            key = self._root + _head(artifact.asset, artifact.partition)
+            content = artifact.to_bytes()
+            if self._backend.read(key) != content:
+                self._backend.write(key, content)
 
     def current(self, asset: str, partition: str | None = None) -> Artifact | None:
         """Gives the version that readers see, None if there is none."""
         key = _head(asset, partition)
-        content = self._backend.read(key)
-        return None if content is None else Artifact.from_bytes(content, f"{self.base}/{key}")
+        content = self._backend.read(self._root + key)
+        if content is None and self.branch:
+            content = self._backend.read(key)
+        return None if content is None else Artifact.from_bytes(content, f"{self.base}/{self._root}{key}")
 
     def require(self, asset: str, partition: str | None = None) -> Artifact:
         """Gives the version that readers see.
@@ -155,9 +229,18 @@ class ArtifactStore:
 
     def partitions(self, asset: str) -> list[str]:
         """Lists the partitions that have a current version, sorted."""
-        names = self._backend.names(f"heads/{asset}")
+        names = {name for root in {self._root, ""} for name in self._backend.names(f"{root}heads/{asset}")}
         keys = (unquote(name.removesuffix(".json")) for name in names)
         return sorted(key for key in keys if key != WHOLE)
+
+    def note(self, name: str, value: Any) -> None:
+        """Keeps a small plain JSON value that no artifact depends on, such as the seconds that a step took."""
+        self._backend.write(f"notes/{name}.json", json.dumps(value, sort_keys=True).encode())
+
+    def noted(self, name: str) -> Any:
+        """Gives what was noted last, None if nothing was."""
+        content = self._backend.read(f"notes/{name}.json")
+        return None if content is None else json.loads(content)
 
     def open(self, artifact: Artifact) -> Path:
         """Gives a local folder with the artifact's files, verified.
@@ -173,10 +256,18 @@ class ArtifactStore:
             _verify_all(folder, artifact)
         except ArtifactError:
             if not self._backend.forget(key):
+                self.forget(artifact.address)
                 raise
-            _verify_all(self._backend.local_folder(key, names), artifact)
+            self._verify_again(key, names, artifact)
         self._verified.add(artifact.digest)
         return folder
+
+    def _verify_again(self, key: str, names: list[str], artifact: Artifact) -> None:
+        try:
+            _verify_all(self._backend.local_folder(key, names), artifact)
+        except (ArtifactError, FileNotFoundError):
+            self.forget(artifact.address)  # else "materialize it again" would reuse what is damaged
+            raise
 
 
 def _verify_all(folder: Path, artifact: Artifact) -> None:
@@ -201,6 +292,10 @@ def _object(artifact: Artifact) -> str:
 
 def _manifest(asset: str, partition: str | None, artifact_id: str) -> str:
     return f"manifests/{asset}/{_quoted(partition)}/{artifact_id}.json"
+
+
+def _address(address: str) -> str:
+    return f"addresses/{address[:2]}/{address}.json"
 
 
 def _head(asset: str, partition: str | None) -> str:

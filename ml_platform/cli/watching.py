@@ -22,6 +22,7 @@ class Watcher(logging.Handler):
         self._console = console
         self._status = Status("", console=console)
         self._rows: Counter[str] = Counter()
+        self._reused: Counter[str] = Counter()
         self._count = 0
         self._done = 0
 
@@ -80,6 +81,8 @@ class Watcher(logging.Handler):
         metadata = event.step_materialization_data.materialization.metadata
         rows = metadata.get("dagster/partition_row_count", metadata.get("dagster/row_count"))
         self.materialized[name] += 1
+        reused = metadata.get("reused")
+        self._reused[name] += bool(reused is not None and reused.value)
         self._rows[name] += (rows.value or 0) if isinstance(rows, dg.IntMetadataValue) else 0
 
     def _succeeded(self, event: DagsterEvent) -> None:
@@ -88,7 +91,10 @@ class Watcher(logging.Handler):
             return
         self._done += 1
         made = f"{self._rows[name]:>11,} rows" if self._rows[name] else " " * 16
-        parts = f"{self.materialized[name]:>3} partitions" if self.materialized[name] > 1 else ""
+        count, reused = self.materialized[name], self._reused[name]
+        parts = f"{count:>3} partitions" if count > 1 else ""
+        if reused:
+            parts = f"{parts:<16}reused" + (f" {reused}" if reused < count else "")
         seconds = (event.step_success_data.duration_ms or 0) / 1000
         self._console.print(
             f"[green]✓[/] {self._done:>2}/{self._count} {name:<36}{made} {seconds:>6.1f} s {parts}".rstrip(),

@@ -7,6 +7,7 @@ from ml_platform.components.steps import step_assets
 from ml_platform.components.training import training_assets
 from ml_platform.pipeline import load_pipeline
 from ml_platform.pipeline.compiled import CompiledPipeline
+from ml_platform.runtime import nodes_of
 
 
 class MLPipelineComponent(dg.Component, dg.Model, dg.Resolvable):
@@ -29,7 +30,8 @@ class MLPipelineComponent(dg.Component, dg.Model, dg.Resolvable):
 
 def pipeline_definitions(pipeline: CompiledPipeline) -> dg.Definitions:
     """Turns a compiled pipeline into assets, checks and one job that makes all of them."""
-    assets = [*step_assets(pipeline), *training_assets(pipeline), *judging_assets(pipeline)]
+    nodes = nodes_of(pipeline)
+    assets = [*step_assets(pipeline, nodes), *training_assets(pipeline, nodes), *judging_assets(pipeline, nodes)]
     keys = [key for asset in assets for key in asset.keys]
     sources = [dg.AssetKey.from_user_string(source.asset) for source in pipeline.sources.values()]
     job = dg.define_asset_job(

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from ml_platform.pipeline.compiled import CompiledPipeline
+from ml_platform.runtime import Node
 from ml_platform.sources import Partitions
 
 
@@ -32,16 +33,17 @@ def selected_partitions(context: dg.AssetExecutionContext) -> list[str | None]:
     return list(context.partition_keys) if context.assets_def.partitions_def else [None]
 
 
-def asset_options(pipeline: CompiledPipeline, name: str, stage: str, launcher: str) -> dict[str, Any]:
-    """Gives what every asset of a pipeline has: key, group, owners, policies, launcher."""
+def asset_options(pipeline: CompiledPipeline, node: Node) -> dict[str, Any]:
+    """Gives what every asset of a pipeline has: key, code version, group, owners, policies, launcher."""
     return {
-        "key": pipeline.spec.asset(name).split("/"),
-        "group_name": f"{pipeline.spec.pipeline}_{stage}",
+        "key": node.asset.split("/"),
+        "code_version": node.code_version,
+        "group_name": f"{pipeline.spec.pipeline}_{node.stage}",
         "owners": pipeline.spec.owners,
         # One run for a range of partitions; on assets without partitions too, else Dagster splits the run.
         "backfill_policy": dg.BackfillPolicy.single_run(),
-        "tags": {"ml_platform/stage": stage, "ml_platform/pipeline": pipeline.spec.pipeline},
-        "op_tags": {"ml_platform/launcher": launcher},
+        "tags": {"ml_platform/stage": node.stage, "ml_platform/pipeline": pipeline.spec.pipeline},
+        "op_tags": {"ml_platform/launcher": node.launcher},
     }
 
 

@@ -5,20 +5,16 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from ml_platform.pipeline.running import Part, Parts
+from ml_platform.runtime import Made
 
 EVERY_SECONDS = 2.0
 
 
-def told(context: dg.AssetExecutionContext, stream: Iterator[Part], count: int) -> Parts:
-    """Passes parts on, telling the run's log now and then how many are done."""
-    return Parts(_tell(context, stream, count))
-
-
-def _tell(context: dg.AssetExecutionContext, stream: Iterator[Part], count: int) -> Iterator[Part]:
+def told(context: dg.AssetExecutionContext, stream: Iterator[Made], count: int) -> Iterator[Made]:
+    """Passes partitions on, telling the run's log now and then how many are done."""
     last = time.monotonic()
-    for done, part in enumerate(stream, 1):
-        yield part
+    for done, made in enumerate(stream, 1):
+        yield made
         if time.monotonic() - last > EVERY_SECONDS:
             last = time.monotonic()
             context.log.info(f"{context.asset_key.to_user_string()}: {done} of {count} partitions")

@@ -1,24 +1,31 @@
 """How does a table become an asset of the lake?"""
 
 from collections.abc import Sequence
-from typing import Any
 
 import dagster as dg
 
 from ml_platform.components.options import describe_frame, partitions_of, selected_partitions
 from ml_platform.io_managers.metadata import column_schema
+from ml_platform.pipeline.inspection import runner_code
+from ml_platform.resources import StoreResource
 from ml_platform.resources.refusal import refusals_as_failures
+from ml_platform.runtime import Node
+from ml_platform.runtime.making import SourceWork, make_source
+from ml_platform.runtime.nodes import source_node
 from ml_platform.sources import TableSource
 
 
 def source_assets(tables: Sequence[TableSource], owners: Sequence[str] = ()) -> list[dg.AssetsDefinition]:
     """Gives one asset for each table, partitioned as the table is."""
-    return [_source_asset(table, owners) for table in tables]
+    code = runner_code("source")
+    return [_source_asset(source_node(table, code), table, owners) for table in tables]
 
 
-def _source_asset(table: TableSource, owners: Sequence[str]) -> dg.AssetsDefinition:
+def _source_asset(node: Node, table: TableSource, owners: Sequence[str]) -> dg.AssetsDefinition:
+
     @dg.asset(
         key=table.asset.split("/"),
+        code_version=node.code_version,
         description=describe_frame(f"`{table.file}` of the package {table.package}, typed.", table.grain, table.key),
         group_name="lake",
         kinds={"csv", "parquet"},
@@ -30,8 +37,9 @@ def _source_asset(table: TableSource, owners: Sequence[str]) -> dg.AssetsDefinit
         tags={"ml_platform/stage": "source"},
         op_tags={"ml_platform/launcher": "cpu"},
     )
-    def read(context: dg.AssetExecutionContext) -> Any:
+    def read(context: dg.AssetExecutionContext, store: StoreResource) -> dg.Output:
         with refusals_as_failures():
-            return table.read(selected_partitions(context))
+            work = SourceWork(store.open(), store.reuse)
+            return dg.Output(make_source(work, node, table, selected_partitions(context)))
 
     return read

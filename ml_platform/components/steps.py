@@ -1,75 +1,54 @@
 """How does a step become assets: its frames and, if it learns, its fitted state?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 
-from ml_platform.components.options import (
-    asset_key,
-    asset_options,
-    describe_frame,
-    partitions_of,
-    selected_partitions,
-)
-from ml_platform.components.progress import told
+from ml_platform.components.options import asset_key, asset_options, describe_frame, partitions_of
+from ml_platform.components.values import body_of
 from ml_platform.io_managers.metadata import column_schema
 from ml_platform.pipeline.compiled import CompiledPipeline, CompiledStep
-from ml_platform.pipeline.running import fit_step, transform_step
-from ml_platform.resources import CutResource, StoreResource
-from ml_platform.resources.refusal import refusals_as_failures
+from ml_platform.runtime import Node
 
 
-def step_assets(pipeline: CompiledPipeline) -> list[dg.AssetsDefinition]:
+def step_assets(pipeline: CompiledPipeline, nodes: Mapping[str, Node]) -> list[dg.AssetsDefinition]:
     """Gives the assets of all steps."""
-    return [asset for step in pipeline.steps.values() for asset in _assets_of(pipeline, step)]
+    return [asset for step in pipeline.steps.values() for asset in _assets_of(pipeline, nodes, step)]
 
 
-def _assets_of(pipeline: CompiledPipeline, step: CompiledStep) -> Iterator[dg.AssetsDefinition]:
+def _assets_of(
+    pipeline: CompiledPipeline, nodes: Mapping[str, Node], step: CompiledStep
+) -> Iterator[dg.AssetsDefinition]:
     if step.learns:
-        yield _fitted_asset(pipeline, step)
-    yield _frame_asset(pipeline, step)
+        yield _fitted_asset(pipeline, nodes[step.fitted_asset], step)
+    yield _frame_asset(pipeline, nodes[step.asset], step)
 
 
-def _frame_asset(pipeline: CompiledPipeline, step: CompiledStep) -> dg.AssetsDefinition:
+def _frame_asset(pipeline: CompiledPipeline, node: Node, step: CompiledStep) -> dg.AssetsDefinition:
     ins = _inputs(pipeline, step, steps_back=step.spans.steps_back(step.lookback) if step.spans else 0)
     if step.learns:
         ins["fitted_state"] = dg.AssetIn(asset_key(step.fitted_asset))
-
-    @dg.asset(
-        **asset_options(pipeline, step.name, step.use.stage, step.use.launcher),
+    return dg.asset(
+        **asset_options(pipeline, node),
         ins=ins,
         description=describe_frame(step.use.description or f"`{step.use.uses}`.", step.grain, step.key),
         kinds={_kind(step), "parquet"},
         partitions_def=partitions_of(step.spans),
         io_manager_key="frames",
         metadata=_declared(step),
-    )
-    def transform(context: dg.AssetExecutionContext, **inputs: Any) -> Any:
-        fitted = inputs.pop("fitted_state", None)
-        partitions = selected_partitions(context)
-        parts = transform_step(step, [inputs[name] for name in step.use.inputs], partitions, fitted)
-        return told(context, parts, len(partitions))
-
-    return transform
+    )(body_of(pipeline, node))
 
 
-def _fitted_asset(pipeline: CompiledPipeline, step: CompiledStep) -> dg.AssetsDefinition:
-    @dg.asset(
-        **asset_options(pipeline, f"{step.name}_fitted", step.use.stage, step.use.launcher),
+def _fitted_asset(pipeline: CompiledPipeline, node: Node, step: CompiledStep) -> dg.AssetsDefinition:
+    return dg.asset(
+        **asset_options(pipeline, node),
         ins=_inputs(pipeline, step),
         description=f"What `{step.use.uses}` learnt for step {step.name}, from the training rows alone.",
         kinds={_kind(step)},
         io_manager_key="objects",
         metadata=_declared(step, with_schema=False),
-    )
-    def fit(store: StoreResource, cut: CutResource, **inputs: Any) -> dg.Output:
-        with refusals_as_failures():
-            frames = [inputs[name] for name in step.use.inputs]
-            fitted = fit_step(step, frames, cut.settle(pipeline, store.open()), pipeline.spec.target)
-            return dg.Output(fitted, metadata={"rows_fit": fitted.facts["rows_fit"], "split": fitted.facts["split"]})
-
-    return fit
+    )(body_of(pipeline, node))
 
 
 def _inputs(pipeline: CompiledPipeline, step: CompiledStep, steps_back: int = 0) -> dict[str, dg.AssetIn]:

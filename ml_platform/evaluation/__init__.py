@@ -1,7 +1,7 @@
-"""How good a model is, in numbers, pictures and one page; and whether that is good enough."""
+"""How models are judged: metrics, gates, pictures, one report, and the approval that follows."""
 
+from ml_platform.evaluation.approval import approve
 from ml_platform.evaluation.evaluating import evaluate
-from ml_platform.evaluation.gates import GateResult, judge, require_passed
-from ml_platform.evaluation.scoring import predict_partitions
+from ml_platform.evaluation.gates import judge, require_passed
 
-__all__ = ["GateResult", "evaluate", "judge", "predict_partitions", "require_passed"]
+__all__ = ["approve", "evaluate", "judge", "require_passed"]

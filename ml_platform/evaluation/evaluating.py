@@ -13,7 +13,6 @@ from ml_platform.evaluation.metrics import by_group, confusion, score
 from ml_platform.evaluation.page import render_page
 from ml_platform.evaluation.pictures import draw_all
 from ml_platform.pipeline.compiled import CompiledPipeline
-from ml_platform.pipeline.running import require_same_lineage
 from ml_platform.pipeline.splitting import Cut, narrow, read_rows
 from ml_platform.training.models import features_and_target, require_both_classes
 
@@ -25,21 +24,21 @@ def evaluate(
 
     Raises:
         ArtifactError: if the selection judged other models than these.
-        DataError: if the models were trained for another split, or on features of other fitted steps.
+        DataError: if the models were trained for another split.
     """
     _check_same_models(models, selection)
     test = narrow(frames, cut, ["test"])
-    _check_same_rows(models, selection, test, cut)
+    _check_same_split(selection, cut)
     spec = pipeline.spec
     columns = [*spec.features.columns, spec.target, *spec.evaluation.by]
     rows = read_rows(frames, cut, ["test"], columns, pipeline.features.key)
     features, target = features_and_target(pipeline, rows)
     require_both_classes(target, "test")
     guesses = {name: model.estimator.predict_proba(features)[:, 1] for name, model in models.items()}
-    facts = _facts(pipeline, models, selection, rows, target, guesses)
+    data = {part.label: part.digest for part in test.parts.values()}
+    facts = {**_facts(pipeline, models, selection, rows, target, guesses), "data_test": data}
     pictures = draw_all(facts, target, guesses)
-    made_of = test.ids() | {model.ref.label: model.ref.id for model in models.values() if model.ref}
-    return Report(facts, pictures, render_page(facts, pictures), made_of)
+    return Report(facts, pictures, render_page(facts, pictures))
 
 
 def _facts(
@@ -78,22 +77,18 @@ def _about(model: Fitted, rows_test: int) -> dict[str, Any]:
         "rows_test": rows_test,
         "validation_log_loss": model.facts["validation"]["log_loss"],
         "class": type(model.estimator).__name__,
-        "asset": model.ref.asset,
-        "id": model.ref.id,
+        "digest": model.ref.digest,
     }
 
 
 def _check_same_models(models: Mapping[str, Fitted], selection: Report) -> None:
     for name, model in models.items():
-        judged = selection.facts["models"].get(name, {}).get("id")
-        if model.ref is None or model.ref.id != judged:
+        if model.ref is None or model.ref.digest != selection.facts["models"].get(name):
             raise ArtifactError(f"the selection judged another version of model {name!r}; materialize selection again")
 
 
-def _check_same_rows(models: Mapping[str, Fitted], selection: Report, test: Frames, cut: Cut) -> None:
-    """Refuses test rows that a model may have been trained on, or that were made in another way."""
+def _check_same_split(selection: Report, cut: Cut) -> None:
+    """Refuses test rows that a model may have been trained on."""
     trained = selection.facts["split"]
     if trained != cut.facts():
         raise DataError(f"the models were trained for {trained}; this run splits {cut.facts()}; use the same as_of")
-    for model in models.values():
-        require_same_lineage(test, model)

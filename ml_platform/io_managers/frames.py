@@ -1,7 +1,6 @@
 """How do frames get from an asset to the store and back, a range of partitions in one call?"""
 
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -9,17 +8,17 @@ import dagster as dg
 from ml_platform.artifacts import Artifact, ArtifactStore, Frames
 from ml_platform.artifacts.frames import KIND, write_frame
 from ml_platform.errors import ArtifactError
-from ml_platform.io_managers.metadata import asset_name, column_schema, describe
-from ml_platform.pipeline.running import Part, Parts
+from ml_platform.io_managers.metadata import asset_name, column_schema, describe, show_version
 from ml_platform.resources import StoreResource
 from ml_platform.resources.refusal import refusals_as_failures
+from ml_platform.runtime import Made
 from ml_platform.schema import Schema
 
 
 class FrameIOManager(dg.ConfigurableIOManager):
     """Keeps frames as Parquet, one artifact per partition.
 
-    An asset returns a pandas DataFrame, a mapping of partition to DataFrame, or `Parts`; it gets
+    An asset returns a pandas DataFrame, a mapping of partition to DataFrame, or an iterator of `Made`; it gets
     `Frames`, or one DataFrame where its parameter says so.
     """
 
@@ -30,16 +29,17 @@ class FrameIOManager(dg.ConfigurableIOManager):
         """Writes all partitions, then makes them current: a refusal on the way leaves all as they were."""
         store, asset = self.store.open(), asset_name(context)
         partitions: list[str | None] = [*context.asset_partition_keys] if context.has_asset_partitions else [None]
-        artifacts = []
-        for part in _parts(obj, partitions, asset):
-            if part.partition not in partitions:
-                raise ArtifactError(
-                    f"{asset}: asked for partitions {partitions}, the asset returned {part.partition!r} too"
-                )
-            artifacts.append(_write(store, asset, part))
-            _show(context, artifacts[-1], len(artifacts), len(partitions))
+        made: list[Made] = []
+        for one in _made(store, obj, partitions, asset):
+            if one.artifact.partition not in partitions:
+                extra = one.artifact.partition
+                raise ArtifactError(f"{asset}: asked for partitions {partitions}, the asset returned {extra!r} too")
+            made.append(one)
+            _show(context, one)
+        artifacts = [one.artifact for one in made]
         _require_all(artifacts, partitions, asset)
         store.promote(artifacts)
+        show_version(context, artifacts)
         rows = sum(artifact.facts["rows"] for artifact in artifacts)
         schema = Schema.from_json(artifacts[-1].facts["schema"])
         context.add_output_metadata({"dagster/row_count": rows, "dagster/column_schema": column_schema(schema)})
@@ -56,8 +56,8 @@ class FrameIOManager(dg.ConfigurableIOManager):
         return frames
 
 
-def _parts(obj: Any, partitions: list[str | None], asset: str) -> Iterator[Part]:
-    """Takes what an asset returned as parts, refusing what is no frame."""
+def _made(store: ArtifactStore, obj: Any, partitions: Sequence[str | None], asset: str) -> Iterator[Made]:
+    """Takes what an asset returned, writing what is not in the store yet and refusing what is no frame."""
     import pandas as pd
 
     if isinstance(obj, pd.DataFrame):
@@ -65,14 +65,15 @@ def _parts(obj: Any, partitions: list[str | None], asset: str) -> Iterator[Part]
             raise ArtifactError(
                 f"{asset}: one DataFrame for {len(partitions)} partitions; return a mapping by partition"
             )
-        yield Part(partitions[0], obj)
-    elif isinstance(obj, Mapping):
+        obj = {partitions[0]: obj}
+    if isinstance(obj, Mapping):
         for partition, frame in obj.items():
-            yield Part(partition, _frame_of(frame, f"{asset}[{partition}]"))
-    elif isinstance(obj, Parts):
-        yield from obj.stream
+            label = asset if partition is None else f"{asset}[{partition}]"
+            yield Made(_write(store, asset, partition, _frame_of(frame, label)), False, 0.0)
+    elif isinstance(obj, Iterator):
+        yield from obj
     else:
-        raise ArtifactError(f"{asset}: expected a pandas DataFrame, found {type(obj).__name__}: {obj!r:.80}")
+        _frame_of(obj, asset)
 
 
 def _frame_of(value: Any, label: str) -> Any:
@@ -83,11 +84,8 @@ def _frame_of(value: Any, label: str) -> Any:
     return value
 
 
-def _write(store: ArtifactStore, asset: str, part: Part) -> Artifact:
-    def write(folder: Any) -> dict[str, Any]:
-        return {**write_frame(folder, part.frame), **part.facts}
-
-    return store.add(asset, part.partition, KIND, partial(write), part.inputs)
+def _write(store: ArtifactStore, asset: str, partition: str | None, frame: Any) -> Artifact:
+    return store.add(asset, partition, KIND, lambda folder: write_frame(folder, frame))
 
 
 def _require_all(artifacts: list[Artifact], partitions: list[str | None], asset: str) -> None:
@@ -97,10 +95,11 @@ def _require_all(artifacts: list[Artifact], partitions: list[str | None], asset:
         raise ArtifactError(f"{asset}: asked for partitions {partitions}, the asset returned none for {missing}")
 
 
-def _show(context: dg.OutputContext, artifact: Artifact, done: int, count: int) -> None:
+def _show(context: dg.OutputContext, made: Made) -> None:
     """Puts a partition's own figures on its own event."""
+    artifact = made.artifact
     if artifact.partition is None:
-        context.add_output_metadata(describe(artifact))
+        context.add_output_metadata(describe(artifact, reused=made.reused))
         return
-    own = {"dagster/partition_row_count": artifact.facts["rows"], **describe(artifact)}
+    own = {"dagster/partition_row_count": artifact.facts["rows"], **describe(artifact, reused=made.reused)}
     context.step_context.add_asset_metadata(own, asset_key=context.asset_key, partition_key=artifact.partition)

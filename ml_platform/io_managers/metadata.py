@@ -1,6 +1,7 @@
 """What of an artifact does Dagster show?"""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -14,13 +15,27 @@ def asset_name(context: dg.InputContext | dg.OutputContext) -> str:
     return context.asset_key.to_user_string()
 
 
-def describe(artifact: Artifact) -> dict[str, Any]:
-    """Gives the metadata that every artifact has."""
+def describe(artifact: Artifact, *, reused: bool = False) -> dict[str, Any]:
+    """Gives the metadata that every artifact has: the manifest, what was computed and what came out."""
+    address = {"address": artifact.address} if artifact.address else {}
     return {
         "artifact": artifact.id,
+        **address,
         "size_bytes": dg.MetadataValue.int(artifact.size_bytes),
         "data_version": artifact.digest,
+        "reused": reused,
     }
+
+
+def show_version(context: dg.OutputContext, artifacts: Sequence[Artifact]) -> None:
+    """Tells Dagster the data version: that of the content.
+
+    Dagster takes one for all partitions of a step (`_get_output_asset_events`), so it gets one of all together; our
+    event log puts each partition's own on its event (`resources/event_log.py`).
+    """
+    digests = [artifact.digest for artifact in artifacts]
+    version = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    context.step_context.set_data_version(context.asset_key, dg.DataVersion(version))
 
 
 def column_schema(schema: Schema) -> dg.TableSchema:

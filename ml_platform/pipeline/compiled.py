@@ -1,7 +1,7 @@
 """What is a pipeline once its declaration and its classes' signatures are put together?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from ml_platform.pipeline.document import Document
 from ml_platform.pipeline.inspection import Inspection, inspect
 from ml_platform.pipeline.spec import Model, PipelineSpec, RandomSplit, Step, in_order, load_spec
 from ml_platform.schema import Schema
-from ml_platform.sources import Partitions
+from ml_platform.sources import Partitions, TableSource
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class CompiledStep:
         columns: what a plain scikit-learn transformer gets.
         types: the classes that its fitted state is made of.
         is_plain: whether the transformer is scikit-learn's own kind, which declares nothing.
+        template: an unfitted transformer that stands in for the declared one.
     """
 
     name: str
@@ -48,6 +49,7 @@ class CompiledStep:
     lookback: timedelta
     is_plain: bool
     types: Sequence[str]
+    template: Any = None
 
     @property
     def columns(self) -> list[str] | None:
@@ -66,22 +68,38 @@ class CompiledStep:
 
     def build(self) -> Any:
         """Builds the transformer, unfitted."""
-        return build_use(self.use)
+        return build_use(self.use, self.template)
 
 
 @dataclass(frozen=True)
 class CompiledPipeline:
-    """A pipeline that can run."""
+    """A pipeline that can run.
+
+    Attributes:
+        objects: transformers and models that stand in for declared ones, by step or model.
+    """
 
     spec: PipelineSpec
     sources: Mapping[str, CompiledSource]
     steps: Mapping[str, CompiledStep]
-    model_types: Mapping[str, Sequence[str]]
+    inspection: Inspection
+    objects: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def features(self) -> CompiledStep:
         """The step that gives the models' inputs."""
         return self.steps[self.spec.features.step]
+
+    def build_model(self, name: str) -> Any:
+        """Builds a candidate model, unfitted."""
+        return build_use(self.spec.models[name], self.objects.get(name))
+
+    def table(self, name: str) -> TableSource:
+        """Gives the table that a source reads."""
+        from ml_platform.pipeline.building import resolve
+
+        table: TableSource = resolve(self.spec.sources[name])
+        return table
 
     def asset_of(self, name: str) -> str:
         """Gives the asset of a source or step."""
@@ -92,11 +110,15 @@ class CompiledPipeline:
         return self.sources[name].spans if name in self.sources else self.steps[name].spans
 
 
-def build_use(use: Step | Model) -> Any:
-    """Builds the object that a step or model names."""
+def build_use(use: Step | Model, template: Any = None) -> Any:
+    """Builds the object that a step or model names; an unfitted copy of the template where there is one."""
     from ml_platform.pipeline.building import build
 
-    return build(use.uses, use.with_)
+    if template is None:
+        return build(use.uses, use.with_)
+    from sklearn.base import clone
+
+    return clone(template)
 
 
 def load_pipeline(path: Path) -> CompiledPipeline:
@@ -106,13 +128,27 @@ def load_pipeline(path: Path) -> CompiledPipeline:
         SpecError: every problem found, each with file and line.
     """
     spec, document = load_spec(path)
-    inspection = inspect(spec)
+    return compile_spec(spec, document, inspect(spec))
+
+
+def compile_spec(
+    spec: PipelineSpec, document: Document, inspection: Inspection, objects: Mapping[str, Any] | None = None
+) -> CompiledPipeline:
+    """Puts a declaration and what was learnt of its classes together.
+
+    Args:
+        document: where the declaration stands, for messages.
+        objects: what the inspection took in place of declared transformers and models.
+
+    Raises:
+        SpecError: every problem found, each with file and line.
+    """
     problems = [document.problem(tuple(found.place), found.message) for found in inspection.problems]
     if not problems:
         problems = _split_problems(spec, inspection, document)
     if problems:
         raise SpecError(problems)
-    return _compile(spec, inspection)
+    return _compile(spec, inspection, objects or {})
 
 
 def _split_problems(spec: PipelineSpec, inspection: Inspection, document: Document) -> list[Any]:
@@ -131,7 +167,7 @@ def _split_problems(spec: PipelineSpec, inspection: Inspection, document: Docume
     ]
 
 
-def _compile(spec: PipelineSpec, inspection: Inspection) -> CompiledPipeline:
+def _compile(spec: PipelineSpec, inspection: Inspection, objects: Mapping[str, Any]) -> CompiledPipeline:
     sources = {
         name: CompiledSource(
             name,
@@ -147,9 +183,9 @@ def _compile(spec: PipelineSpec, inspection: Inspection) -> CompiledPipeline:
     spans = None if spec.partitions == "none" else shared
     known: dict[str, CompiledSource | CompiledStep] = dict(sources)
     for name in in_order(spec):
-        known[name] = _compile_step(spec, inspection, known, name, spans)
+        known[name] = replace(_compile_step(spec, inspection, known, name, spans), template=objects.get(name))
     steps = {name: part for name, part in known.items() if isinstance(part, CompiledStep)}
-    return CompiledPipeline(spec, sources, steps, inspection.model_types)
+    return CompiledPipeline(spec, sources, steps, inspection, objects)
 
 
 def _compile_step(

@@ -17,10 +17,13 @@ class DataTransformer(TransformerMixin, BaseEstimator):
     Attributes:
         learns: whether `fit` looks at data.
         rows: what happens to rows: `preserve`, `filter` or `aggregate`.
+        depends_on_threads: whether its bytes may depend on how many threads compute them; if so, machines with
+            other numbers of cores do not share what it makes.
     """
 
     learns: ClassVar[bool] = False
     rows: ClassVar[Literal["preserve", "filter", "aggregate"]] = "preserve"
+    depends_on_threads: ClassVar[bool] = True
 
     @property
     def lookback(self) -> timedelta:

@@ -1,28 +1,46 @@
 """Are a pipeline's classes, parameters and columns what its declaration needs? Imports them: runs in a child."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 from ml_platform.errors import DataError, expected_one_of
 from ml_platform.pipeline.building import BuildError, build, resolve
+from ml_platform.pipeline.code import Code, code_of
+from ml_platform.pipeline.describing import Undescribable, describe, paths_in
 from ml_platform.pipeline.document import Place
-from ml_platform.pipeline.inspection import Found, Inspection, SourceFacts, StepFacts
-from ml_platform.pipeline.spec import PipelineSpec, Step, in_order
+from ml_platform.pipeline.inspection import (
+    RUNNERS,
+    Found,
+    Inspection,
+    Maker,
+    ModelFacts,
+    SourceFacts,
+    StepFacts,
+    text_hash,
+)
+from ml_platform.pipeline.spec import PipelineSpec, Step, Use, in_order
 from ml_platform.schema import Column, Schema
 from ml_platform.sources import TableSource
 
 
 class _Checker:
-    """Walks a pipeline in order, collecting facts and problems."""
+    """Walks a pipeline in order, collecting facts and problems.
 
-    def __init__(self, spec: PipelineSpec):
+    Args:
+        objects: transformers and models to take in place of what the spec names, by step or model.
+    """
+
+    def __init__(self, spec: PipelineSpec, objects: Mapping[str, Any]):
         self.spec = spec
+        self.objects = objects
         self.sources: dict[str, SourceFacts] = {}
         self.steps: dict[str, StepFacts] = {}
-        self.model_types: dict[str, list[str]] = {}
+        self.models: dict[str, ModelFacts] = {}
+        self.code: dict[str, Code | None] = {kind: code_of(paths) for kind, paths in RUNNERS.items()}
         self.problems: list[Found] = []
         self.schemas: dict[str, Schema] = {}
 
@@ -51,9 +69,22 @@ class _Checker:
             )
             self.schemas[name] = source.schema
 
+    def build(self, name: str, use: Use) -> Any:
+        """Takes the object that stands in for a declared one, else builds what is declared."""
+        return self.objects[name] if name in self.objects else build(use.uses, use.with_)
+
+    def maker(self, label: str, built: Any) -> Maker:
+        """Notes what an object contributes to the version of what it makes."""
+        try:
+            parameters = describe(built)
+            self.code[label] = code_of(paths_in(parameters))
+        except Undescribable:
+            parameters = self.code[label] = None
+        return Maker(parameters, getattr(built, "depends_on_threads", True))
+
     def check_step(self, name: str, step: Step) -> None:
         with self.at("steps", name):
-            transformer = build(step.uses, step.with_)
+            transformer = self.build(name, step)
             if not hasattr(transformer, "transform"):
                 kind = type(transformer).__name__
                 raise BuildError(("uses",), f"{kind} has no transform; expected a transformer")
@@ -68,6 +99,7 @@ class _Checker:
                 lookback_seconds=transformer.lookback.total_seconds() if declares else 0.0,
                 schema=schema.to_json(),
                 types=_types(transformer),
+                maker=self.maker(f"steps.{name}", transformer),
             )
 
     def _declared(self, name: str, step: Step, transformer: Any) -> Schema:
@@ -120,22 +152,28 @@ class _Checker:
             self.note(("features", "columns", index), f"the target {self.spec.target!r} is among the features")
         for name, model in self.spec.models.items():
             with self.at("models", name):
-                estimator = build(model.uses, model.with_)
+                estimator = self.build(name, model)
                 if not hasattr(estimator, "predict_proba"):
                     kind = type(estimator).__name__
                     raise BuildError(("uses",), f"{kind} has no predict_proba; expected a classifier that has")
-                self.model_types[name] = _types(estimator)
+                self.models[name] = ModelFacts(_types(estimator), self.maker(f"models.{name}", estimator))
 
 
-def inspect_here(spec: PipelineSpec) -> Inspection:
-    """Inspects a pipeline in this process."""
-    checker = _Checker(spec)
+def inspect_here(spec: PipelineSpec, objects: Mapping[str, Any] | None = None) -> Inspection:
+    """Inspects a pipeline in this process.
+
+    Args:
+        objects: transformers and models that stand in for declared ones, by step or model.
+    """
+    checker = _Checker(spec, objects or {})
     for name, path in spec.sources.items():
         checker.check_source(name, path)
     for name in in_order(spec):
         checker.check_step(name, spec.steps[name])
     checker.check_models()
-    return Inspection(checker.sources, checker.steps, checker.model_types, checker.problems)
+    places = {place.rpartition(":")[0] for code in checker.code.values() if code for place in code.places.values()}
+    files = {place: str(text_hash(Path(place))) for place in sorted(places)}
+    return Inspection(checker.sources, checker.steps, checker.models, checker.code, files, checker.problems)
 
 
 def takes_side_inputs(transformer: Any) -> bool:

@@ -1,7 +1,7 @@
 """What must be known of a pipeline's classes to load it, and how is that learnt without importing them here?
 
 Classes are imported in a child process (`python -m ml_platform.pipeline.inspecting`), once for each state of the
-code and of the installed libraries; the answer is cached.
+code and of the installed libraries; the answer is cached, and asked again when a file that it saw has changed.
 """
 
 import hashlib
@@ -17,9 +17,27 @@ from pathlib import Path
 from typing import Any
 
 from ml_platform.errors import PlatformError
+from ml_platform.pipeline.code import Code, code_of
 from ml_platform.pipeline.spec import PipelineSpec
 
 _LOG = logging.getLogger(__name__)
+
+# What computes each kind of value, beside the class that the pipeline names: a part of its code.
+_STORED = "ml_platform.artifacts.frames.write_frame"
+_FRAMES = "ml_platform.artifacts.frames.read_frames"
+_OBJECTS = "ml_platform.artifacts.objects.write_object"
+_REPORTS = "ml_platform.artifacts.reports.write_report"
+_CUTS = ("ml_platform.pipeline.splitting.RandomCut.mask", "ml_platform.pipeline.splitting._mix")
+RUNNERS: Mapping[str, tuple[str, ...]] = {
+    "source": ("ml_platform.sources.TableSource", _STORED),
+    "frame": ("ml_platform.pipeline.running.transformed", _STORED, _FRAMES),
+    "fitted": ("ml_platform.pipeline.running.fit_step", _OBJECTS, _FRAMES, *_CUTS),
+    "model": ("ml_platform.training.train_model", _OBJECTS, _FRAMES, *_CUTS),
+    "selection": ("ml_platform.training.select_best", _REPORTS),
+    "evaluation": ("ml_platform.evaluation.evaluate", _REPORTS, _FRAMES, *_CUTS),
+    "approved": ("ml_platform.evaluation.approve", _REPORTS),
+    "predictions": ("ml_platform.evaluation.scoring.predict_partition", _STORED, _FRAMES),
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +52,19 @@ class SourceFacts:
 
 
 @dataclass(frozen=True)
+class Maker:
+    """What an object contributes to the version of what it makes.
+
+    Attributes:
+        parameters: its class and all parameters, defaults included; None if they cannot be told.
+        depends_on_threads: whether its bytes may depend on the number of threads.
+    """
+
+    parameters: Any
+    depends_on_threads: bool
+
+
+@dataclass(frozen=True)
 class StepFacts:
     """The signature of one step's transformer, with the schema that it gives."""
 
@@ -43,6 +74,15 @@ class StepFacts:
     lookback_seconds: float
     schema: Mapping[str, Any]
     types: list[str]  # of the object and its parts: what may be loaded for this step
+    maker: Maker
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What must be known of a candidate model."""
+
+    types: list[str]
+    maker: Maker
 
 
 @dataclass(frozen=True)
@@ -55,11 +95,19 @@ class Found:
 
 @dataclass(frozen=True)
 class Inspection:
-    """All that was learnt, or the problems that stood in the way."""
+    """All that was learnt, or the problems that stood in the way.
+
+    Attributes:
+        code: of each kind of value, source, step and model by its name (`frame`, `steps.calendar`); None where it
+            cannot be told, so that what it makes is never reused.
+        files: the project's files that the code lies in, to a hash of their text.
+    """
 
     sources: Mapping[str, SourceFacts] = field(default_factory=dict)
     steps: Mapping[str, StepFacts] = field(default_factory=dict)
-    model_types: Mapping[str, list[str]] = field(default_factory=dict)
+    models: Mapping[str, ModelFacts] = field(default_factory=dict)
+    code: Mapping[str, Code | None] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
     problems: list[Found] = field(default_factory=list)
 
     @classmethod
@@ -68,8 +116,10 @@ class Inspection:
         data = json.loads(text)
         return cls(
             {name: SourceFacts(**facts) for name, facts in data["sources"].items()},
-            {name: StepFacts(**facts) for name, facts in data["steps"].items()},
-            data["model_types"],
+            {name: _with_maker(StepFacts, facts) for name, facts in data["steps"].items()},
+            {name: _with_maker(ModelFacts, facts) for name, facts in data["models"].items()},
+            {name: code and Code(**code) for name, code in data["code"].items()},
+            data["files"],
             [Found(**problem) for problem in data["problems"]],
         )
 
@@ -78,15 +128,31 @@ class Inspection:
         return json.dumps(asdict(self))
 
 
+def _with_maker(kind: type, facts: dict[str, Any]) -> Any:
+    return kind(**{**facts, "maker": Maker(**facts["maker"])})
+
+
 def inspect(spec: PipelineSpec) -> Inspection:
     """Inspects a pipeline's classes in a child process, or takes the cached answer."""
     request = spec.model_dump_json(by_alias=True)
     cached = _cache_folder() / f"{_fingerprint(spec, request)}.json"
     if cached.exists():
-        return Inspection.from_json(cached.read_text())
+        known = Inspection.from_json(cached.read_text())
+        if all(text_hash(Path(file)) == found for file, found in known.files.items()):
+            return known
     answer = _ask_child(request)
     _keep(cached, answer)
     return Inspection.from_json(answer)
+
+
+def runner_code(kind: str) -> Code:
+    """Gives the code of what computes a kind of value, beside the classes that a pipeline names."""
+    return code_of(RUNNERS[kind])
+
+
+def text_hash(path: Path) -> str | None:
+    """Hashes a file's text, None if it is gone."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def _ask_child(request: str) -> str:

@@ -1,12 +1,10 @@
-"""How does a step turn frames into frames, one partition at a time?"""
+"""How does a step learn, and turn frames into frames? What both runtimes call."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ml_platform.artifacts import Fitted, Frames
+from ml_platform.artifacts import Artifact, Fitted, Frames
 from ml_platform.errors import DataError, PlatformError, first_few, require_columns
 from ml_platform.pipeline.compiled import CompiledStep
 from ml_platform.pipeline.splitting import Cut, narrow, read_rows
@@ -14,24 +12,6 @@ from ml_platform.schema import Schema
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
-
-
-@dataclass(frozen=True)
-class Part:
-    """One partition's frame on its way to the store, with what it was made of."""
-
-    partition: str | None
-    frame: "pd.DataFrame | pa.RecordBatchReader"
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    inputs: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Parts:
-    """A frame's partitions, computed one at a time as they are written."""
-
-    stream: Iterator[Part]
 
 
 def fit_step(step: CompiledStep, inputs: Sequence[Frames], cut: Cut, target: str) -> Fitted:
@@ -43,55 +23,33 @@ def fit_step(step: CompiledStep, inputs: Sequence[Frames], cut: Cut, target: str
     transformer = step.build()
     used = [narrow(one, cut, ["train"]) for one in inputs]
     frames = used[0]
-    _check_inputs(step, transformer, inputs)
+    check_inputs(step, transformer, inputs)
     frame = read_rows(frames, cut, ["train"], frames.columns, step.key)
     labels = frame.get(target)
     side = {name: other.read_all() for name, other in zip(step.side_inputs, used[1:], strict=True)}
     given = frame[step.columns] if step.columns else frame
-    with _naming(step, None):
+    with naming(step.asset):
         transformer.fit(given, labels, **side)
-    facts = {"rows_fit": len(frame), "split": cut.facts(), "fitted": lineage(used)}
-    return Fitted(transformer, facts, {label: ref for frames in used for label, ref in frames.ids().items()})
+    return Fitted.of(transformer, {"rows_fit": len(frame), "split": cut.facts()})
 
 
-def transform_step(
-    step: CompiledStep, inputs: Sequence[Frames], partitions: Sequence[str | None], fitted: Fitted | None
-) -> Iterator[Part]:
-    """Transforms partition by partition, in order; each result depends on its own partition (and lookback) alone.
-
-    Raises:
-        DataError: before any work, if a column is not there.
-    """
-    transformer = step.build() if fitted is None else fitted.estimator
-    _check_inputs(step, transformer, inputs)
-    for partition in partitions:
-        chosen = [_window(step, frames, partition, is_first=not i) for i, frames in enumerate(inputs)]
-        facts = {"fitted": lineage(chosen) | _own_state(step, fitted)}
-        made_of = {label: ref for frames in chosen for label, ref in frames.ids().items()}
-        if fitted is not None and fitted.ref is not None:
-            made_of[fitted.ref.label] = fitted.ref.id
-        with _naming(step, partition), _transformed(step, transformer, chosen) as frame:
-            yield Part(partition, frame, facts, made_of)
-
-
-def _transformed(step: CompiledStep, transformer: Any, inputs: Sequence[Frames]) -> Any:
-    """Opens the result for one partition."""
+def transformed(step: CompiledStep, transformer: Any, inputs: Sequence[Frames]) -> Any:
+    """Opens a step's result for inputs that are narrowed to what one partition may see: a frame, or its batches."""
     if hasattr(transformer, "transform_files"):
         first, *others = ([frames.path(key) for key in frames.parts] for frames in inputs)
         return transformer.transform_files(first, **dict(zip(step.side_inputs, others, strict=True)))
-    frame = inputs[0].read_all()
-    if step.is_plain:
-        return nullcontext(apply_plain(step, transformer, frame))
     side = {name: other.read_all() for name, other in zip(step.side_inputs, inputs[1:], strict=True)}
-    return nullcontext(transformer.transform(frame, **side))
+    return nullcontext(transform_frame(step, transformer, inputs[0].read_all(), side))
 
 
-def _window(step: CompiledStep, frames: Frames, partition: str | None, *, is_first: bool) -> Frames:
-    """Narrows an input to what one partition may see: itself, and for side inputs what lies in the lookback."""
-    if not frames.is_partitioned or partition is None:
-        return frames.only(None)
-    reach = timedelta(0) if is_first else step.lookback
-    return frames.only(step.spans.with_lookback(partition, reach) if step.spans else [partition])
+def transform_frame(
+    step: CompiledStep, transformer: Any, frame: "pd.DataFrame", side: Mapping[str, "pd.DataFrame"]
+) -> "pd.DataFrame":
+    """Gives a step's result for a frame in memory and its side inputs, by name."""
+    result: pd.DataFrame = (
+        apply_plain(step, transformer, frame) if step.is_plain else transformer.transform(frame, **side)
+    )
+    return result
 
 
 def apply_plain(step: CompiledStep, transformer: Any, frame: "pd.DataFrame") -> "pd.DataFrame":
@@ -121,10 +79,14 @@ def _names_of(transformer: Any, width: int, taken: Sequence[str], name: str) -> 
     return list(taken) if width == len(taken) else [f"{name}_{index}" for index in range(width)]
 
 
-def _check_inputs(step: CompiledStep, transformer: Any, inputs: Sequence[Frames]) -> None:
-    """Compares the columns that are there with those that the step needs, before any work."""
+def check_inputs(step: CompiledStep, transformer: Any, inputs: Sequence[Frames]) -> None:
+    """Compares the columns that are there with those that the step needs, before any work.
+
+    Raises:
+        DataError: names the step and the column.
+    """
     first, *others = (_schema_of(frames) for frames in inputs)
-    with _naming(step, None):
+    with naming(step.asset):
         if hasattr(transformer, "output_schema"):
             transformer.output_schema(first, **dict(zip(step.side_inputs, others, strict=True)))
         elif step.columns and not first.is_open:
@@ -136,51 +98,54 @@ def _schema_of(frames: Frames) -> Schema:
     return Schema.from_json(part.facts["schema"]) if part else Schema(is_open=True)
 
 
-def _own_state(step: CompiledStep, fitted: Fitted | None) -> dict[str, Any]:
-    if fitted is None or fitted.ref is None:
-        return {}
-    return {step.fitted_asset: {"digest": fitted.ref.digest, "split": fitted.facts["split"]}}
+def lineage(artifacts: Iterable[Artifact]) -> dict[str, Any]:
+    """Collects which versions of which steps values went through, refusing values that went through different ones.
 
-
-def lineage(inputs: Sequence[Frames]) -> dict[str, Any]:
-    """Collects which fitted steps the frames went through, refusing frames that went through different ones.
+    Returns:
+        Step to `{"code": version}`, with `"fitted"` (digest of what it had learnt) and `"split"` where it learns.
 
     Raises:
-        DataError: names the step, and the partition that must be made again.
+        DataError: names the step, and the partitions that must be made again.
     """
-    seen: dict[str, tuple[str, Any]] = {}
-    for frames in inputs:
-        for part in frames.parts.values():
-            for asset, state in part.facts.get("fitted", {}).items():
-                label, known = seen.setdefault(asset, (part.label, state))
-                if known != state:
-                    raise DataError(
-                        f"{part.label} and {label} went through different versions of {asset} ({state['digest'][:8]} "
-                        f"and {known['digest'][:8]}); materialize all partitions of {frames.asset} again"
-                    )
-    return {asset: state for asset, (_, state) in seen.items()}
+    seen: dict[str, tuple[Artifact, Any]] = {}
+    for artifact in artifacts:
+        for step, state in artifact.lineage.items():
+            first, known = seen.setdefault(step, (artifact, state))
+            if known != state:
+                raise DataError(
+                    f"{artifact.label} and {first.label} went through different versions of step {step!r} "
+                    f"({_shown(state)} and {_shown(known)}); materialize all partitions of {artifact.asset} again"
+                )
+    return {step: state for step, (_, state) in seen.items()}
+
+
+def _shown(state: Mapping[str, Any]) -> str:
+    fitted = state.get("fitted", "")[:8]
+    return f"code {state['code'][:8]}" + (f", fitted state {fitted}" if fitted else "")
 
 
 def require_same_lineage(frames: Frames, model: Fitted) -> None:
-    """Refuses frames that went through other fitted steps than the model was trained on.
+    """Refuses frames that went through other versions of steps than the model was trained on.
 
     Raises:
-        DataError: names the fitted steps, the frames and the model.
+        DataError: names the steps, the frames and the model.
     """
-    states = lineage([frames])
-    if states != model.facts["fitted"]:
-        assert model.ref is not None
+    assert model.ref is not None
+    states, trained = lineage(frames.parts.values()), model.ref.lineage
+    other = [step for step in sorted({*states, *trained}) if states.get(step) != trained.get(step)]
+    if other:
+        labels = first_few([part.label for part in frames.parts.values()])
         raise DataError(
-            f"{first_few(list(frames.ids()))} went through other versions of {', '.join(states)} than "
-            f"{model.ref.label} was trained on; materialize {frames.asset} and the model again, together"
+            f"{labels} went through other versions of {', '.join(other)} than {model.ref.label} was trained on; "
+            f"materialize {frames.asset} and the model again, together"
         )
 
 
-class _naming:
-    """Names step and partition in whatever goes wrong inside."""
+class naming:
+    """Names the asset, and the partition, in whatever goes wrong inside."""
 
-    def __init__(self, step: CompiledStep, partition: str | None):
-        self._label = step.asset if partition is None else f"{step.asset}[{partition}]"
+    def __init__(self, asset: str, partition: str | None = None):
+        self._label = asset if partition is None else f"{asset}[{partition}]"
 
     def __enter__(self) -> None:
         pass

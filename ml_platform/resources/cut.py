@@ -4,7 +4,8 @@ import dagster as dg
 
 from ml_platform.artifacts import ArtifactStore
 from ml_platform.pipeline import CompiledPipeline
-from ml_platform.pipeline.splitting import Cut, settle
+from ml_platform.pipeline.splitting import Cut
+from ml_platform.runtime.cutting import settle_for
 
 
 class CutResource(dg.ConfigurableResource):
@@ -14,7 +15,4 @@ class CutResource(dg.ConfigurableResource):
 
     def settle(self, pipeline: CompiledPipeline, store: ArtifactStore) -> Cut:
         """Turns the pipeline's split into a cut, given which partitions its sources have."""
-        partitioned = [source.asset for source in pipeline.sources.values() if source.spans]
-        shared = set.intersection(*(set(store.partitions(asset)) for asset in partitioned)) if partitioned else set()
-        newest = max(shared, default=None)
-        return settle(pipeline.spec, pipeline.features.key, pipeline.features.spans, newest, self.as_of)
+        return settle_for(pipeline, store, self.as_of)

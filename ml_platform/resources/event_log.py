@@ -1,15 +1,19 @@
-"""How is Dagster's local event log kept, so that an event costs little?
+"""How is Dagster's local event log kept, so that an event costs little and each partition has its own data version?
+
+Dagster tags all partitions of a step with one data version; the IO manager says each partition's own in the
+metadata of its event, and here the tag is set to it.
 
 Stock SQLite storage opens an engine for each event and waits for the disk twice; here the engine is kept, and in WAL
 mode `synchronous=NORMAL` waits at checkpoints only: a power cut may lose the last events, never tear the log.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as db
-from dagster import StringSource
+from dagster import EventLogEntry, StringSource
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.storage.event_log import ConsolidatedSqliteEventLogStorage
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
@@ -22,6 +26,14 @@ class KeptEngineSqliteEventLogStorage(ConsolidatedSqliteEventLogStorage):
     """Dagster's consolidated SQLite event log with one engine per process."""
 
     _engine: db.Engine | None = None
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Stores an event; that of a partition with the partition's own data version."""
+        super().store_event(with_own_data_version(event))
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Stores events; those of partitions with the partitions' own data versions."""
+        super().store_event_batch([with_own_data_version(event) for event in events])
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -53,6 +65,20 @@ class KeptEngineSqliteEventLogStorage(ConsolidatedSqliteEventLogStorage):
         super().dispose()
         if self._engine is not None:
             self._engine.dispose()
+
+
+def with_own_data_version(entry: EventLogEntry) -> EventLogEntry:
+    """Tags a partition's materialization with the data version that its metadata names, where it names one."""
+    event = entry.dagster_event
+    if event is None or not event.is_step_materialization:
+        return entry
+    data = event.step_materialization_data
+    materialization = data.materialization
+    named = materialization.metadata.get("data_version")
+    if named is None or materialization.partition is None:
+        return entry
+    tagged = materialization._replace(tags={**(materialization.tags or {}), DATA_VERSION_TAG: str(named.value)})
+    return entry._replace(dagster_event=event._replace(event_specific_data=data._replace(materialization=tagged)))
 
 
 def _set_synchronous(connection: Any, _record: Any) -> None:

@@ -1,5 +1,6 @@
 """How does a CSV file become typed frames that keep what their schema promises?"""
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import io
@@ -7,6 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +60,26 @@ class TableSource:
         if spec is None or not spec.submodule_search_locations:
             raise DataError(f"{self.asset}: package {self.package!r} is not installed; run `make setup`")
         return Path(spec.submodule_search_locations[0]) / self.file
+
+    def declaration(self) -> dict[str, Any]:
+        """Says as plain JSON values what is declared of the file; not where it lies, nor which partitions there are."""
+        return {
+            "asset": self.asset,
+            "file": self.file,
+            "schema": self.schema.to_json(),
+            "key": list(self.key),
+            "dated_by": list(self.dated_by) if self.partitions else None,
+            "every": self.partitions.every if self.partitions else None,
+        }
+
+    @property
+    def content_hash(self) -> str:
+        """Names what the file holds now."""
+        try:
+            status = self.path.stat()
+        except FileNotFoundError as error:
+            raise DataError(f"{self.path}: no such file; install the package again") from error
+        return _hash_of(self.path, status.st_size, status.st_mtime_ns)
 
     def read(self, partitions: Sequence[str | None]) -> dict[str | None, "pd.DataFrame"]:
         """Reads partitions (`[None]`: the whole table), all of them checked before any is returned.
@@ -162,6 +184,12 @@ class TableSource:
             raise DataError(f"{self.path}: {_where(partition)}" + "; ".join(violations))
         ordered: pd.DataFrame = frame.sort_values(list(self.key), ignore_index=True)
         return ordered
+
+
+@lru_cache(maxsize=256)
+def _hash_of(path: Path, _size: int, _modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _where(partition: str | None) -> str:

@@ -1,6 +1,6 @@
 """How is one candidate model trained, and how good is it before anyone looks at the test?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import pandas as pd
 
 from ml_platform.artifacts import Fitted, Frames
 from ml_platform.errors import DataError
-from ml_platform.pipeline.compiled import CompiledPipeline, build_use
+from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.pipeline.running import lineage
 from ml_platform.pipeline.splitting import Cut, Role, narrow, read_rows
 
@@ -29,10 +29,9 @@ def train_model(
     Returns:
         The final estimator; its facts hold rows, split, features, and the validation's scores and threshold.
     """
-    used = narrow(frames, cut, ["train", "validation"])
-    states = lineage([used])
-    _check_same_cut(states, cut, frames.asset)
-    trial = build_use(pipeline.spec.models[name])
+    states = lineage(narrow(frames, cut, ["train", "validation"]).parts.values())
+    _check_same_cut(pipeline, states, cut)
+    trial = pipeline.build_model(name)
     train = _rows(pipeline, frames, cut, ["train"])
     validation = _rows(pipeline, frames, cut, ["validation"])
     report(f"{name}: fitting on {len(train[0]):,} rows")
@@ -40,7 +39,7 @@ def train_model(
     scores = _validate(trial, *validation)
     both = _rows(pipeline, frames, cut, ["train", "validation"])
     report(f"{name}: log loss {scores['log_loss']:.4f} on validation; fitting again on {len(both[0]):,} rows")
-    final = build_use(pipeline.spec.models[name])
+    final = pipeline.build_model(name)
     final.fit(*both)
     facts = {
         "rows_train": len(both[0]),
@@ -48,9 +47,8 @@ def train_model(
         "validation": scores,
         "split": cut.facts(),
         "features": pipeline.spec.features.columns,
-        "fitted": states,
     }
-    return Fitted(final, facts, used.ids())
+    return Fitted.of(final, facts)
 
 
 def features_and_target(pipeline: CompiledPipeline, frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
@@ -101,10 +99,11 @@ def _validate(estimator: Any, features: pd.DataFrame, target: np.ndarray) -> dic
     }
 
 
-def _check_same_cut(states: dict[str, Any], cut: Cut, asset: str) -> None:
+def _check_same_cut(pipeline: CompiledPipeline, states: Mapping[str, Any], cut: Cut) -> None:
     """Refuses features whose fitted steps saw other training rows than this model will."""
-    for fitted, state in states.items():
-        if state["split"] != cut.facts():
+    for name, state in states.items():
+        if "split" in state and state["split"] != cut.facts():
+            asset, fitted = pipeline.features.asset, pipeline.steps[name].fitted_asset
             raise DataError(
                 f"{asset} went through {fitted}, fitted for {state['split']}; this run splits {cut.facts()}; "
                 f"materialize {fitted} and {asset} again for this split"

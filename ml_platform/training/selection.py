@@ -24,7 +24,6 @@ def select_best(models: Mapping[str, Fitted]) -> Report:
             "split": splits[ranked[0]],
             "threshold": best.facts["validation"]["threshold"],
             "validation": {name: model.facts["validation"] for name, model in models.items()},
-            "models": {name: {"id": m.ref.id, "digest": m.ref.digest} for name, m in models.items() if m.ref},
-        },
-        inputs={model.ref.label: model.ref.id for model in models.values() if model.ref},
+            "models": {name: model.ref.digest for name, model in models.items() if model.ref},
+        }
     )

@@ -32,6 +32,8 @@ class AsOfLookup(DataTransformer):
         [nan, 30.0]
     """
 
+    depends_on_threads = False
+
     def __init__(
         self,
         on: str,

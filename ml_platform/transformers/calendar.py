@@ -33,6 +33,8 @@ class Calendar(DataTransformer):
         0 2013-01-01 05:15:00            315            1
     """
 
+    depends_on_threads = False
+
     def __init__(self, column: str, parts: Sequence[str] = ("minute_of_day", "day_of_week", "day_of_year")):
         self.column = column
         self.parts = parts

@@ -27,6 +27,7 @@ class Frequencies(DataTransformer):
     """
 
     learns = True
+    depends_on_threads = False
 
     def __init__(self, columns: Sequence[str]):
         self.columns = columns

@@ -46,6 +46,7 @@ class SQL(DataTransformer):
     """
 
     rows = "aggregate"
+    depends_on_threads = False
 
     def __init__(self, query: str, key: Sequence[str], memory_limit: str = "1GB"):
         self.query = query

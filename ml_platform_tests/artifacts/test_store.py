@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_platform.artifacts import ArtifactStore
+from ml_platform.artifacts import ArtifactStore, Origin
 from ml_platform.artifacts.store import Artifact
 from ml_platform.errors import ArtifactError
 
@@ -33,7 +33,7 @@ def add(store: ArtifactStore, text: str, partition: str | None = None, **files: 
             (folder / name).write_text(content)
         return {"length": len(text)}
 
-    return store.add("lake/words", partition, "text", write, {"lake/source": "1234"})
+    return store.add("lake/words", partition, "text", write, Origin({"lake/source": "1234"}))
 
 
 def read(store: ArtifactStore, partition: str | None = None) -> str:
@@ -151,7 +151,7 @@ class TestLocalFolder:
 
 WRITER = """
 import itertools, os, sys
-from ml_platform.artifacts import ArtifactStore
+from ml_platform.artifacts import ArtifactStore, Origin
 store = ArtifactStore(sys.argv[1])
 print("ready", flush=True)
 for number in itertools.count():

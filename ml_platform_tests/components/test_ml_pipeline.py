@@ -9,6 +9,8 @@ import pytest
 
 from ml_platform.definitions import defs
 from ml_platform.errors import PlatformError
+from ml_platform.runtime import Work, make, nodes_of
+from ml_platform.runtime.cutting import settle_for
 from ml_platform_tests import lake
 from ml_platform_tests.platform import Platform, failure_of, small_yaml
 
@@ -286,7 +288,7 @@ class TestGates:
         assert platform.run(frames[0]).success
         assert platform.run(fitted[1], as_of="2013-10-01").success
         assert platform.run(frames[1]).success
-        other = "went through other versions of flight_delays/codes_fitted, flight_delays/shares_fitted"
+        other = "went through other versions of codes, shares than flight_delays/"
         assert other in failure_of(platform.run("flight_delays/predictions"))
         assert other in failure_of(platform.run("flight_delays/evaluation"))
 
@@ -295,21 +297,28 @@ def test_partitions_made_with_different_fitted_steps_are_not_mixed(tmp_path: Pat
     platform = Platform(tmp_path)
     assert platform.run().success
     assert platform.run("flight_delays/shares_fitted", as_of="2013-10-01").success
-    assert platform.run("flight_delays/shares", "flight_delays/codes", partitions=("2013-03-01", "2013-03-01")).success
-    result = platform.run("flight_delays/boosted")
-    assert "went through different versions of flight_delays/shares_fitted" in failure_of(result)
-    assert "materialize all partitions of flight_delays/codes again" in failure_of(result)
+    march = ("2013-03-01", "2013-03-01")
+    result = platform.run("flight_delays/shares", "flight_delays/codes", partitions=march)
+    mixture = "went through different versions of step 'shares' (code "
+    assert (
+        f"flight_delays/codes: flight_delays/codes_fitted and flight_delays/shares[2013-03-01] {mixture}"
+        in failure_of(result)
+    )
+    result = platform.run("flight_delays/codes_fitted")
+    assert mixture in failure_of(result)
+    assert "materialize all partitions of flight_delays/shares again" in failure_of(result)
 
 
 def test_a_column_that_is_missing_at_run_time_is_refused_before_any_work(tmp_path: Path) -> None:
     """The frames that are there need not be those that were declared; the step looks before it works."""
     platform = Platform(tmp_path, small_yaml())
     assert platform.run("lake/flights", "flight_delays/departures").success
-    step = platform.pipeline.steps["calendar"]
-    from ml_platform.pipeline.running import transform_step
-
+    node = nodes_of(platform.pipeline)["flight_delays/calendar"]
+    work = Work(
+        platform.store, pipeline=platform.pipeline, settle=lambda: settle_for(platform.pipeline, platform.store)
+    )
     with pytest.raises(PlatformError, match="flight_delays/calendar: Calendar: no column 'scheduled'"):
-        next(transform_step(step, [platform.frames("lake/flights")], ["2013-01-01"], None))
+        next(make(work, node, {"aircraft": platform.frames("lake/flights")}, ["2013-01-01"]))
 
 
 if __name__ == "__main__":

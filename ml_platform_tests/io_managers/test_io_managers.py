@@ -114,9 +114,8 @@ def test_an_asset_that_asks_for_a_dataframe_gets_one(sandbox: Sandbox) -> None:
 
 
 def test_facts_about_a_fit_travel_with_the_object(sandbox: Sandbox) -> None:
-    assert sandbox.keep(Fitted(GOOD["objects"], {"rows_fit": 2}, {"lake/a": "1"}), "objects").success
-    artifact = sandbox.store.require("t/it")
-    assert (artifact.facts, artifact.inputs) == ({"rows_fit": 2}, {"lake/a": "1"})
+    assert sandbox.keep(Fitted.of(GOOD["objects"], {"rows_fit": 2}), "objects").success
+    assert sandbox.store.require("t/it").facts == {"rows_fit": 2}
 
 
 def test_a_report_is_facts_pictures_and_a_page(sandbox: Sandbox) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ml_platform.artifacts import ArtifactStore, Fitted, Frames
+from ml_platform.artifacts import ArtifactStore, Frames
 from ml_platform.artifacts.frames import write_frame
 from ml_platform.errors import DataError
 from ml_platform.pipeline.compiled import CompiledStep
-from ml_platform.pipeline.running import transform_step
+from ml_platform.pipeline.running import check_inputs, naming, transformed
 from ml_platform.pipeline.spec import Step
 from ml_platform.schema import Schema
 
@@ -27,8 +27,8 @@ def apply(folder: Path, compiled: CompiledStep, frame: pd.DataFrame = FRAME) -> 
     store = ArtifactStore(str(folder))
     store.promote([store.add("t", None, "frame", lambda place: write_frame(place, frame))])
     fitted = compiled.build().fit(frame[compiled.columns] if compiled.columns else frame)
-    (part,) = transform_step(compiled, [Frames.current(store, "t")], [None], Fitted(fitted, {"split": {}}))
-    return part.frame
+    with naming(compiled.asset), transformed(compiled, fitted, [Frames.current(store, "t")]) as result:
+        return result
 
 
 def test_columns_are_changed_in_place_and_the_others_pass_through(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_missing_column_is_refused_before_any_work(tmp_path: Path) -> None:
     store = ArtifactStore(str(tmp_path))
     store.promote([store.add("t", None, "frame", lambda place: write_frame(place, FRAME))])
     with pytest.raises(DataError, match="p/s: StandardScaler: no column 'z'"):
-        next(transform_step(compiled, [Frames.current(store, "t")], [None], Fitted(compiled.build(), {"split": {}})))
+        check_inputs(compiled, compiled.build(), [Frames.current(store, "t")])
 
 
 def test_nested_parts_and_functions_are_built_from_yaml(tmp_path: Path) -> None:

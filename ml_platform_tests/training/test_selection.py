@@ -7,7 +7,7 @@ from ml_platform.training import select_best
 
 def candidate(loss: float, as_of: str = "2014-01-01") -> Fitted:
     validation = {"log_loss": loss, "roc_auc": 0.7, "threshold": loss / 2, "rows": 10}
-    return Fitted(None, {"validation": validation, "split": {"as_of": as_of}})
+    return Fitted.of(None, {"validation": validation, "split": {"as_of": as_of}})
 
 
 def test_the_lowest_log_loss_is_best_and_gives_its_threshold() -> None:

@@ -1,0 +1,57 @@
+"""How does a node of a pipeline become the body of an asset?"""
+
+import base64
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dagster as dg
+
+from ml_platform.artifacts import Artifact, ArtifactStore
+from ml_platform.artifacts.reports import read_report
+from ml_platform.components.options import selected_partitions
+from ml_platform.components.progress import told
+from ml_platform.pipeline.compiled import CompiledPipeline
+from ml_platform.resources import CutResource, StoreResource
+from ml_platform.resources.refusal import refusals_as_failures
+from ml_platform.runtime import Node, Work, make
+
+_FIGURES: Mapping[str, tuple[str, ...]] = {
+    "fitted": ("rows_fit", "split"),
+    "model": ("rows_train", "split"),
+    "selection": ("best", "ranked"),
+    "evaluation": ("best", "roc_auc", "log_loss", "rows_train", "rows_test", "split"),
+    "approved": ("model", "digest"),
+}
+
+
+def body_of(pipeline: CompiledPipeline, node: Node) -> Callable[..., Any]:
+    """Gives a function for Dagster's decorator: it makes or reuses the run's partitions of a node."""
+
+    def compute(context: dg.AssetExecutionContext, store: StoreResource, cut: CutResource, **inputs: Any) -> dg.Output:
+        with refusals_as_failures():
+            opened = store.open()
+            work = Work(
+                opened, store.reuse, context.log.info, pipeline=pipeline, settle=lambda: cut.settle(pipeline, opened)
+            )
+            partitions = selected_partitions(context)
+            made = make(work, node, inputs, partitions)
+            if node.kind in ("frame", "predictions"):
+                return dg.Output(told(context, made, len(partitions)))
+            (one,) = made
+            return dg.Output(one, metadata=_shown(opened, node, one.artifact))
+
+    return compute
+
+
+def _shown(store: ArtifactStore, node: Node, artifact: Artifact) -> dict[str, Any]:
+    """Puts a value's figures and pictures where Dagster's UI shows them."""
+    is_report = node.kind in ("selection", "evaluation", "approved")
+    facts = read_report(store, artifact).facts if is_report else artifact.facts
+    shown = {name: facts[name] for name in _FIGURES[node.kind]}
+    shown |= {f"validation_{name}": value for name, value in facts.get("validation", {}).items() if not is_report}
+    pictures = artifact.facts.get("pictures", [])
+    return shown | {name: _picture(name, (store.open(artifact) / f"{name}.png").read_bytes()) for name in pictures}
+
+
+def _picture(name: str, png: bytes) -> dg.MetadataValue:
+    return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(png).decode()})")

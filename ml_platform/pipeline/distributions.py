@@ -1,0 +1,51 @@
+"""Which installed distributions do imported names come from, and in which versions?"""
+
+import importlib.metadata
+import sys
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+
+@lru_cache(maxsize=1024)
+def _providers_of(name: str) -> tuple[str, ...]:
+    """Says which distributions a top-level name comes from; looks at all of them only where names differ."""
+    try:
+        namesake = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return tuple(_providers().get(name, ()))
+    is_it = name in (namesake.read_text("top_level.txt") or "").split() or f"{name}/__init__.py," in (
+        namesake.read_text("RECORD") or ""
+    )
+    return (name,) if is_it else tuple(_providers().get(name, ()))
+
+
+@lru_cache(maxsize=1)
+def _providers() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
+
+
+def distributions_of(imported: Iterable[str]) -> dict[str, str]:
+    """Gives the versions of the distributions that top-level names come from, and of what those need."""
+    found = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+    for name in sorted(set(imported) - sys.stdlib_module_names):
+        for distribution in _providers_of(name):
+            found[distribution] = importlib.metadata.version(distribution)
+            found |= _needed_by(distribution)
+    return dict(sorted(found.items()))
+
+
+@lru_cache(maxsize=1024)
+def _needed_by(distribution: str) -> dict[str, str]:
+    """Gives the versions of what a distribution requires itself, extras aside, where it is installed."""
+    from packaging.requirements import Requirement
+
+    found = {}
+    for text in importlib.metadata.requires(distribution) or ():
+        need = Requirement(text)
+        if need.marker is not None and not need.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found[need.name] = importlib.metadata.version(need.name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
