@@ -3,6 +3,7 @@
 PlatformError
 ├── SpecError       a pipeline's declaration is wrong: file, line, name, what was expected
 ├── DataError       data break what was promised of them: file or asset, column, rows
+│   └── RowsRefused     rows that get no answer, with the step that drops them
 ├── ArtifactError   a stored value is missing, damaged or of the wrong kind
 └── GateError       an evaluation did not pass its gates
 """
@@ -18,6 +19,20 @@ class PlatformError(Exception):
 
 class DataError(PlatformError):
     """Data that break what was promised of them."""
+
+
+class RowsRefused(DataError):
+    """Rows that get no answer, because a step drops them.
+
+    Attributes:
+        step: the name of the step.
+        rows: positions of the rows in the frame that was given.
+    """
+
+    def __init__(self, message: str, step: str, rows: Sequence[int]):
+        self.step = step
+        self.rows = list(rows)
+        super().__init__(message)
 
 
 class ArtifactError(PlatformError):

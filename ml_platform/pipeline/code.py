@@ -8,11 +8,15 @@ What comes from an installed distribution counts by that distribution's version.
 
 import ast
 import hashlib
+import inspect
 import json
+import sys
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ml_platform.pipeline.describing import Undescribable, describe
 from ml_platform.pipeline.distributions import distributions_of
 from ml_platform.pipeline.modules import (
     EFFECTS,
@@ -23,6 +27,7 @@ from ml_platform.pipeline.modules import (
     imports_in,
     project_file,
     read_module,
+    source_of,
 )
 
 
@@ -54,7 +59,11 @@ def hash_of(value: Any) -> str:
 
 
 def code_of(paths: Iterable[str]) -> Code:
-    """Collects the closure of what dotted paths name, as it stands on disk now."""
+    """Collects the closure of what dotted paths name, as it stands on disk now.
+
+    Raises:
+        Undescribable: what a notebook defines uses a global that has no plain value.
+    """
     return _Closure().of(paths)
 
 
@@ -79,6 +88,9 @@ class _Closure:
     def _want_path(self, path: str) -> None:
         """Takes the longest prefix of a dotted path that is a module."""
         parts = path.split(".")
+        if parts[0] == "__main__":
+            self._take_live(parts[1])
+            return
         for count in range(len(parts), 0, -1):
             if self._module(".".join(parts[:count])) is not None:
                 self._want(".".join(parts[:count]), parts[count] if count < len(parts) else WHOLE)
@@ -130,6 +142,39 @@ class _Closure:
                 self._want(module.name, first)
             elif first in module.imports or first in local:
                 self._want_import({**module.imports, **local}[first], rest)
+
+    def _take_live(self, name: str) -> None:
+        """Takes what a notebook's cell or a script defines; the values of its globals are what they are now."""
+        label = f"__main__.{name}"
+        if label in self.symbols:
+            return
+        value = vars(sys.modules["__main__"])[name]
+        if not inspect.isclass(value) and not inspect.isfunction(value):
+            self.symbols[label] = hash_of(describe(value))[:16]
+            return
+        try:
+            text = textwrap.dedent(inspect.getsource(value))
+        except (OSError, TypeError) as error:
+            raise Undescribable(f"the source of {label} is not to be had ({error})") from error
+        module = source_of(text)
+        self.symbols[label] = hash_of([ast.dump(statement) for statement in module.body])[:16]
+        self.places[label] = "__main__:1"
+        for chain in chains_in(module):
+            self._follow_live(*chain.split("."))
+        for path in dict(imports_in(module, None)).values():
+            self._want_path(path)
+
+    def _follow_live(self, first: str, *rest: str) -> None:
+        known = vars(sys.modules["__main__"])
+        if first not in known:
+            return
+        value = known[first]
+        if inspect.ismodule(value):
+            self._want_import(value.__name__, list(rest))
+        elif getattr(value, "__module__", "__main__") != "__main__" and hasattr(value, "__qualname__"):
+            self._want_path(f"{value.__module__}.{value.__qualname__}")
+        else:
+            self._take_live(first)
 
     def _want_import(self, path: str, rest: list[str]) -> None:
         """Follows `module.name` one name further, where what was imported is a module of the project."""

@@ -127,22 +127,22 @@ def load_pipeline(path: Path) -> CompiledPipeline:
     Raises:
         SpecError: every problem found, each with file and line.
     """
-    spec, document = load_spec(path)
-    return compile_spec(spec, document, inspect(spec))
+    spec = load_spec(path)
+    return compile_spec(spec, inspect(spec))
 
 
 def compile_spec(
-    spec: PipelineSpec, document: Document, inspection: Inspection, objects: Mapping[str, Any] | None = None
+    spec: PipelineSpec, inspection: Inspection, objects: Mapping[str, Any] | None = None
 ) -> CompiledPipeline:
     """Puts a declaration and what was learnt of its classes together.
 
     Args:
-        document: where the declaration stands, for messages.
         objects: what the inspection took in place of declared transformers and models.
 
     Raises:
         SpecError: every problem found, each with file and line.
     """
+    document = spec.document
     problems = [document.problem(tuple(found.place), found.message) for found in inspection.problems]
     if not problems:
         problems = _split_problems(spec, inspection, document)

@@ -1,5 +1,6 @@
 """Are a pipeline's classes, parameters and columns what its declaration needs? Imports them: runs in a child."""
 
+import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from ml_platform.pipeline.inspection import (
 from ml_platform.pipeline.spec import PipelineSpec, Step, Use, in_order
 from ml_platform.schema import Column, Schema
 from ml_platform.sources import TableSource
+
+_LOG = logging.getLogger(__name__)
 
 
 class _Checker:
@@ -78,7 +81,8 @@ class _Checker:
         try:
             parameters = describe(built)
             self.code[label] = code_of(paths_in(parameters))
-        except Undescribable:
+        except Undescribable as error:
+            _LOG.warning("%s is made anew each time: its version cannot be told: %s", label, error)
             parameters = self.code[label] = None
         return Maker(parameters, getattr(built, "depends_on_threads", True))
 

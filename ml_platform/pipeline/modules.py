@@ -24,7 +24,7 @@ class Module:
         self.is_package = path.name == "__init__.py"
         self.symbols: dict[str, list[ast.stmt]] = {}
         self.effects: list[ast.stmt] = []
-        tree = _Stripped().visit(_parsed(path))
+        tree = _parsed(path)
         self.imports = dict(imports_in(tree, self, only_top=True))
         for statement in tree.body:
             self._sort(statement)
@@ -92,9 +92,15 @@ class _Stripped(ast.NodeTransformer):
 
 def _parsed(path: Path) -> ast.Module:
     try:
-        return ast.parse(path.read_text())
+        return source_of(path.read_text())
     except SyntaxError as error:
         raise PlatformError(f"{path}:{error.lineno}: not Python: {error.msg}") from error
+
+
+def source_of(text: str) -> ast.Module:
+    """Parses source and takes away what has no say in what it does."""
+    tree: ast.Module = _Stripped().visit(ast.parse(text))
+    return tree
 
 
 def _is_guard(statement: ast.stmt) -> bool:
@@ -118,7 +124,7 @@ def _bound(statement: ast.stmt) -> Iterator[str]:
             yield node.name
 
 
-def imports_in(tree: ast.AST, module: Module, *, only_top: bool = False) -> Iterator[tuple[str, str]]:
+def imports_in(tree: ast.AST, module: Module | None, *, only_top: bool = False) -> Iterator[tuple[str, str]]:
     """Lists what import statements bind, with the dotted path that each name stands for."""
     nodes = _outside_functions(tree) if only_top else ast.walk(tree)
     for node in nodes:
@@ -148,8 +154,8 @@ def _outside_functions(tree: ast.AST) -> Iterator[ast.AST]:
             yield from _outside_functions(node)
 
 
-def _absolute(node: ast.ImportFrom, module: Module) -> str:
-    if not node.level:
+def _absolute(node: ast.ImportFrom, module: Module | None) -> str:
+    if not node.level or module is None:
         return str(node.module)
     parts = module.name.split(".")
     kept = parts[: len(parts) - node.level + module.is_package]

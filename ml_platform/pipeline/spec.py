@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PrivateAttr,
     Tag,
     ValidationError,
     model_validator,
@@ -164,13 +165,19 @@ class PipelineSpec(_Strict):
     models: dict[Name, Model] = Field(min_length=1)
     evaluation: Evaluation = Field(default_factory=Evaluation)
     gates: dict[Name, Gate] = Field(default_factory=dict)
+    _document: Document | None = PrivateAttr(None)
+
+    @property
+    def document(self) -> Document:
+        """Where this was declared, for messages; of one built in Python, only its name."""
+        return self._document or Document(f"pipeline {self.pipeline!r}", {}, {})
 
     def asset(self, name: str) -> str:
         """Gives the asset that a step, a model or another part of this pipeline is."""
         return f"{self.pipeline}/{name}"
 
 
-def load_spec(path: Path) -> tuple[PipelineSpec, Document]:
+def load_spec(path: Path) -> PipelineSpec:
     """Reads a pipeline's YAML and checks what can be checked without importing a class.
 
     Raises:
@@ -181,10 +188,20 @@ def load_spec(path: Path) -> tuple[PipelineSpec, Document]:
         spec = PipelineSpec.model_validate(document.data)
     except ValidationError as error:
         raise SpecError([document.problem(*_explain(entry, document)) for entry in error.errors()]) from error
-    problems = [document.problem(place, message) for place, message in graph_problems(spec)]
+    spec._document = document
+    check_graph(spec)
+    return spec
+
+
+def check_graph(spec: PipelineSpec) -> None:
+    """Refuses names that clash, inputs that do not exist, and cycles.
+
+    Raises:
+        SpecError: every problem found, each at its place.
+    """
+    problems = [spec.document.problem(place, message) for place, message in graph_problems(spec)]
     if problems:
         raise SpecError(problems)
-    return spec, document
 
 
 def _explain(error: Any, document: Document) -> tuple[Place, str]:

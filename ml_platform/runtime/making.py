@@ -16,7 +16,8 @@ from ml_platform.artifacts.reports import read_report, write_report
 from ml_platform.artifacts.store import NOWHERE, Write, address_of
 from ml_platform.errors import PlatformError
 from ml_platform.pipeline.compiled import CompiledPipeline
-from ml_platform.pipeline.running import check_inputs, lineage, naming, require_same_lineage, transformed
+from ml_platform.pipeline.imports import refuse_changed_modules
+from ml_platform.pipeline.running import check_inputs, fit_step, lineage, naming, require_same_lineage, transformed
 from ml_platform.pipeline.splitting import Cut
 from ml_platform.runtime.environment import environment_of, limited_threads
 from ml_platform.runtime.nodes import Node, needed, trusted_types
@@ -56,7 +57,13 @@ class SourceWork:
         return self.store.known(address_of(recipe)) if recipe is not None and self.reuse else None
 
     def add(self, node: Node, partition: str | None, write: Write, origin: Origin) -> Artifact:
-        """Computes a value and keeps it; what was asked to be fresh takes the place of what was known."""
+        """Computes a value and keeps it; what was asked to be fresh takes the place of what was known.
+
+        Raises:
+            PlatformError: code that was changed after this process imported it.
+        """
+        if node.recipe is not None:
+            refuse_changed_modules(node.modules)
         if not self.reuse and origin.recipe:
             self.store.forget(address_of(origin.recipe))
         with limited_threads(node):
@@ -283,8 +290,6 @@ class _ObjectMaker(_Maker):
 
 class _FittedMaker(_ObjectMaker):
     def fit(self, used: Mapping[str, Any]) -> Fitted:
-        from ml_platform.pipeline.running import fit_step
-
         step = self.pipeline.steps[self.node.part]
         inputs = [used[name] for name in step.use.inputs]
         return fit_step(step, inputs, self.work.cut, self.pipeline.spec.target)

@@ -52,6 +52,11 @@ class Node:
         return self.recipe is not None
 
     @property
+    def modules(self) -> set[str]:
+        """Names the project's modules that its code is in."""
+        return {label.rpartition(".")[0] for label in (self.recipe or {}).get("symbols", ()) if ":" not in label}
+
+    @property
     def depends_on_device(self) -> bool:
         """Whether an accelerator may compute it."""
         return self.recipe is not None and "torch" in self.recipe["distributions"]

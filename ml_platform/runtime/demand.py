@@ -1,0 +1,94 @@
+"""What must be there for a target to be made, and how is all of it made in this process?"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ml_platform.artifacts import Artifact, Fitted, Frames, Report
+from ml_platform.errors import DataError, first_few
+from ml_platform.runtime.making import Made, Value, Work, make, value_of
+from ml_platform.runtime.nodes import Node, needed, nodes_of
+
+Wanted = Mapping[str, Sequence[str | None]]
+Tell = Callable[[Node, int, "Sequence[Made] | None"], None]
+
+
+class InProcess:
+    """Makes a pipeline's values in this process, moving no head of the store.
+
+    Args:
+        partitions: the partitions to make where all are needed, None for all that are declared.
+        tell: told of each node before and after it is made, for people who wait.
+    """
+
+    def __init__(self, work: Work, partitions: Sequence[str] | None, tell: Tell):
+        self.work = work
+        self.nodes = nodes_of(work.pipeline)
+        self.made: dict[str, dict[str | None, Artifact]] = {}
+        self.partitions = None if partitions is None else self._checked(partitions)
+        self._tell = tell
+
+    def _checked(self, partitions: Sequence[str]) -> list[str]:
+        known = next((source.spans.keys for source in self.work.pipeline.sources.values() if source.spans), [])
+        unknown = [key for key in partitions if key not in known]
+        if unknown:
+            raise DataError(f"no partition {first_few(unknown)}; there are: {first_few(known, 12)}")
+        return [key for key in known if key in set(partitions)]
+
+    def keys_of(self, asset: str) -> list[str | None]:
+        """Lists the chosen partitions of an asset; `[None]` where it has none."""
+        spans = self.nodes[asset].spans
+        if spans is None:
+            return [None]
+        return [*(spans.keys if self.partitions is None else self.partitions)]
+
+    def make(self, *assets: str) -> None:
+        """Makes assets and all that they need, for the chosen partitions."""
+        wanted = self._demand({asset: self.keys_of(asset) for asset in assets})
+        for position, (asset, partitions) in enumerate(wanted.items(), 1):
+            node, known = self.nodes[asset], self.made.setdefault(asset, {})
+            missing = [key for key in partitions if key not in known]
+            if not missing:
+                continue
+            self._tell(node, position, None)
+            made = list(make(self.work, node, self._inputs(node), missing))
+            known |= {one.artifact.partition: one.artifact for one in made}
+            self._tell(node, position, made)
+
+    def value(self, asset: str) -> Value:
+        """Gives what was made of an asset, its partitions in order."""
+        parts = self.made[asset]
+        ordered = {key: parts[key] for key in sorted(parts, key=str)}
+        return value_of(self.work, self.nodes[asset], ordered)
+
+    def frames(self, asset: str) -> Frames:
+        """Gives what was made of an asset of frames."""
+        value = self.value(asset)
+        assert isinstance(value, Frames)
+        return value
+
+    def fitted(self, asset: str) -> Fitted:
+        """Gives what was made of an asset that was fitted."""
+        value = self.value(asset)
+        assert isinstance(value, Fitted)
+        return value
+
+    def report(self, asset: str) -> Report:
+        """Gives what was made of an asset that reports."""
+        value = self.value(asset)
+        assert isinstance(value, Report)
+        return value
+
+    def _inputs(self, node: Node) -> dict[str, Value]:
+        return {name: self.value(asset) for name, asset in node.inputs.items()}
+
+    def _demand(self, targets: Wanted) -> dict[str, list[str | None]]:
+        """Lists the partitions of each asset that the targets need, each asset after its inputs."""
+        wanted: dict[str, set[str | None]] = {asset: set(keys) for asset, keys in targets.items()}
+        for asset in reversed(self.nodes):
+            for key in wanted.get(asset, ()):
+                for _, source, keys in self._needed(self.nodes[asset], key):
+                    wanted.setdefault(source, set()).update(self.keys_of(source) if keys is None else keys)
+        return {asset: sorted(wanted[asset], key=str) for asset in self.nodes if asset in wanted}
+
+    def _needed(self, node: Node, key: str | None) -> Iterator[tuple[str, str, Any]]:
+        return needed(self.work.pipeline, node, self.work.cut if node.depends_on_cut else None, key)

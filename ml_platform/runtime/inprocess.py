@@ -1,0 +1,378 @@
+"""How does a data scientist run a pipeline in a notebook or a test? As one scikit-learn estimator."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils.validation import check_is_fitted
+
+from ml_platform.artifacts import ArtifactStore, Fitted, Frames, Report, default_store
+from ml_platform.errors import DataError, PlatformError, expected_one_of
+from ml_platform.pipeline.compiled import CompiledPipeline, build_use, compile_spec, load_pipeline
+from ml_platform.pipeline.finding import find_pipeline
+from ml_platform.pipeline.inspecting import inspect_here
+from ml_platform.pipeline.spec import PipelineSpec, check_graph
+from ml_platform.runtime.cutting import settle_within
+from ml_platform.runtime.demand import InProcess
+from ml_platform.runtime.making import Work
+from ml_platform.runtime.progress import Progress
+from ml_platform.runtime.rows import RowPath, aligned, labels_by_key, path_to
+
+
+class Sources(Mapping[str, Frames]):
+    """A pipeline's sources by name, read from the lake: all partitions, or those that were chosen."""
+
+    def __init__(self, frames: Mapping[str, Frames], partitions: Sequence[str] | None):
+        self.partitions = partitions
+        self._frames = dict(frames)
+
+    def __getitem__(self, name: str) -> Frames:
+        return self._frames[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._frames)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+
+class Pipeline(ClassifierMixin, BaseEstimator):
+    """A declared pipeline as one scikit-learn estimator: `fit`, `transform`, `predict`, `predict_proba`.
+
+    It takes either `Sources` (what Dagster takes: partition by partition, split as declared, filters apply, every
+    value at the address that Dagster has for it, reused from either side) or a frame of rows, as any estimator does
+    (all of them train; each gets its answer in its order, or `RowsRefused` names the step that drops it; what the
+    steps look up besides comes from the lake). It moves no head of the store: production never sees it.
+
+    Args:
+        spec: the declaration; `Pipeline.load` reads one from YAML.
+        store: where values are kept; None: where the project's Dagster keeps them.
+        entry: the source or step whose rows a frame holds; None: the source that the features come from.
+        until: the last step of interest; None: all of them, and the models.
+        as_of: the cut between training, validation and test, such as `2013-10-01`; rows before that day.
+        model: the candidate to use; None: the best on the validation rows.
+        replaced: transformers and models that stand in for declared ones, by name; `set_params` fills it.
+        verbose: whether to show progress.
+
+    Attributes:
+        fitted_: what each step learnt, by step.
+        models_: the fitted models by name.
+        best_: the name of the one that predicts.
+        threshold_: the probability from which `predict` says 1.
+        classes_: 0 and 1.
+
+    Examples:
+        >>> pipeline = Pipeline.load("flight_delays").set_params(boosted__learning_rate=0.1)
+        >>> pipeline.get_params()["boosted__learning_rate"]
+        0.1
+    """
+
+    _rows_path: RowPath | None = None
+    _fitted_in: InProcess | None = None
+
+    def __init__(  # noqa: PLR0913  (scikit-learn's way: every choice is a parameter)
+        self,
+        spec: PipelineSpec,
+        *,
+        store: ArtifactStore | None = None,
+        entry: str | None = None,
+        until: str | None = None,
+        as_of: str = "latest",
+        model: str | None = None,
+        replaced: Mapping[str, Any] | None = None,
+        verbose: bool = True,
+    ):
+        self.spec = spec
+        self.store = store
+        self.entry = entry
+        self.until = until
+        self.as_of = as_of
+        self.model = model
+        self.replaced = replaced
+        self.verbose = verbose
+
+    @classmethod
+    def load(cls, name: str | Path, **parameters: Any) -> Self:
+        """Loads a pipeline of the project by its name, or any by the path of its YAML; imports none of its classes.
+
+        Raises:
+            SpecError: every mistake of the declaration, with file and line: the same as `dg check defs` tells.
+            PlatformError: no such pipeline, with those that exist.
+        """
+        return cls(load_pipeline(find_pipeline(str(name))).spec, **parameters)
+
+    def upto(self, step: str) -> Self:
+        """Gives this pipeline as far as a step: `fit` and `transform` go no further."""
+        self._require_step(step)
+        return self._changed(until=step)
+
+    def after(self, step: str) -> Self:
+        """Gives this pipeline for rows that enter behind a step: frames of what that step gives."""
+        self._require_step(step)
+        return self._changed(entry=step)
+
+    def _changed(self, **parameters: Any) -> Self:
+        changed: Self = clone(self)
+        return changed.set_params(**parameters)
+
+    def _require_step(self, step: str) -> None:
+        if step not in self.spec.steps:
+            raise PlatformError(f"no step {step!r}: {expected_one_of(step, self.spec.steps)}")
+
+    # What scikit-learn asks of an estimator.
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Gives the parameters; `deep` adds every step and model by its name, and theirs as `<name>__<parameter>`."""
+        own = {name: getattr(self, name) for name in self._get_param_names()}
+        if not deep:
+            return own
+        for name in (*self.spec.steps, *self.spec.models):
+            built = self._object(name)
+            own[name] = built
+            own |= {f"{name}__{key}": value for key, value in built.get_params().items()}
+        return own
+
+    def set_params(self, **parameters: Any) -> Self:
+        """Sets parameters: own ones, a step or model (`calendar=...`), or a part of one (`calendar__parts=...`).
+
+        Raises:
+            ValueError: no such name, with those that exist.
+        """
+        inner: dict[str, dict[str, Any]] = {}
+        replaced = dict(self.replaced or {})
+        known = [*self._get_param_names(), *self.spec.steps, *self.spec.models]
+        for key, value in parameters.items():
+            name, _, part = key.partition("__")
+            if name not in known:
+                raise ValueError(f"invalid parameter {name!r} of {self!r}: {expected_one_of(name, known)}")
+            if part:
+                inner.setdefault(name, {})[part] = value
+            elif name in self._get_param_names():
+                setattr(self, name, value)
+            else:
+                replaced[name] = value
+        if "replaced" not in parameters:
+            self.replaced = replaced or None
+        for name, parts in inner.items():
+            self.replaced = {**(self.replaced or {}), name: clone(self._object(name)).set_params(**parts)}
+        return self
+
+    def _object(self, name: str) -> Any:
+        """Gives the unfitted transformer or model that a name stands for."""
+        if name in (self.replaced or {}):
+            return (self.replaced or {})[name]
+        return build_use(self.spec.steps[name] if name in self.spec.steps else self.spec.models[name])
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "fitted_")
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        changed = [f"{name} replaced" for name in self.replaced or {}]
+        bounds = [f"{name}={value!r}" for name in ("entry", "until") if (value := getattr(self, name)) is not None]
+        return f"Pipeline({', '.join([repr(self.spec.pipeline), *bounds, *changed])})"
+
+    def _sk_visual_block_(self) -> Any:
+        from sklearn.utils._repr_html.estimator import _VisualBlock
+
+        steps = [name for name in self.compiled.steps if self.until is None or name in self._path()]
+        blocks, names = [self._object(name) for name in steps], [f"{name}: {self._uses(name)}" for name in steps]
+        if self.until is None:
+            models = list(self.spec.models)
+            labels = [f"{name}: {self._uses(name)}" for name in models]
+            blocks.append(_VisualBlock("parallel", [self._object(name) for name in models], names=labels))
+            names.append("models")
+        return _VisualBlock("serial", blocks, names=names, dash_wrapped=False)
+
+    def _uses(self, name: str) -> str:
+        return type(self._object(name)).__name__
+
+    # What both kinds of input need.
+
+    @property
+    def compiled(self) -> CompiledPipeline:
+        """The pipeline, checked as `dg check defs` checks it, with what stands in for declared parts.
+
+        Raises:
+            SpecError: every mistake, each at its place.
+        """
+        key = (self.spec, self.replaced)
+        if getattr(self, "_compiled_for", None) != tuple(map(id, key)):
+            check_graph(self.spec)
+            objects = dict(self.replaced or {})
+            self._compiled = compile_spec(self.spec, inspect_here(self.spec, objects), objects)
+            self._compiled_for = tuple(map(id, key))
+            self._kept = key  # so that an id is not given to another object meanwhile
+        return self._compiled
+
+    def _path(self) -> list[str]:
+        """Lists the source and steps that rows go through, up to the last of interest."""
+        return path_to(self.compiled, self.until or self.spec.features.step)
+
+    def _target_asset(self) -> str:
+        return self.compiled.steps[self.until].asset if self.until else self.compiled.features.asset
+
+    @contextmanager
+    def _session(self, partitions: Sequence[str] | None, known: InProcess | None = None) -> Iterator[InProcess]:
+        """Opens what makes values here; a fitted pipeline's own fitted steps and models stand in it."""
+        compiled = self.compiled
+        all_keys = next((source.spans.keys for source in compiled.sources.values() if source.spans), [])
+        chosen = all_keys if partitions is None else partitions
+        with Progress(is_shown=self.verbose) as progress:
+            work = Work(
+                self.store or default_store(),
+                report=progress.report,
+                pipeline=compiled,
+                settle=(lambda: known.work.cut) if known else lambda: settle_within(compiled, chosen, self.as_of),
+            )
+            session = InProcess(work, partitions, progress.tell)
+            if known is not None:
+                kinds = ("fitted", "model", "selection")
+                session.made |= {asset: dict(parts) for asset, parts in known.made.items()
+                                 if known.nodes[asset].kind in kinds}  # fmt: skip
+            yield session
+
+    def sources(self, partitions: Sequence[str] | None = None) -> Sources:
+        """Reads the sources from the lake, without Dagster.
+
+        Args:
+            partitions: keys such as `2013-05-01`; None for all that are declared.
+
+        Raises:
+            DataError: a partition that does not exist, or data that break what their source promises.
+        """
+        with self._session(partitions) as session:
+            names = {name: source.asset for name, source in session.work.pipeline.sources.items()}
+            session.make(*names.values())
+            return Sources({name: session.frames(asset) for name, asset in names.items()}, partitions)
+
+    # The estimator.
+
+    def fit(self, X: Sources | pd.DataFrame | None = None, y: Any = None) -> Self:
+        """Fits the steps that learn, and the models.
+
+        Args:
+            X: `Sources` (None: all of them), split as declared, or a frame of rows, all of which train.
+            y: labels of a frame's rows (0 and 1); None: the target's column.
+        """
+        if isinstance(X, pd.DataFrame):
+            return self._fit_rows(X, y)
+        if y is not None:
+            raise DataError("labels are given for a frame of rows; sources bring their own")
+        with self._session(None if X is None else X.partitions) as session:
+            self._fit_assets(session)
+        self._rows_path = None
+        self.classes_ = np.array([0, 1])
+        return self
+
+    def _fit_assets(self, session: InProcess) -> None:
+        pipeline = session.work.pipeline
+        within = self._steps_within(pipeline)
+        learning = [step for step in pipeline.steps.values() if step.learns and step.name in within]
+        session.make(*(step.fitted_asset for step in learning))
+        self.fitted_ = {step.name: session.fitted(step.fitted_asset) for step in learning}
+        if self.until is None:
+            spec = self.spec
+            session.make(*(spec.asset(name) for name in spec.models), spec.asset("selection"))
+            self.models_ = {name: session.fitted(spec.asset(name)) for name in spec.models}
+            selection = session.report(spec.asset("selection"))
+            self.best_ = self._chosen(selection.facts["best"])
+            self.threshold_ = float(self.models_[self.best_].facts["validation"]["threshold"])
+        self._fitted_in = session
+
+    def _steps_within(self, pipeline: CompiledPipeline) -> set[str]:
+        """Lists the steps that the last step of interest needs."""
+        pending, found = [self.until or self.spec.features.step], set()
+        while pending:
+            name = pending.pop()
+            if name in pipeline.steps and name not in found:
+                found.add(name)
+                pending += pipeline.steps[name].use.inputs
+        return found
+
+    def _chosen(self, best: str) -> str:
+        if self.model is not None and self.model not in self.spec.models:
+            raise PlatformError(f"no model {self.model!r}: {expected_one_of(self.model, self.spec.models)}")
+        return self.model or best
+
+    def _fit_rows(self, rows: pd.DataFrame, labels: Any) -> Self:
+        if self.until is None and self.model is None and len(self.spec.models) > 1:
+            raise PlatformError(
+                "rows have no validation part to choose a model by: name one with set_params(model=...): "
+                f"{', '.join(self.spec.models)}"
+            )
+        path = self._open_path()
+        known = None if labels is None else labels_by_key(rows, labels, path.key)
+        result, self.fitted_ = path.fit(rows, known, self.spec.target)
+        if self.until is None:
+            self.best_ = self._chosen(next(iter(self.spec.models)))
+            target = result[self.spec.target].to_numpy() if known is None else aligned(known, result, path.key)
+            estimator = self.compiled.build_model(self.best_)
+            estimator.fit(result[self.spec.features.columns], target.astype("int64"))
+            self.models_ = {self.best_: Fitted.of(estimator)}
+            self.threshold_ = 0.5
+        self.classes_ = np.array([0, 1])
+        self._rows_path, self._fitted_in = path, None
+        return self
+
+    def _open_path(self) -> RowPath:
+        """Gets what the steps between the entry and the end look up."""
+        pipeline, names = self.compiled, self._path()
+        entry = self.entry or names[0]
+        if entry not in names:
+            raise PlatformError(f"rows cannot enter behind {entry!r}: {expected_one_of(entry, names)}")
+        steps = [pipeline.steps[name] for name in names[names.index(entry) + 1 :]]
+        known = pipeline.sources.get(entry) or pipeline.steps[entry]
+        looked_up = {name: pipeline.asset_of(name) for step in steps for name in step.side_inputs}
+        with self._session(None) as session:
+            session.make(*looked_up.values())
+            sides = {name: session.frames(asset) for name, asset in looked_up.items()}
+        return RowPath(entry, steps, known.key, sides)
+
+    def fit_transform(self, X: Any, y: Any = None) -> pd.DataFrame:
+        """Fits, then transforms the same."""
+        return self.fit(X, y).transform(X)
+
+    def transform(self, X: Sources | pd.DataFrame) -> pd.DataFrame:
+        """Gives the features, or what the last step of interest gives: all its columns.
+
+        Raises:
+            RowsRefused: rows of a frame that a step drops.
+        """
+        check_is_fitted(self)
+        if isinstance(X, pd.DataFrame):
+            if self._rows_path is None:
+                self._rows_path = self._open_path()
+            return self._rows_path.transform(X, self.fitted_)
+        with self._session(X.partitions, self._fitted_in) as session:
+            session.make(self._target_asset())
+            return session.frames(self._target_asset()).read_all()
+
+    def predict_proba(self, X: Sources | pd.DataFrame) -> np.ndarray:
+        """Gives the probabilities of 0 and 1, shape (rows, 2), in the order of the rows; for sources of `transform`'s.
+
+        Raises:
+            RowsRefused: rows of a frame that a step drops.
+        """
+        if self.until is not None:
+            raise PlatformError(f"this pipeline ends with step {self.until!r}; it has no model")
+        features = self.transform(X)[self.spec.features.columns]
+        probabilities: np.ndarray = self.models_[self.best_].estimator.predict_proba(features)
+        return probabilities
+
+    def predict(self, X: Sources | pd.DataFrame) -> np.ndarray:
+        """Gives 0 or 1 for each row: 1 from the threshold on that validation chose (0.5 if there was none)."""
+        positive: np.ndarray = self.predict_proba(X)[:, 1] >= self.threshold_
+        return positive.astype("int64")
+
+    def evaluate(self) -> Report:
+        """Scores the models on the test rows, as Dagster's evaluation does; its facts are figures and gates."""
+        check_is_fitted(self)
+        if self._fitted_in is None or self.until is not None:
+            raise PlatformError("an evaluation is for a pipeline with its models that was fitted on sources")
+        with self._session(self._fitted_in.partitions, self._fitted_in) as session:
+            session.make(self.spec.asset("evaluation"))
+            return session.report(self.spec.asset("evaluation"))
