@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 import zipfile
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
@@ -71,9 +72,7 @@ def write_object(folder: Path, estimator: Any, trusted: Collection[str] = ()) ->
     Raises:
         ArtifactError: if its state holds types that we would refuse to load.
     """
-    import skops.io
-
-    content = _canonical(skops.io.dumps(estimator))
+    content = _canonical(_skops().dumps(estimator))
     _refuse_untrusted(content, trusted, type(estimator).__name__)
     (folder / FILE).write_bytes(content)
 
@@ -89,19 +88,33 @@ def read_object(store: ArtifactStore, artifact: Artifact, trusted: Collection[st
     Raises:
         ArtifactError: if the file is damaged or names a type outside of the closed list.
     """
-    import skops.io
-
     content = (store.open(artifact) / FILE).read_bytes()
     allowed = _refuse_untrusted(content, trusted, artifact.label)
-    return skops.io.loads(content, trusted=allowed)
+    return _skops().loads(content, trusted=allowed)
+
+
+def _skops() -> Any:
+    """Imports skops, which imports every module of scikit-learn to list its classes.
+
+    One of those imports torch, which takes as long as all others together and has no class to list: it is left out.
+    """
+    passed_over = "sklearn.externals.array_api_compat.torch"
+    if "skops.io" in sys.modules or passed_over in sys.modules:
+        import skops.io
+
+        return skops.io
+    sys.modules[passed_over] = None  # type: ignore[assignment]  (Python's way to say: not there)
+    try:
+        import skops.io
+    finally:
+        del sys.modules[passed_over]
+    return skops.io
 
 
 def _refuse_untrusted(content: bytes, trusted: Collection[str], label: str) -> list[str]:
-    import skops.io
-
     allowed = sorted({*TRUSTED, *trusted})
     try:
-        untrusted = skops.io.get_untrusted_types(data=content)
+        untrusted = _skops().get_untrusted_types(data=content)
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
         raise ArtifactError(f"{label}: not a skops file ({error})") from error
     unknown = [name for name in untrusted if name not in allowed]

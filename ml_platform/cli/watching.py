@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
+from ml_platform.runtime.progress import line_of
+
 
 class Watcher(logging.Handler):
     """Prints one line for each finished asset, and the reason of each failure."""
@@ -90,17 +92,9 @@ class Watcher(logging.Handler):
         if name not in self.materialized:
             return
         self._done += 1
-        made = f"{self._rows[name]:>11,} rows" if self._rows[name] else " " * 16
-        count, reused = self.materialized[name], self._reused[name]
-        parts = f"{count:>3} partitions" if count > 1 else ""
-        if reused:
-            parts = f"{parts:<16}reused" + (f" {reused}" if reused < count else "")
         seconds = (event.step_success_data.duration_ms or 0) / 1000
-        self._console.print(
-            f"[green]✓[/] {self._done:>2}/{self._count} {name:<36}{made} {seconds:>6.1f} s {parts}".rstrip(),
-            highlight=False,
-            soft_wrap=True,
-        )
+        line = line_of(name, self._rows[name], seconds, self.materialized[name], self._reused[name])
+        self._console.print(f"[green]✓[/] {self._done:>2}/{self._count} {line}", highlight=False, soft_wrap=True)
 
     def _checked(self, event: DagsterEvent) -> None:
         check = event.asset_check_evaluation_data

@@ -9,7 +9,7 @@ from ml_platform.runtime.making import Made, Value, Work, make, value_of
 from ml_platform.runtime.nodes import Node, needed, nodes_of
 
 Wanted = Mapping[str, Sequence[str | None]]
-Tell = Callable[[Node, int, "Sequence[Made] | None"], None]
+Tell = Callable[[Node, "Sequence[Made] | None"], None]
 
 
 class InProcess:
@@ -44,15 +44,15 @@ class InProcess:
     def make(self, *assets: str) -> None:
         """Makes assets and all that they need, for the chosen partitions."""
         wanted = self._demand({asset: self.keys_of(asset) for asset in assets})
-        for position, (asset, partitions) in enumerate(wanted.items(), 1):
+        for asset, partitions in wanted.items():
             node, known = self.nodes[asset], self.made.setdefault(asset, {})
             missing = [key for key in partitions if key not in known]
             if not missing:
                 continue
-            self._tell(node, position, None)
+            self._tell(node, None)
             made = list(make(self.work, node, self._inputs(node), missing))
             known |= {one.artifact.partition: one.artifact for one in made}
-            self._tell(node, position, made)
+            self._tell(node, made)
 
     def value(self, asset: str) -> Value:
         """Gives what was made of an asset, its partitions in order."""

@@ -12,10 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from ml_platform.artifacts import ArtifactStore, Fitted, Frames, Report, default_store
 from ml_platform.errors import DataError, PlatformError, expected_one_of
-from ml_platform.pipeline.compiled import CompiledPipeline, build_use, compile_spec, load_pipeline
+from ml_platform.pipeline.compiled import CompiledPipeline, build_use, compile_spec
 from ml_platform.pipeline.finding import find_pipeline
 from ml_platform.pipeline.inspecting import inspect_here
-from ml_platform.pipeline.spec import PipelineSpec, check_graph
+from ml_platform.pipeline.spec import PipelineSpec, check_graph, load_spec
 from ml_platform.runtime.cutting import settle_within
 from ml_platform.runtime.demand import InProcess
 from ml_platform.runtime.making import Work
@@ -71,6 +71,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         0.1
     """
 
+    _compiled: tuple[PipelineSpec, Mapping[str, Any] | None, CompiledPipeline] | None = None
     _rows_path: RowPath | None = None
     _fitted_in: InProcess | None = None
 
@@ -97,13 +98,15 @@ class Pipeline(ClassifierMixin, BaseEstimator):
 
     @classmethod
     def load(cls, name: str | Path, **parameters: Any) -> Self:
-        """Loads a pipeline of the project by its name, or any by the path of its YAML; imports none of its classes.
+        """Loads a pipeline of the project by its name, or any by the path of its YAML.
 
         Raises:
             SpecError: every mistake of the declaration, with file and line: the same as `dg check defs` tells.
             PlatformError: no such pipeline, with those that exist.
         """
-        return cls(load_pipeline(find_pipeline(str(name))).spec, **parameters)
+        loaded = cls(load_spec(find_pipeline(str(name))), **parameters)
+        loaded._compile()
+        return loaded
 
     def upto(self, step: str) -> Self:
         """Gives this pipeline as far as a step: `fit` and `transform` go no further."""
@@ -199,14 +202,16 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         Raises:
             SpecError: every mistake, each at its place.
         """
-        key = (self.spec, self.replaced)
-        if getattr(self, "_compiled_for", None) != tuple(map(id, key)):
-            check_graph(self.spec)
-            objects = dict(self.replaced or {})
-            self._compiled = compile_spec(self.spec, inspect_here(self.spec, objects), objects)
-            self._compiled_for = tuple(map(id, key))
-            self._kept = key  # so that an id is not given to another object meanwhile
-        return self._compiled
+        if self._compiled is None or self._compiled[0] is not self.spec or self._compiled[1] is not self.replaced:
+            self._compile()
+        assert self._compiled is not None
+        return self._compiled[2]
+
+    def _compile(self) -> None:
+        check_graph(self.spec)
+        objects = dict(self.replaced or {})
+        compiled = compile_spec(self.spec, inspect_here(self.spec, objects), objects)
+        self._compiled = (self.spec, self.replaced, compiled)
 
     def _path(self) -> list[str]:
         """Lists the source and steps that rows go through, up to the last of interest."""
@@ -269,17 +274,15 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         return self
 
     def _fit_assets(self, session: InProcess) -> None:
-        pipeline = session.work.pipeline
+        pipeline, spec = session.work.pipeline, self.spec
         within = self._steps_within(pipeline)
         learning = [step for step in pipeline.steps.values() if step.learns and step.name in within]
-        session.make(*(step.fitted_asset for step in learning))
+        names = [*spec.models, "selection"] if self.until is None else []
+        session.make(*(step.fitted_asset for step in learning), *map(spec.asset, names))
         self.fitted_ = {step.name: session.fitted(step.fitted_asset) for step in learning}
         if self.until is None:
-            spec = self.spec
-            session.make(*(spec.asset(name) for name in spec.models), spec.asset("selection"))
             self.models_ = {name: session.fitted(spec.asset(name)) for name in spec.models}
-            selection = session.report(spec.asset("selection"))
-            self.best_ = self._chosen(selection.facts["best"])
+            self.best_ = self._chosen(session.report(spec.asset("selection")).facts["best"])
             self.threshold_ = float(self.models_[self.best_].facts["validation"]["threshold"])
         self._fitted_in = session
 

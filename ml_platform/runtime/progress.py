@@ -23,11 +23,12 @@ def line_of(name: str, rows: int, seconds: float, partitions: int, reused: int) 
 
 
 class Progress:
-    """Shows what is being made now, and one line for each node that is done; silent if it is told to be."""
+    """Shows what is being made now, and a line for each node that had to be computed; silent if it is told to be."""
 
     def __init__(self, *, is_shown: bool):
         self._console = Console(stderr=True, quiet=not is_shown)
         self._status = Status("", console=self._console)
+        self._reused = 0
 
     def __enter__(self) -> Self:
         self._status.start()
@@ -37,16 +38,21 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._status.stop()
+        if self._reused:
+            self._console.print(f"[green]✓[/] {self._reused} more were there already, and were reused", highlight=False)
 
-    def tell(self, node: Node, position: int, made: Sequence[Made] | None) -> None:
+    def tell(self, node: Node, made: Sequence[Made] | None) -> None:
         """Takes news of a node: it begins, or it is done."""
         if made is None:
             self._status.update(f"{node.asset} ...")
             return
+        if all(one.reused for one in made):
+            self._reused += 1
+            return
         rows = sum(one.artifact.facts.get("rows", 0) for one in made)
         seconds, reused = sum(one.seconds for one in made), sum(one.reused for one in made)
         line = line_of(node.asset, rows, seconds, len(made), reused)
-        self._console.print(f"[green]✓[/] {position:>2} {line}", highlight=False, soft_wrap=True)
+        self._console.print(f"[green]✓[/] {line}", highlight=False, soft_wrap=True)
 
     def report(self, text: str) -> None:
         """Shows what long work is at."""
