@@ -103,11 +103,12 @@ def _skops() -> Any:
         import skops.io
 
         return skops.io
-    sys.modules[passed_over] = None  # type: ignore[assignment]  (Python's way to say: not there)
+    modules: dict[str, Any] = sys.modules
+    modules[passed_over] = None  # Python's way to say: not there
     try:
         import skops.io
     finally:
-        del sys.modules[passed_over]
+        del modules[passed_over]
     return skops.io
 
 

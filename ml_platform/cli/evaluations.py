@@ -7,9 +7,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ml_platform.artifacts import ArtifactStore, default_store
+from ml_platform.artifacts import Artifact, ArtifactStore, default_store
 from ml_platform.artifacts.reports import page_path, read_report
 from ml_platform.errors import ArtifactError
+from ml_platform.runtime.provenance import made_of
 
 METRICS = ("roc_auc", "log_loss", "brier_score", "average_precision")
 
@@ -27,13 +28,18 @@ def last_evaluation(pipeline: str, store: ArtifactStore | None = None) -> dict[s
             f"{pipeline}: no evaluation in {opened.base}; make one with `ml-platform run {pipeline}` (or is the "
             "pipeline's name another one?)"
         )
-    facts = dict(read_report(opened, artifact).facts)
-    passed = all(gate["passed"] for gate in facts["gates"])
+    return evaluation_facts(opened, artifact)
+
+
+def evaluation_facts(store: ArtifactStore, artifact: Artifact) -> dict[str, Any]:
+    """Gives what an evaluation says, with its version, its page, and the data, parameters and code that made it."""
+    facts = dict(read_report(store, artifact).facts)
     return {
         **facts,
-        "version": artifact.id,
-        "report": str(page_path(opened, artifact)),
-        "gates_passed": passed,
+        "version": artifact.digest,
+        "report": str(page_path(store, artifact)),
+        "gates_passed": all(gate["passed"] for gate in facts["gates"]),
+        "made_of": made_of(store, artifact),
     }
 
 

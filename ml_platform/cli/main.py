@@ -1,6 +1,7 @@
 """Which sub-commands are there, and how do refusals reach people?"""
 
 import json
+import os
 import sys
 from datetime import date
 from typing import Any
@@ -22,34 +23,97 @@ def _day_or_latest(_context: click.Context, _parameter: click.Parameter, value: 
         raise click.BadParameter(f"{value!r}: expected 'latest' or a day such as 2013-10-01") from error
 
 
-@commands.command()
-@click.argument("pipeline")
-@click.option(
+_pipeline = click.argument("pipeline")
+_as_of = click.option(
     "--as-of",
     default="latest",
     show_default=True,
     callback=_day_or_latest,
     help="Cut the rows as of this day, such as 2013-10-01.",
 )
-def run(pipeline: str, as_of: str) -> None:
-    """Materialize PIPELINE and its sources, all partitions in one run; exit 0 only if its gates pass."""
-    from ml_platform.cli.running import run_pipeline
-
-    sys.exit(run_pipeline(pipeline, as_of))
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print everything, as JSON.")
+_rows = click.option(
+    "--rows", type=click.IntRange(min=1), help="Take about so many rows of each partitioned source, evenly spaced."
+)
 
 
 @commands.command()
-@click.argument("pipeline")
-@click.option("--json", "as_json", is_flag=True, help="Print everything, as JSON.")
+@_pipeline
+@_as_of
+@click.option("--fresh", is_flag=True, help="Compute everything again, reusing nothing.")
+@click.option("--branch", default="", help="Move the current versions of this branch alone, not production's.")
+def run(pipeline: str, as_of: str, fresh: bool, branch: str) -> None:
+    """Materialize PIPELINE and its sources, all partitions in one run; exit 0 only if its gates pass."""
+    from ml_platform.cli.running import run_pipeline
+
+    if branch:
+        os.environ["ML_PLATFORM_BRANCH"] = branch
+    sys.exit(run_pipeline(pipeline, as_of, fresh=fresh))
+
+
+@commands.command(name="plan")
+@_pipeline
+@_as_of
+@_as_json
+def plan_command(pipeline: str, as_of: str, as_json: bool) -> None:
+    """Say what a run of PIPELINE would reuse and recompute, and why; nothing is computed."""
+    from ml_platform.cli.planning import plan_pipeline, print_plan
+
+    planned = plan_pipeline(pipeline, as_of)
+    if as_json:
+        _print_json([one.to_json() for one in planned])
+    else:
+        print_plan(planned)
+
+
+@commands.command(name="try")
+@_pipeline
+@_as_of
+@_rows
+@_as_json
+def try_command(pipeline: str, as_of: str, rows: int | None, as_json: bool) -> None:
+    """Score PIPELINE as it is declared now, in this process; production is left as it is."""
+    from ml_platform.cli.trying import print_trial, try_pipeline
+
+    facts = try_pipeline(pipeline, as_of, rows)
+    if as_json:
+        _print_json(facts)
+    else:
+        print_trial(facts)
+
+
+@commands.command()
+@_pipeline
+@_rows
+@_as_json
+def parity(pipeline: str, rows: int | None, as_json: bool) -> None:
+    """Run PIPELINE in process and in Dagster, both from nothing, and compare all they make; exit 1 if it differs."""
+    from rich.console import Console
+
+    from ml_platform.cli.parity import run_parity
+
+    found = run_parity(pipeline, rows, Console(quiet=as_json))
+    if as_json:
+        _print_json(found.to_json())
+    sys.exit(0 if found.is_equal else 1)
+
+
+@commands.command()
+@_pipeline
+@_as_json
 def evaluation(pipeline: str, as_json: bool) -> None:
     """Print the last evaluation of PIPELINE."""
     from ml_platform.cli.evaluations import last_evaluation, print_evaluation
 
     facts = last_evaluation(pipeline)
     if as_json:
-        click.echo(json.dumps(facts, indent=2, sort_keys=True))
+        _print_json(facts)
     else:
         print_evaluation(facts)
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, sort_keys=True))
 
 
 def main(arguments: list[str] | None = None) -> Any:

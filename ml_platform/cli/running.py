@@ -19,8 +19,11 @@ PROCESS_TAG = "ml_platform/process"
 RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
-def run_pipeline(pipeline: str, as_of: str = "latest") -> int:
+def run_pipeline(pipeline: str, as_of: str = "latest", *, fresh: bool = False) -> int:
     """Materializes a pipeline with its sources and prints its evaluation.
+
+    Args:
+        fresh: whether to compute what would be reused.
 
     Returns:
         The exit status: 0 if every step succeeded and every gate passed.
@@ -37,7 +40,8 @@ def run_pipeline(pipeline: str, as_of: str = "latest") -> int:
         steps = len(job.asset_layer.asset_graph.executable_asset_keys)
         watcher.start(steps)
         console.print(f"run {run_id[:8]} in {_short(dagster_home())}: {steps} assets, {_describe(tags)}")
-        config = {"loggers": {"terminal": {}}, "resources": {"cut": {"config": {"as_of": as_of}}}}
+        resources = {"cut": {"config": {"as_of": as_of}}, "store": {"config": {"reuse": not fresh}}}
+        config = {"loggers": {"terminal": {}}, "resources": resources}
         result = job.execute_in_process(
             run_config=config, instance=instance, tags=tags, run_id=run_id, raise_on_error=False
         )

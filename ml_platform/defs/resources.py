@@ -6,10 +6,13 @@ from ml_platform.io_managers import FrameIOManager, ReportIOManager, SklearnIOMa
 from ml_platform.resources import CutResource, StoreResource
 
 
-@dg.definitions
-def resources() -> dg.Definitions:
-    """One store behind all IO managers; the steps of a run share its process."""
-    store = StoreResource()
+def resources_in(base: str = "") -> dg.Definitions:
+    """One store behind all IO managers; the steps of a run share its process.
+
+    Args:
+        base: where the store lies; empty: beside Dagster's own storage.
+    """
+    store = StoreResource(base=base)
     return dg.Definitions(
         resources={
             "store": store,
@@ -20,3 +23,9 @@ def resources() -> dg.Definitions:
         },
         executor=dg.in_process_executor,
     )
+
+
+@dg.definitions
+def resources() -> dg.Definitions:
+    """The project's resources."""
+    return resources_in()

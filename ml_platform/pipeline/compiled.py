@@ -77,6 +77,7 @@ class CompiledPipeline:
 
     Attributes:
         objects: transformers and models that stand in for declared ones, by step or model.
+        rows: about how many rows of each partitioned source to take, evenly spaced; None: all of them.
     """
 
     spec: PipelineSpec
@@ -84,6 +85,7 @@ class CompiledPipeline:
     steps: Mapping[str, CompiledStep]
     inspection: Inspection
     objects: Mapping[str, Any] = field(default_factory=dict)
+    rows: int | None = None
 
     @property
     def features(self) -> CompiledStep:
@@ -99,7 +101,7 @@ class CompiledPipeline:
         from ml_platform.pipeline.building import resolve
 
         table: TableSource = resolve(self.spec.sources[name])
-        return table
+        return replace(table, rows=self.rows) if self.rows and table.partitions else table
 
     def asset_of(self, name: str) -> str:
         """Gives the asset of a source or step."""

@@ -79,7 +79,7 @@ class _Stripped(ast.NodeTransformer):
             node.body = rest or [ast.Pass()]
         return self._without_docstring(node)
 
-    def visitModule(self, node: ast.Module) -> ast.AST:
+    def visit_Module(self, node: ast.Module) -> ast.AST:
         return self._without_docstring(node)
 
     def _without_docstring(self, node: Any) -> ast.AST:

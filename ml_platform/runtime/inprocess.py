@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -55,6 +56,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         until: the last step of interest; None: all of them, and the models.
         as_of: the cut between training, validation and test, such as `2013-10-01`; rows before that day.
         model: the candidate to use; None: the best on the validation rows.
+        rows: about how many rows of each partitioned source to take, evenly spaced; None: all of them.
         replaced: transformers and models that stand in for declared ones, by name; `set_params` fills it.
         verbose: whether to show progress.
 
@@ -71,7 +73,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         0.1
     """
 
-    _compiled: tuple[PipelineSpec, Mapping[str, Any] | None, CompiledPipeline] | None = None
+    _compiled: tuple[tuple[Any, ...], CompiledPipeline] | None = None
     _rows_path: RowPath | None = None
     _fitted_in: InProcess | None = None
 
@@ -84,6 +86,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         until: str | None = None,
         as_of: str = "latest",
         model: str | None = None,
+        rows: int | None = None,
         replaced: Mapping[str, Any] | None = None,
         verbose: bool = True,
     ):
@@ -93,6 +96,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         self.until = until
         self.as_of = as_of
         self.model = model
+        self.rows = rows
         self.replaced = replaced
         self.verbose = verbose
 
@@ -202,16 +206,17 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         Raises:
             SpecError: every mistake, each at its place.
         """
-        if self._compiled is None or self._compiled[0] is not self.spec or self._compiled[1] is not self.replaced:
+        choices = (self.spec, self.replaced, self.rows)
+        if self._compiled is None or any(a is not b for a, b in zip(self._compiled[0], choices, strict=True)):
             self._compile()
         assert self._compiled is not None
-        return self._compiled[2]
+        return self._compiled[1]
 
     def _compile(self) -> None:
         check_graph(self.spec)
         objects = dict(self.replaced or {})
         compiled = compile_spec(self.spec, inspect_here(self.spec, objects), objects)
-        self._compiled = (self.spec, self.replaced, compiled)
+        self._compiled = (self.spec, self.replaced, self.rows), replace(compiled, rows=self.rows)
 
     def _path(self) -> list[str]:
         """Lists the source and steps that rows go through, up to the last of interest."""
@@ -370,6 +375,16 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         """Gives 0 or 1 for each row: 1 from the threshold on that validation chose (0.5 if there was none)."""
         positive: np.ndarray = self.predict_proba(X)[:, 1] >= self.threshold_
         return positive.astype("int64")
+
+    def make_all(self, X: Sources | None = None) -> InProcess:
+        """Makes every value that Dagster would make, the approval and the predictions included; moves no head.
+
+        Raises:
+            GateError: if a gate failed.
+        """
+        with self._session(None if X is None else X.partitions, self._fitted_in) as session:
+            session.make(*session.nodes)
+        return session
 
     def evaluate(self) -> Report:
         """Scores the models on the test rows, as Dagster's evaluation does; its facts are figures and gates."""

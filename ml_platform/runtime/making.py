@@ -125,6 +125,12 @@ def make(work: Work, node: Node, inputs: Mapping[str, Value], partitions: Sequen
     _note_seconds(work.store, node, seconds)
 
 
+def recipe_for(work: Work, node: Node, inputs: Mapping[str, Value], partition: str | None) -> dict[str, Any] | None:
+    """Says which computation making one partition of a node would be, without doing it."""
+    used = narrowed(work, node, inputs, partition)
+    return recipe_of(node, work, used, _MAKERS[node.kind](work, node).decided_by(used))
+
+
 def narrowed(work: Work, node: Node, inputs: Mapping[str, Value], partition: str | None) -> dict[str, Value]:
     """Keeps of the inputs only what one partition of a node is made from.
 

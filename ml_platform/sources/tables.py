@@ -34,6 +34,7 @@ class TableSource:
         partitions: the spans that the table is cut into, None if it is read whole.
         dated_by: year, month and day columns that say which partition a row is in.
         folder: where the file lies, if not in the package.
+        rows: about how many rows of the whole table to keep, evenly spaced in each partition; None: all of them.
     """
 
     name: str
@@ -45,6 +46,7 @@ class TableSource:
     partitions: Partitions | None = None
     dated_by: tuple[str, str, str] = ("year", "month", "day")
     folder: Path | None = None
+    rows: int | None = None
 
     @property
     def asset(self) -> str:
@@ -70,7 +72,13 @@ class TableSource:
             "key": list(self.key),
             "dated_by": list(self.dated_by) if self.partitions else None,
             "every": self.partitions.every if self.partitions else None,
+            **({"rows": self._rows_kept} if self.rows else {}),
         }
+
+    @property
+    def _rows_kept(self) -> int | None:
+        """How many rows of each partition are kept."""
+        return None if self.rows is None else -(-self.rows // len(self.partitions.keys if self.partitions else [None]))
 
     @property
     def content_hash(self) -> str:
@@ -183,7 +191,10 @@ class TableSource:
         if violations:
             raise DataError(f"{self.path}: {_where(partition)}" + "; ".join(violations))
         ordered: pd.DataFrame = frame.sort_values(list(self.key), ignore_index=True)
-        return ordered
+        if self._rows_kept is None or self._rows_kept >= len(ordered):
+            return ordered
+        places = [position * len(ordered) // self._rows_kept for position in range(self._rows_kept)]
+        return ordered.iloc[places].reset_index(drop=True)
 
 
 @lru_cache(maxsize=256)

@@ -1,0 +1,127 @@
+"""Did two runs make the same, value by value? If not: which is the first that differs, and in what?"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ml_platform.artifacts import Artifact, ArtifactStore, Frames
+from ml_platform.artifacts.frames import KIND as FRAME
+from ml_platform.artifacts.reports import KIND as REPORT
+from ml_platform.artifacts.reports import read_report
+from ml_platform.runtime.nodes import Node
+from ml_platform.runtime.planning import code_reasons, differences, recipe_reasons
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first thing in which two runs differ.
+
+    Attributes:
+        what: `missing`, `address` (another computation) or `bytes` (the same computation, another result).
+        column, row: where frames differ; the row is a position.
+        details: what was found on each side, or what differs between the computations.
+    """
+
+    asset: str
+    partition: str | None
+    what: str
+    column: str | None
+    row: int | None
+    details: list[str]
+
+    def __str__(self) -> str:
+        label = self.asset if self.partition is None else f"{self.asset}[{self.partition}]"
+        place = f", column {self.column!r}" if self.column else ""
+        place += f", row {self.row}" if self.row is not None else ""
+        return f"{label}{place}: other {self.what}: {'; '.join(self.details)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Gives plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One run: its name for people, and the store that its heads are in."""
+
+    name: str
+    store: ArtifactStore
+
+
+def compare(nodes: Mapping[str, Node], one: Side, other: Side) -> Iterator[tuple[Node, int, Difference | None]]:
+    """Compares every partition's address and bytes, node by node in order, as far as the first that differs.
+
+    Returns:
+        Each node, how many partitions were compared, and in what it differs.
+    """
+    for node in nodes.values():
+        count = 0
+        for partition in node.keys:
+            found = _compare_one(node, partition, one, other)
+            count += 1
+            if found is not None:
+                yield node, count, found
+                return
+        yield node, count, None
+
+
+def _compare_one(node: Node, partition: str | None, one: Side, other: Side) -> Difference | None:
+    left, right = (side.store.current(node.asset, partition) for side in (one, other))
+    if left is None or right is None:
+        gone = [side.name for side, artifact in ((one, left), (other, right)) if artifact is None]
+        return None if len(gone) == 2 else Difference(node.asset, partition, "missing", None, None, gone)
+    if left.address != right.address:
+        reasons = list(_why(one.store, other.store, left, right))
+        return Difference(node.asset, partition, "address", None, None, reasons)
+    if left.digest == right.digest:
+        return None
+    column, row, details = _where(node, partition, one, other, left, right)
+    return Difference(node.asset, partition, "bytes", column, row, details)
+
+
+def _why(one: ArtifactStore, other: ArtifactStore, left: Artifact, right: Artifact) -> Iterator[str]:
+    """Says what differs between two computations."""
+    then = one.noted(f"code/{left.recipe['code']}")
+    now = other.noted(f"code/{right.recipe['code']}")
+    if then and now:
+        yield from code_reasons(then, now, {})
+    yield from recipe_reasons(left.recipe, right.recipe)
+
+
+def _where(
+    node: Node, partition: str | None, one: Side, other: Side, left: Artifact, right: Artifact
+) -> tuple[str | None, int | None, list[str]]:
+    if left.kind == FRAME:
+        frames = [Frames(side.store, node.asset, {partition: part}) for side, part in ((one, left), (other, right))]
+        return first_difference(frames[0].read_all(), frames[1].read_all(), (one.name, other.name))
+    if left.kind == REPORT:
+        facts = [read_report(side.store, part).facts for side, part in ((one, left), (other, right))]
+        return None, None, list(differences("", *facts))[:5] or ["a picture or the page differs"]
+    files = [file.name for file in left.files if file not in right.files]
+    state = list(differences("", left.facts, right.facts))[:3]
+    return None, None, [f"what it learnt differs ({', '.join(files)})", *state]
+
+
+def first_difference(one: Any, other: Any, names: tuple[str, str]) -> tuple[str | None, int | None, list[str]]:
+    """Finds the first column and row in which two frames differ; missing values are equal.
+
+    Returns:
+        Column, row position, and what each side has there.
+    """
+    left, right = list(one.columns), list(other.columns)
+    if left != right:
+        column = next((a or b for a, b in zip([*left, None], [*right, None], strict=False) if a != b), None)
+        return column, None, [f"{names[0]} has columns {left}", f"{names[1]} has {right}"]
+    if len(one) != len(other):
+        return None, min(len(one), len(other)), [f"{names[0]} has {len(one):,} rows", f"{names[1]} {len(other):,}"]
+    for column in one.columns:
+        if one[column].dtype != other[column].dtype:
+            return column, None, [f"{names[0]} has {one[column].dtype}", f"{names[1]} {other[column].dtype}"]
+        equal = (one[column] == other[column]) | (one[column].isna() & other[column].isna())
+        if not equal.all():
+            row = int((~equal).to_numpy().argmax())
+            values = [
+                f"{name} has {frame[column].iloc[row]!r}" for name, frame in zip(names, (one, other), strict=True)
+            ]
+            return column, row, [*values, f"{int((~equal).sum()):,} rows differ"]
+    return None, None, ["equal values in other bytes"]

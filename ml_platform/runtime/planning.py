@@ -1,0 +1,185 @@
+"""What would a run do, and why? Told from addresses alone: nothing is computed and no frame is read."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ml_platform.artifacts import Artifact, ArtifactStore
+from ml_platform.artifacts.store import address_of
+from ml_platform.pipeline.compiled import CompiledPipeline
+from ml_platform.pipeline.modules import EFFECTS
+from ml_platform.pipeline.splitting import Cut
+from ml_platform.runtime.cutting import settle_within
+from ml_platform.runtime.making import Value, Work, recipe_for, source_recipe, value_of
+from ml_platform.runtime.nodes import Node, needed, nodes_of
+
+REUSE, RECOMPUTE = "reuse", "recompute"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a run would do with one asset.
+
+    Attributes:
+        action: `reuse` if all partitions are there, else `recompute`.
+        partitions: how many would be reused and recomputed.
+        why: what changed; of an input that is itself recomputed nobody knows yet whether it will come out equal.
+        seconds: how long what would be recomputed took the last time, None if nobody knows.
+    """
+
+    asset: str
+    action: str
+    partitions: Mapping[str, int]
+    why: list[str]
+    launcher: str
+    seconds: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Gives plain JSON values."""
+        return asdict(self)
+
+
+def plan(pipeline: CompiledPipeline, store: ArtifactStore, as_of: str = "latest") -> list[Planned]:
+    """Plans a run of all partitions, each asset after its inputs.
+
+    Raises:
+        DataError: a cut that cannot be.
+    """
+    keys = next((source.spans.keys for source in pipeline.sources.values() if source.spans), [])
+    work = Work(store, pipeline=pipeline, settle=lambda: settle_within(pipeline, keys, as_of))
+    planner = _Planner(work)
+    return [planner.plan(node) for node in nodes_of(pipeline).values()]
+
+
+@dataclass
+class _Planner:
+    """Walks the nodes in order, knowing of each partition the artifact that a run would find, or that there is none."""
+
+    work: Work
+    nodes: dict[str, Node] = field(default_factory=dict)
+    found: dict[str, dict[str | None, Artifact | None]] = field(default_factory=dict)
+
+    def plan(self, node: Node) -> Planned:
+        self.nodes[node.asset] = node
+        found, reasons = self.found.setdefault(node.asset, {}), dict[str, None]()
+        for partition in node.keys:
+            artifact, why = self._look(node, partition)
+            found[partition] = artifact
+            reasons |= dict.fromkeys(why)
+        missing = [partition for partition, artifact in found.items() if artifact is None]
+        return Planned(
+            node.asset,
+            RECOMPUTE if missing else REUSE,
+            {REUSE: len(found) - len(missing), RECOMPUTE: len(missing)},
+            list(reasons),
+            node.launcher,
+            self._seconds(node, missing) if missing else 0.0,
+        )
+
+    def _look(self, node: Node, partition: str | None) -> tuple[Artifact | None, list[str]]:
+        """Finds what a run would reuse for one partition, else says why it would not."""
+        if not node.is_addressable:
+            return None, ["made anew each time: a parameter or a global of its code cannot be told"]
+        waits = self._waits_for(node, partition)
+        recipe = None if waits else self._recipe(node, partition)
+        known = None if recipe is None else self.work.store.known(address_of(recipe))
+        if known is not None:
+            return known, []
+        former = self.work.store.current(node.asset, partition)
+        if former is None or not former.recipe:
+            return None, ["never made"]
+        reasons = list(self._code_reasons(node, former))
+        reasons += recipe_reasons(former.recipe, recipe) if recipe is not None else ()
+        reasons += [f"after {asset}" for asset in waits]
+        return None, reasons or ["what it gave before is gone or damaged"]
+
+    def _code_reasons(self, node: Node, former: Artifact) -> Iterator[str]:
+        version = former.recipe["code"]
+        if version == node.code_version or node.recipe is None:
+            return
+        then = self.work.store.noted(f"code/{version}")
+        if then is None:
+            yield f"code {version} is now {node.code_version}"
+        else:
+            yield from code_reasons(then, node.recipe, node.places)
+
+    def _waits_for(self, node: Node, partition: str | None) -> list[str]:
+        """Lists the inputs that would be recomputed before."""
+        cut = self._cut(node)
+        waits: dict[str, None] = {}
+        for _, asset, keys in needed(self.work.pipeline, node, cut, partition):
+            known = self.found[asset]
+            if any(known.get(key) is None for key in (known if keys is None else keys)):
+                waits[asset] = None
+        return list(waits)
+
+    def _recipe(self, node: Node, partition: str | None) -> Mapping[str, Any] | None:
+        if node.kind == "source":
+            return source_recipe(node, self.work.pipeline.table(node.part), partition)
+        return recipe_for(self.work, node, {name: self._value(asset) for name, asset in node.inputs.items()}, partition)
+
+    def _value(self, asset: str) -> Value:
+        parts = {key: artifact for key, artifact in self.found[asset].items() if artifact is not None}
+        return value_of(self.work, self.nodes[asset], parts)
+
+    def _cut(self, node: Node) -> Cut | None:
+        return self.work.cut if node.depends_on_cut else None
+
+    def _seconds(self, node: Node, partitions: Sequence[str | None]) -> float | None:
+        noted = self.work.store.noted(f"seconds/{node.asset}") or {}
+        known = [noted[key or ""] for key in partitions if (key or "") in noted]
+        return round(sum(known), 3) if known else None
+
+
+def code_reasons(before: Mapping[str, Any], now: Mapping[str, Any], places: Mapping[str, str]) -> Iterator[str]:
+    """Says which parameters, symbols (with file and line) and libraries differ between two codes."""
+    yield from differences("", before["parameters"], now["parameters"])
+    for label, change in _changes(before["symbols"], now["symbols"]):
+        yield f"{_shown(places.get(label, ''))} {_named(label)} {change}".strip()
+    for name in sorted({*before["distributions"], *now["distributions"]}):
+        versions = [code["distributions"].get(name, "not used") for code in (before, now)]
+        if versions[0] != versions[1]:
+            yield f"{name} {versions[0]} → {versions[1]}"
+
+
+def _named(label: str) -> str:
+    """Names a symbol, or a file beside a module, for people."""
+    module, _, name = label.rpartition(":" if ":" in label else ".")
+    return f"{module} on import" if name == EFFECTS else name
+
+
+def _shown(place: str) -> str:
+    """Shortens the path of a place below the working folder."""
+    return place.removeprefix(f"{Path.cwd()}/")
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for label in dict.fromkeys([*before, *now]):
+        if before.get(label) != now.get(label):
+            yield label, "is new" if label not in before else "is gone" if label not in now else "changed"
+
+
+def differences(path: str, before: Any, now: Any) -> Iterator[str]:
+    """Lists the parameters that differ, each by its path."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys([*before, *now]):
+            inner = path if key in ("made by", "parameters") else f"{path}.{key}".lstrip(".")
+            yield from differences(inner, before.get(key), now.get(key))
+    elif before != now:
+        yield f"{path}: {_short(before)} → {_short(now)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def recipe_reasons(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Says what else differs: an input's content, the split, the environment, the file of a source."""
+    for name in ("environment", "split", "threshold", "from", "until"):
+        yield from differences(name, before.get(name), now.get(name))
+    if before.get("file") != now.get("file"):
+        yield "the file changed"
+    for label, change in _changes(before.get("inputs", {}), now.get("inputs", {})):
+        yield f"input {label} {change}"
