@@ -109,10 +109,10 @@ def evaluate_plainly(
     (features, target), spec = test, pipeline.spec
     guesses = {name: model.predict_proba(features)[:, 1] for name, model in models.items()}
     scores = {name: score(target, guess) for name, guess in guesses.items()}
-    about = {"rows_train": 0, "class": "", "asset": "", "id": ""}
+    about = {"rows_train": 0, "class": "", "digest": ""}
     facts = {
         "pipeline": "", "description": "", "target": spec.target, "best": best, "split": {}, "rows_train": 0,
-        "rows_test": len(rows), "rate_test": 0.0, **scores[best], "features": [],
+        "rows_test": len(rows), "rate_test": 0.0, **scores[best], "features": [], "data_test": {},
         "models": {name: scores[name] | about | {"validation_log_loss": losses[name]} for name in models},
         "confusion": confusion(target, guesses[best], 0.25),
         "by": {column: by_group(rows, column, target, guesses[best]) for column in spec.evaluation.by},

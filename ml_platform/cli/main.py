@@ -70,12 +70,13 @@ def plan_command(pipeline: str, as_of: str, as_json: bool) -> None:
 @_pipeline
 @_as_of
 @_rows
+@click.option("--model", help="Fit this candidate alone; by default all of them, and the best is judged.")
 @_as_json
-def try_command(pipeline: str, as_of: str, rows: int | None, as_json: bool) -> None:
+def try_command(pipeline: str, as_of: str, rows: int | None, model: str | None, as_json: bool) -> None:
     """Score PIPELINE as it is declared now, in this process; production is left as it is."""
     from ml_platform.cli.trying import print_trial, try_pipeline
 
-    facts = try_pipeline(pipeline, as_of, rows)
+    facts = try_pipeline(pipeline, as_of, rows, model)
     if as_json:
         _print_json(facts)
     else:

@@ -10,9 +10,9 @@ from ml_platform.errors import ArtifactError
 from ml_platform.runtime.inprocess import Pipeline
 
 
-def try_pipeline(name: str, as_of: str = "latest", rows: int | None = None) -> dict[str, Any]:
+def try_pipeline(name: str, as_of: str = "latest", rows: int | None = None, model: str | None = None) -> dict[str, Any]:
     """Fits and evaluates a pipeline in this process; no head of the store moves."""
-    pipeline = Pipeline.load(name, as_of=as_of, rows=rows).fit()
+    pipeline = Pipeline.load(name, as_of=as_of, rows=rows, model=model).fit()
     report = pipeline.evaluate()
     assert report.ref is not None
     return evaluation_facts(default_store(), report.ref)

@@ -10,8 +10,8 @@ import ast
 import hashlib
 import inspect
 import json
+import linecache
 import sys
-import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -152,11 +152,7 @@ class _Closure:
         if not inspect.isclass(value) and not inspect.isfunction(value):
             self.symbols[label] = hash_of(describe(value))[:16]
             return
-        try:
-            text = textwrap.dedent(inspect.getsource(value))
-        except (OSError, TypeError) as error:
-            raise Undescribable(f"the source of {label} is not to be had ({error})") from error
-        module = source_of(text)
+        module = source_of(_live_source(value, label))
         self.symbols[label] = hash_of([ast.dump(statement) for statement in module.body])[:16]
         self.places[label] = "__main__:1"
         for chain in chains_in(module):
@@ -182,3 +178,16 @@ class _Closure:
             self._want(path, rest[0])
         else:
             self._want_path(path)
+
+
+def _live_source(value: Any, label: str) -> str:
+    """Finds the source of a class or function that a script or a notebook's cell defines."""
+    functions = (
+        [part for part in vars(value).values() if inspect.isfunction(part)] if inspect.isclass(value) else [value]
+    )
+    for function in functions:
+        text = "".join(linecache.getlines(function.__code__.co_filename))
+        for node in ast.parse(text).body:
+            if getattr(node, "name", None) == value.__name__:
+                return ast.unparse(node)
+    raise Undescribable(f"the source of {label} is not to be had")

@@ -177,7 +177,7 @@ def chains_in(tree: ast.AST) -> Iterator[str]:
 
 
 @lru_cache(maxsize=4096)
-def _root_of(top: str) -> tuple[Path, ...] | None:
+def _root_of(top: str, _path: tuple[str, ...]) -> tuple[Path, ...] | None:
     """Finds where a top-level package or module of the project lies; None if it is an installed one or Python's."""
     if top in sys.stdlib_module_names or top == "__main__":
         return None
@@ -196,7 +196,7 @@ def _root_of(top: str) -> tuple[Path, ...] | None:
 def project_file(module: str) -> Path | None:
     """Gives the file of a module of the project; None if it is not one."""
     top, *rest = module.split(".")
-    for root in _root_of(top) or ():
+    for root in _root_of(top, tuple(sys.path)) or ():
         if root.suffix == ".py":
             return root if not rest else None
         base = root.joinpath(*rest)

@@ -55,7 +55,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         entry: the source or step whose rows a frame holds; None: the source that the features come from.
         until: the last step of interest; None: all of them, and the models.
         as_of: the cut between training, validation and test, such as `2013-10-01`; rows before that day.
-        model: the candidate to use; None: the best on the validation rows.
+        model: the one candidate to fit and use; None: all of them, and the best on the validation rows.
         rows: about how many rows of each partitioned source to take, evenly spaced; None: all of them.
         replaced: transformers and models that stand in for declared ones, by name; `set_params` fills it.
         verbose: whether to show progress.
@@ -188,7 +188,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         steps = [name for name in self.compiled.steps if self.until is None or name in self._path()]
         blocks, names = [self._object(name) for name in steps], [f"{name}: {self._uses(name)}" for name in steps]
         if self.until is None:
-            models = list(self.spec.models)
+            models = [name for name in self.spec.models if self.model in (None, name)]
             labels = [f"{name}: {self._uses(name)}" for name in models]
             blocks.append(_VisualBlock("parallel", [self._object(name) for name in models], names=labels))
             names.append("models")
@@ -206,7 +206,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         Raises:
             SpecError: every mistake, each at its place.
         """
-        choices = (self.spec, self.replaced, self.rows)
+        choices = (self.spec, self.replaced, self.rows, self.model)
         if self._compiled is None or any(a is not b for a, b in zip(self._compiled[0], choices, strict=True)):
             self._compile()
         assert self._compiled is not None
@@ -214,9 +214,18 @@ class Pipeline(ClassifierMixin, BaseEstimator):
 
     def _compile(self) -> None:
         check_graph(self.spec)
-        objects = dict(self.replaced or {})
-        compiled = compile_spec(self.spec, inspect_here(self.spec, objects), objects)
-        self._compiled = (self.spec, self.replaced, self.rows), replace(compiled, rows=self.rows)
+        objects, spec = dict(self.replaced or {}), self._narrowed()
+        compiled = compile_spec(spec, inspect_here(spec, objects), objects)
+        choices = (self.spec, self.replaced, self.rows, self.model)
+        self._compiled = choices, replace(compiled, rows=self.rows)
+
+    def _narrowed(self) -> PipelineSpec:
+        """Gives the declaration with the one model that is asked for."""
+        if self.model is None:
+            return self.spec
+        if self.model not in self.spec.models:
+            raise PlatformError(f"no model {self.model!r}: {expected_one_of(self.model, self.spec.models)}")
+        return self.spec.model_copy(update={"models": {self.model: self.spec.models[self.model]}})
 
     def _path(self) -> list[str]:
         """Lists the source and steps that rows go through, up to the last of interest."""
@@ -279,7 +288,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         return self
 
     def _fit_assets(self, session: InProcess) -> None:
-        pipeline, spec = session.work.pipeline, self.spec
+        pipeline, spec = session.work.pipeline, session.work.pipeline.spec
         within = self._steps_within(pipeline)
         learning = [step for step in pipeline.steps.values() if step.learns and step.name in within]
         names = [*spec.models, "selection"] if self.until is None else []
@@ -287,7 +296,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         self.fitted_ = {step.name: session.fitted(step.fitted_asset) for step in learning}
         if self.until is None:
             self.models_ = {name: session.fitted(spec.asset(name)) for name in spec.models}
-            self.best_ = self._chosen(session.report(spec.asset("selection")).facts["best"])
+            self.best_ = session.report(spec.asset("selection")).facts["best"]
             self.threshold_ = float(self.models_[self.best_].facts["validation"]["threshold"])
         self._fitted_in = session
 
@@ -301,13 +310,8 @@ class Pipeline(ClassifierMixin, BaseEstimator):
                 pending += pipeline.steps[name].use.inputs
         return found
 
-    def _chosen(self, best: str) -> str:
-        if self.model is not None and self.model not in self.spec.models:
-            raise PlatformError(f"no model {self.model!r}: {expected_one_of(self.model, self.spec.models)}")
-        return self.model or best
-
     def _fit_rows(self, rows: pd.DataFrame, labels: Any) -> Self:
-        if self.until is None and self.model is None and len(self.spec.models) > 1:
+        if self.until is None and len(self.compiled.spec.models) > 1:
             raise PlatformError(
                 "rows have no validation part to choose a model by: name one with set_params(model=...): "
                 f"{', '.join(self.spec.models)}"
@@ -316,7 +320,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         known = None if labels is None else labels_by_key(rows, labels, path.key)
         result, self.fitted_ = path.fit(rows, known, self.spec.target)
         if self.until is None:
-            self.best_ = self._chosen(next(iter(self.spec.models)))
+            (self.best_,) = self.compiled.spec.models
             target = result[self.spec.target].to_numpy() if known is None else aligned(known, result, path.key)
             estimator = self.compiled.build_model(self.best_)
             estimator.fit(result[self.spec.features.columns], target.astype("int64"))

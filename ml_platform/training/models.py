@@ -37,7 +37,7 @@ def train_model(
     report(f"{name}: fitting on {len(train[0]):,} rows")
     trial.fit(*train)
     scores = _validate(trial, *validation)
-    both = _rows(pipeline, frames, cut, ["train", "validation"])
+    both = pd.concat([train[0], validation[0]], ignore_index=True), np.concatenate([train[1], validation[1]])
     report(f"{name}: log loss {scores['log_loss']:.4f} on validation; fitting again on {len(both[0]):,} rows")
     final = pipeline.build_model(name)
     final.fit(*both)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ml_platform import Pipeline
 from ml_platform.artifacts import project_root
 from ml_platform.errors import SpecError
 from ml_platform.pipeline import load_pipeline
@@ -59,11 +60,16 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("right", "wrong", "message"), MISTAKES, ids=[wrong.strip() for _, wrong, _ in MISTAKES])
-def test_a_mistake_is_refused_at_its_line(right: str, wrong: str, message: str, tmp_path: Path) -> None:
+def test_a_mistake_is_refused_at_its_line_in_dagster_and_in_a_notebook(
+    right: str, wrong: str, message: str, tmp_path: Path
+) -> None:
     path = tmp_path / "pipeline.yaml"
     path.write_text(small_yaml((right, wrong)))
     with pytest.raises(SpecError, match=rf"(?s)pipeline\.yaml:\d+: .*{message}") as refused:
         load_pipeline(path)
+    with pytest.raises(SpecError) as told_in_a_notebook:
+        Pipeline.load(path)
+    assert str(told_in_a_notebook.value) == str(refused.value)
     lines = path.read_text().split("\n")
     named = wrong.strip().split("\n")[-1].split(":")[0].strip("- ")
     for problem in refused.value.problems:
