@@ -136,6 +136,9 @@ class ArtifactStore:
         self._verified: set[str] = set()
         self._root = f"branches/{_quoted(branch)}/" if branch else ""
 
+    def __deepcopy__(self, _memo: Any) -> Self:
+        return self  # a place, not a value: copies of an estimator read the same
+
     def add(self, asset: str, partition: str | None, kind: str, write: Write, origin: Origin = NOWHERE) -> Artifact:
         """Writes a value; no reader sees it until `promote`.
 

@@ -185,17 +185,17 @@ class Pipeline(ClassifierMixin, BaseEstimator):
     def _sk_visual_block_(self) -> Any:
         from sklearn.utils._repr_html.estimator import _VisualBlock
 
-        steps = [name for name in self.compiled.steps if self.until is None or name in self._path()]
-        blocks, names = [self._object(name) for name in steps], [f"{name}: {self._uses(name)}" for name in steps]
-        if self.until is None:
-            models = [name for name in self.spec.models if self.model in (None, name)]
-            labels = [f"{name}: {self._uses(name)}" for name in models]
-            blocks.append(_VisualBlock("parallel", [self._object(name) for name in models], names=labels))
-            names.append("models")
-        return _VisualBlock("serial", blocks, names=names, dash_wrapped=False)
+        def block(name: str) -> Any:
+            built = self._object(name)
+            return _VisualBlock(
+                "single", built, names=name, name_caption=type(built).__name__, name_details=repr(built)
+            )
 
-    def _uses(self, name: str) -> str:
-        return type(self._object(name)).__name__
+        within = self._steps_within(self.compiled)
+        blocks = [block(name) for name in self.compiled.steps if name in within]
+        if self.until is None:
+            blocks.append(_VisualBlock("parallel", [block(name) for name in self.compiled.spec.models]))
+        return _VisualBlock("serial", blocks, dash_wrapped=False)
 
     # What both kinds of input need.
 
