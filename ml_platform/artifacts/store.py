@@ -15,6 +15,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -134,7 +135,16 @@ class ArtifactStore:
         self.branch = branch
         self._backend = open_backend(base, **options)
         self._verified: set[str] = set()
-        self._root = f"branches/{_quoted(branch)}/" if branch else ""
+
+    def on_branch(self, branch: str) -> Self:
+        """Gives the same store with the heads of a branch."""
+        other = copy(self)
+        other.branch = branch
+        return other
+
+    @property
+    def _root(self) -> str:
+        return f"branches/{_quoted(self.branch)}/" if self.branch else ""
 
     def __deepcopy__(self, _memo: Any) -> Self:
         return self  # a place, not a value: copies of an estimator read the same

@@ -82,10 +82,12 @@ def run_parity(
 def _run_side(
     runtime: str, path: Path, rows: int | None, folder: Path, environment: Mapping[str, str]
 ) -> dict[str, Any]:
-    command = [sys.executable, "-m", "ml_platform.cli.parity_side", runtime, str(path), str(_base(folder, runtime))]
+    base = _base(folder, runtime)
+    base.mkdir()
+    command = [sys.executable, "-m", "ml_platform.cli.parity_side", runtime, str(path), str(base)]
     done = subprocess.run(  # noqa: S603  (our own module, under our own interpreter)
         [*command, *([str(rows)] if rows else [])],
-        env={**os.environ, **environment},
+        env={**os.environ, "DAGSTER_HOME": str(base), **environment},
         capture_output=True,
         text=True,
         check=False,

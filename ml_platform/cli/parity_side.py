@@ -64,8 +64,7 @@ def run_in_dagster(spec: PipelineSpec, folder: Path, rows: int | None) -> None:
     import dagster as dg
 
     compiled = replace(compile_spec(spec, inspect(spec)), rows=rows)
-    folder.mkdir(parents=True)
-    with dg.DagsterInstance.local_temp(str(folder)) as instance:
+    with dg.DagsterInstance.local_temp(str(folder), overrides={"telemetry": {"enabled": False}}) as instance:
         job = _definitions(compiled, folder).resolve_job_def(spec.pipeline)
         keys = job.partitions_def.get_partition_keys() if job.partitions_def else []
         names = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")

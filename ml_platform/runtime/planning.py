@@ -11,6 +11,7 @@ from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.pipeline.modules import EFFECTS
 from ml_platform.pipeline.splitting import Cut
 from ml_platform.runtime.cutting import settle_within
+from ml_platform.runtime.environment import environment_of
 from ml_platform.runtime.making import Value, Work, recipe_for, source_recipe, value_of
 from ml_platform.runtime.nodes import Node, needed, nodes_of
 
@@ -90,9 +91,14 @@ class _Planner:
         if former is None or not former.recipe:
             return None, ["never made"]
         reasons = list(self._code_reasons(node, former))
-        reasons += recipe_reasons(former.recipe, recipe) if recipe is not None else ()
+        reasons += recipe_reasons(former.recipe, self._known_of(node, former) if recipe is None else recipe)
         reasons += [f"after {asset}" for asset in waits]
         return None, reasons or ["what it gave before is gone or damaged"]
+
+    def _known_of(self, node: Node, former: Artifact) -> Mapping[str, Any]:
+        """Gives what is known of a computation while its inputs are not."""
+        split = {"split": self.work.cut.facts()} if node.depends_on_cut else {}
+        return {**former.recipe, "environment": environment_of(node), **split}
 
     def _code_reasons(self, node: Node, former: Artifact) -> Iterator[str]:
         version = former.recipe["code"]
@@ -166,8 +172,20 @@ def differences(path: str, before: Any, now: Any) -> Iterator[str]:
         for key in dict.fromkeys([*before, *now]):
             inner = path if key in ("made by", "parameters") else f"{path}.{key}".lstrip(".")
             yield from differences(inner, before.get(key), now.get(key))
+    elif _are_alike(before, now):
+        for place, (old, new) in enumerate(zip(before, now, strict=True)):
+            named = isinstance(old, list) and old and isinstance(old[0], str) and old[:1] == new[:1]
+            inner = f"{path}.{old[0] if named else place}"
+            yield from differences(inner, *((old[1], new[1]) if named and len(old) == len(new) == 2 else (old, new)))
     elif before != now:
         yield f"{path}: {_short(before)} → {_short(now)}"
+
+
+def _are_alike(before: Any, now: Any) -> bool:
+    """Says whether two lists of parts are worth comparing part by part."""
+    if not isinstance(before, list) or not isinstance(now, list) or len(before) != len(now):
+        return False
+    return any(isinstance(item, list | Mapping) for item in before)
 
 
 def _short(value: Any) -> str:

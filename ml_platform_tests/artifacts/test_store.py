@@ -77,6 +77,87 @@ def test_a_missing_value_is_refused_by_asset_partition_and_next_step(store: Arti
         store.version("lake/words", "77")
 
 
+def compute(store: ArtifactStore, text: str, asset: str = "lake/words", recipe: str = "count") -> Artifact:
+    def write(folder: Path) -> dict[str, int]:
+        (folder / "data.txt").write_text(text)
+        return {}
+
+    return store.add(asset, None, "text", write, Origin({"made": "once"}, {"node": recipe}, {}))
+
+
+def test_a_computation_is_known_by_its_address_to_every_asset(store: ArtifactStore) -> None:
+    artifact = compute(store, "one")
+    assert artifact.address is not None
+    known = store.known(artifact.address)
+    assert known == artifact
+    adopted = store.adopt(known, "other/words", "p", Origin({"made": "again"}))
+    assert (adopted.digest, adopted.address, adopted.recipe) == (artifact.digest, artifact.address, artifact.recipe)
+    assert (adopted.label, adopted.inputs) == ("other/words[p]", {"made": "again"})
+    assert store.version("other/words", adopted.id, "p") == adopted
+    assert store.current("other/words", "p") is None
+    assert compute(store, "one", recipe="another").address != artifact.address
+    assert store.known(compute(store, "one", recipe="another").address) is not None
+    assert store.known("0" * 64) is None
+
+
+def test_of_two_results_of_one_computation_the_first_stands(
+    store: ArtifactStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = compute(store, "one")
+    second = compute(store, "two")
+    assert second.digest == first.digest
+    assert "lake/words: the same computation gave other bytes before" in caplog.text
+    assert "is the step random" in caplog.text
+    store.forget(first.address)
+    assert compute(store, "two").digest != first.digest
+
+
+def test_what_lost_a_file_is_not_known_and_is_computed_again(store: ArtifactStore) -> None:
+    artifact = compute(store, "one")
+    (file,) = artifact.files
+    key = f"objects/{artifact.digest[:2]}/{artifact.digest}/{file.name}"
+    store._backend.remove(key)
+    assert store.known(artifact.address) is None
+    store.promote([compute(store, "one")])
+    assert store.known(artifact.address) is not None
+    assert read(store) == "one"
+
+
+def test_what_is_damaged_without_changing_its_size_is_forgotten_when_it_is_read(store: ArtifactStore) -> None:
+    """Else "materialize the asset again" would reuse the damage for ever."""
+    artifact = compute(store, "one")
+    store._backend.write(f"objects/{artifact.digest[:2]}/{artifact.digest}/data.txt", b"oNe")
+    store._backend.forget(f"objects/{artifact.digest[:2]}/{artifact.digest}")
+    with pytest.raises(ArtifactError, match="is damaged"):
+        store.open(artifact)
+    assert store.known(artifact.address) is None
+    store.promote([compute(store, "one")])
+    assert read(store) == "one"
+
+
+def test_a_branch_reads_production_where_it_has_nothing_and_moves_its_own_heads_alone(store: ArtifactStore) -> None:
+    branch = store.on_branch("mine")
+    store.promote([add(store, "one"), add(store, "p", "p")])
+    assert read(branch) == "one"
+    branch.promote([add(branch, "two"), add(branch, "q", "q")])
+    assert (read(branch), read(store)) == ("two", "one")
+    assert (branch.partitions("lake/words"), store.partitions("lake/words")) == (["p", "q"], ["p"])
+
+
+def test_notes_are_kept(store: ArtifactStore) -> None:
+    assert store.noted("seconds/a/b") is None
+    store.note("seconds/a/b", {"": 1.5})
+    store.note("seconds/a/b", {"": 2.5})
+    assert store.noted("seconds/a/b") == {"": 2.5}
+
+
+def test_one_of_two_creators_wins(store: ArtifactStore) -> None:
+    assert store._backend.create("x/y", b"one") is True
+    assert store._backend.create("x/y", b"two") is False
+    assert store._backend.read("x/y") == b"one"
+    assert store._backend.names("x") == ["y"]
+
+
 def test_a_damaged_download_is_fetched_again(s3_server: str) -> None:
     import s3fs
 

@@ -43,6 +43,23 @@ def test_events_written_by_one_process_are_read_by_another(tmp_path: Path) -> No
         assert instance.get_materialized_partitions(thing.key) == set(MONTHS.get_partition_keys())
 
 
+@dg.asset(partitions_def=MONTHS, backfill_policy=dg.BackfillPolicy.single_run())
+def versioned(context: dg.AssetExecutionContext) -> None:
+    for key in context.partition_keys:
+        context.add_asset_metadata({"data_version": f"version of {key}"}, partition_key=key)
+
+
+def test_each_partition_of_a_run_has_its_own_data_version(tmp_path: Path) -> None:
+    """Dagster itself would tag all of them alike."""
+    tags = {"dagster/asset_partition_range_start": "p0", "dagster/asset_partition_range_end": "p29"}
+    with open_instance(tmp_path / "home") as instance:
+        assert dg.materialize([versioned], instance=instance, tags=tags).success
+        for key in ("p0", "p17"):
+            record = instance.get_latest_data_version_record(versioned.key, partition_key=key)
+            assert record is not None
+            assert record.asset_materialization.tags["dagster/data_version"] == f"version of {key}"
+
+
 def test_threads_share_it(tmp_path: Path) -> None:
     with open_instance(tmp_path / "home") as instance:
 

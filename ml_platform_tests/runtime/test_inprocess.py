@@ -206,9 +206,12 @@ class TestAsAnEstimator:
     def test_it_is_drawn_as_a_diagram(self, made: Platform) -> None:
         html = notebook(made)._repr_html_()
         for word in (
-            "calendar: Calendar",
-            "codes: OrdinalEncoder",
-            "boosted: HistGradientBoostingClassifier",
+            "calendar",
+            "Calendar",
+            "codes",
+            "OrdinalEncoder",
+            "boosted",
+            "HistGradientBoostingClassifier",
             "sk-parallel",
         ):
             assert word in html
