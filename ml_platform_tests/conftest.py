@@ -13,7 +13,7 @@ from ml_platform_tests.platform import Platform
 collect_ignore = ["location.py"]  # a code location: it has no tests, and needs a folder to be loaded
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Platform:
     """A platform whose whole small year is materialized; tests must leave it as it is."""
     platform = Platform(tmp_path_factory.mktemp("made"))

@@ -1,5 +1,6 @@
 """The platform in small: the real pipeline's YAML over some hundred real rows, in a folder of its own."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,10 +69,23 @@ def open_instance(home: Path) -> dg.DagsterInstance:
 
 
 class Platform:
-    """Definitions, a store and a Dagster instance in one folder."""
+    """Definitions, a store and a Dagster instance in one folder.
 
-    def __init__(self, folder: Path, text: str | None = None, tables: Sequence[TableSource] = lake.TABLES):
+    Args:
+        text: the pipeline's YAML; by default the real one over the sample.
+        seed: a platform whose store this one begins with a copy of; its events are not copied.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        text: str | None = None,
+        tables: Sequence[TableSource] = lake.TABLES,
+        seed: "Platform | None" = None,
+    ):
         self.folder = folder
+        if seed is not None:
+            shutil.copytree(seed.store.base, folder / "artifacts")
         self.store = ArtifactStore(str(folder / "artifacts"))
         self.instance = open_instance(folder / "dagster")
         self.tables = tables

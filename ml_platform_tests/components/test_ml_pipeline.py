@@ -121,10 +121,11 @@ def test_a_lookback_reads_the_month_before(made: Platform) -> None:
     assert weather == ["flight_delays/plausible_weather[2013-01-01]", "flight_delays/plausible_weather[2013-02-01]"]
 
 
-def test_one_month_of_one_source_and_what_depends_on_it_gives_the_same_artifacts(tmp_path: Path) -> None:
+def test_one_month_of_one_source_and_what_depends_on_it_gives_the_same_artifacts(
+    tmp_path: Path, made: Platform
+) -> None:
     """Runs split as the UI splits them: the month's frames, then what is whole, then the month again."""
-    platform = Platform(tmp_path)
-    assert platform.run().success
+    platform = Platform(tmp_path, seed=made)
     before = platform.digests()
     steps = platform.pipeline.steps
     monthly = ["lake/weather", *(steps[name].asset for name in ("plausible_weather", "weather_before"))]
@@ -161,35 +162,31 @@ def test_an_as_of_for_the_run_moves_the_split_and_stands_in_the_evaluation(tmp_p
     assert [row["value"] for row in evaluation["by"]["month"]] == ["6", "7", "8"]
 
 
-def test_a_model_refuses_features_that_were_fitted_for_another_split(tmp_path: Path) -> None:
-    platform = Platform(tmp_path)
-    assert platform.run().success
+def test_a_model_refuses_features_that_were_fitted_for_another_split(tmp_path: Path, made: Platform) -> None:
+    platform = Platform(tmp_path, seed=made)
     result = platform.run("flight_delays/boosted", as_of="2013-09-01")
     assert "went through flight_delays/codes_fitted, fitted for" in failure_of(result)
     assert "materialize flight_delays/codes_fitted and flight_delays/codes again" in failure_of(result)
 
 
-def test_an_evaluation_for_another_split_than_the_models_is_refused(tmp_path: Path) -> None:
+def test_an_evaluation_for_another_split_than_the_models_is_refused(tmp_path: Path, made: Platform) -> None:
     """Else rows that the models were trained on would be scored as test."""
-    platform = Platform(tmp_path)
-    assert platform.run().success
+    platform = Platform(tmp_path, seed=made)
     before = platform.digests()
     result = platform.run("flight_delays/evaluation", as_of="2013-09-01")
     assert "the models were trained for" in failure_of(result)
     assert platform.digests() == before
 
 
-def test_a_gate_that_was_tightened_binds_the_approval_at_once(tmp_path: Path) -> None:
-    platform = Platform(tmp_path)
-    assert platform.run().success
+def test_a_gate_that_was_tightened_binds_the_approval_at_once(tmp_path: Path, made: Platform) -> None:
+    platform = Platform(tmp_path, seed=made)
     platform.declare(small_yaml(("at_least: 0.4", "at_least: 0.9")))
     assert "roc_auc_is_high_enough" in failure_of(platform.run("flight_delays/approved"))
 
 
-def test_a_corrected_month_reaches_everything_that_depends_on_it(tmp_path: Path) -> None:
+def test_a_corrected_month_reaches_everything_that_depends_on_it(tmp_path: Path, made: Platform) -> None:
     """The month down to the fitted step, then its frames for all months: models refuse a mixture in between."""
-    platform = Platform(tmp_path)
-    assert platform.run().success
+    platform = Platform(tmp_path, seed=made)
     before = platform.digests()
     corrected = tmp_path / "corrected"
     corrected.mkdir()
@@ -208,9 +205,8 @@ def test_a_corrected_month_reaches_everything_that_depends_on_it(tmp_path: Path)
     assert after["flight_delays/boosted"] != before["flight_delays/boosted"]
 
 
-def test_a_bad_source_fails_its_asset_and_leaves_what_was_there(tmp_path: Path) -> None:
-    platform = Platform(tmp_path)
-    assert platform.run().success
+def test_a_bad_source_fails_its_asset_and_leaves_what_was_there(tmp_path: Path, made: Platform) -> None:
+    platform = Platform(tmp_path, seed=made)
     before = platform.digests()
     broken = tmp_path / "broken"
     broken.mkdir()
@@ -236,9 +232,8 @@ class TestGates:
     def approved(self, platform: Platform) -> dict[str, str]:
         return {k: v for k, v in platform.digests().items() if "approved" in k or "predictions" in k}
 
-    def test_in_one_run(self, tmp_path: Path) -> None:
-        platform = Platform(tmp_path)
-        assert platform.run().success
+    def test_in_one_run(self, tmp_path: Path, made: Platform) -> None:
+        platform = Platform(tmp_path, seed=made)
         before = self.approved(platform)
         assert len(before) == 13
         platform.declare(small_yaml(self.LEAK))
@@ -253,10 +248,9 @@ class TestGates:
         assert platform.report("flight_delays/evaluation").facts["roc_auc"] > 0.85
         assert self.approved(platform) == before
 
-    def test_in_a_run_of_the_approval_alone(self, tmp_path: Path) -> None:
+    def test_in_a_run_of_the_approval_alone(self, tmp_path: Path, made: Platform) -> None:
         """Blocking checks hold inside one run; the approval reads the evaluation that is there."""
-        platform = Platform(tmp_path)
-        assert platform.run().success
+        platform = Platform(tmp_path, seed=made)
         before = self.approved(platform)
         platform.declare(small_yaml(self.LEAK))
         platform.run()
@@ -267,10 +261,9 @@ class TestGates:
         assert "look for a column from after departure" in failure_of(result)
         assert self.approved(platform) == before
 
-    def test_predictions_are_made_with_the_approved_models_own_features(self, tmp_path: Path) -> None:
+    def test_predictions_are_made_with_the_approved_models_own_features(self, tmp_path: Path, made: Platform) -> None:
         """A refused experiment leaves another list of features in the YAML; the approved model keeps its own."""
-        platform = Platform(tmp_path)
-        assert platform.run().success
+        platform = Platform(tmp_path, seed=made)
         before = self.approved(platform)
         platform.declare(small_yaml(self.LEAK))
         assert platform.run("flight_delays/predictions").success
@@ -279,9 +272,10 @@ class TestGates:
         platform.declare(small_yaml(("  boosted:\n", f"  {renamed}:\n"), ("  logistic:\n", "  linear:\n")))
         assert "is no longer in the pipeline" in failure_of(platform.run("flight_delays/predictions"))
 
-    def test_predictions_and_evaluation_refuse_features_of_other_fitted_steps(self, tmp_path: Path) -> None:
-        platform = Platform(tmp_path)
-        assert platform.run().success
+    def test_predictions_and_evaluation_refuse_features_of_other_fitted_steps(
+        self, tmp_path: Path, made: Platform
+    ) -> None:
+        platform = Platform(tmp_path, seed=made)
         fitted = [platform.pipeline.steps[name].fitted_asset for name in ("shares", "codes")]
         frames = [platform.pipeline.steps[name].asset for name in ("shares", "codes")]
         assert platform.run(fitted[0], as_of="2013-10-01").success
@@ -293,9 +287,8 @@ class TestGates:
         assert other in failure_of(platform.run("flight_delays/evaluation"))
 
 
-def test_partitions_made_with_different_fitted_steps_are_not_mixed(tmp_path: Path) -> None:
-    platform = Platform(tmp_path)
-    assert platform.run().success
+def test_partitions_made_with_different_fitted_steps_are_not_mixed(tmp_path: Path, made: Platform) -> None:
+    platform = Platform(tmp_path, seed=made)
     assert platform.run("flight_delays/shares_fitted", as_of="2013-10-01").success
     march = ("2013-03-01", "2013-03-01")
     result = platform.run("flight_delays/shares", "flight_delays/codes", partitions=march)

@@ -78,9 +78,8 @@ class TestWithSources:
         pd.testing.assert_frame_equal(pipeline.transform(sources), made.frames("flight_delays/codes").read_all())
         assert pipeline.evaluate().facts == made.report("flight_delays/evaluation").facts
 
-    def test_one_changed_step_is_computed_with_what_comes_after_it(self, tmp_path: Path) -> None:
-        platform = Platform(tmp_path)
-        assert platform.run().success
+    def test_one_changed_step_is_computed_with_what_comes_after_it(self, tmp_path: Path, made: Platform) -> None:
+        platform = Platform(tmp_path, seed=made)
         before = heads(platform)
         changed = notebook(platform).set_params(boosted__max_leaf_nodes=7)
         assert computed(changed) == {"boosted", "selection", "evaluation"}
@@ -125,12 +124,11 @@ class TestWithSources:
         assert len(some.merge(every, on=["time_hour", "carrier", "flight"])) == 20
 
     def test_a_branch_shares_values_and_changes_nothing_for_others(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, made: Platform, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from ml_platform.artifacts import ArtifactStore
 
-        platform = Platform(tmp_path)
-        assert platform.run().success
+        platform = Platform(tmp_path, seed=made)
         before = heads(platform)
         monkeypatch.setenv("ML_PLATFORM_BRANCH", "try/this")
         platform.declare(small_yaml(("learning_rate: 0.05", "learning_rate: 0.5")))

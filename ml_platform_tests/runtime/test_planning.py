@@ -90,8 +90,8 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UserSteps:
 
 
 @pytest.fixture
-def ran(tmp_path: Path, own: UserSteps) -> Platform:
-    platform = Platform(tmp_path / "platform", small_yaml(OWN))
+def ran(tmp_path: Path, own: UserSteps, made: Platform) -> Platform:
+    platform = Platform(tmp_path / "platform", small_yaml(OWN), seed=made)
     assert platform.run().success
     return platform
 
@@ -168,9 +168,9 @@ def test_a_changed_helper_with_another_output_recomputes_what_depends_on_it(ran:
     assert {"calendar", "weather_before", "codes", "logistic", "boosted"} <= set(counts)
 
 
-def test_a_changed_library_recomputes_what_comes_from_it(tmp_path: Path, own: UserSteps) -> None:
+def test_a_changed_library_recomputes_what_comes_from_it(tmp_path: Path, made: Platform, own: UserSteps) -> None:
     text = small_yaml((OWN[0], "uses: user_steps.steps.Labelled"))
-    platform = Platform(tmp_path / "platform", text)
+    platform = Platform(tmp_path / "platform", text, seed=made)
     assert run(platform)
     own.install("1.1")
     assert recomputed(planned(platform)) == {"calendar": ["userlib 1.0 → 1.1"]}
@@ -226,8 +226,8 @@ def test_threads_count_where_bytes_depend_on_them(made: Platform, monkeypatch: p
     assert not {"flight_delays/departures", "flight_delays/calendar", "flight_delays/shares", "lake/flights"} & set(own)
 
 
-def test_a_corrected_partition_recomputes_itself_and_what_depends_on_it(tmp_path: Path) -> None:
-    platform = Platform(tmp_path / "platform")
+def test_a_corrected_partition_recomputes_itself_and_what_depends_on_it(tmp_path: Path, made: Platform) -> None:
+    platform = Platform(tmp_path / "platform", seed=made)
     run(platform)
     corrected = tmp_path / "corrected"
     corrected.mkdir()
@@ -255,8 +255,7 @@ def test_a_pipeline_that_never_ran_says_so(tmp_path: Path) -> None:
 def test_what_lost_its_files_is_planned_and_made_again(made: Platform, tmp_path: Path) -> None:
     import shutil
 
-    shutil.copytree(made.store.base, tmp_path / "platform" / "artifacts")
-    platform = Platform(tmp_path / "platform")
+    platform = Platform(tmp_path / "platform", seed=made)
     digest = platform.store.require("flight_delays/codes", "2013-04-01").digest
     shutil.rmtree(Path(platform.store.base) / "objects" / digest[:2] / digest)
     one = planned(platform)["codes"]
@@ -265,12 +264,12 @@ def test_what_lost_its_files_is_planned_and_made_again(made: Platform, tmp_path:
     assert platform.digests() == made.digests()
 
 
-def test_a_parameter_that_cannot_be_told_is_made_anew_each_time(tmp_path: Path) -> None:
+def test_a_parameter_that_cannot_be_told_is_made_anew_each_time(tmp_path: Path, made: Platform) -> None:
     from sklearn.preprocessing import FunctionTransformer
 
     from ml_platform import Pipeline
 
-    platform = Platform(tmp_path / "platform")
+    platform = Platform(tmp_path / "platform", seed=made)
     run(platform)
     odd = FunctionTransformer(lambda frame: frame, feature_names_out="one-to-one")
     pipeline = Pipeline.load(platform.folder / "pipeline.yaml", store=platform.store, verbose=False)
@@ -285,10 +284,10 @@ def test_a_parameter_that_cannot_be_told_is_made_anew_each_time(tmp_path: Path) 
 class TestInDagster:
     """What Dagster knows of reused values."""
 
-    def test_a_second_run_materializes_the_same_address_and_data_version(self, tmp_path: Path) -> None:
+    def test_a_second_run_materializes_the_same_address_and_data_version(self, tmp_path: Path, made: Platform) -> None:
         import dagster as dg
 
-        platform = Platform(tmp_path / "platform")
+        platform = Platform(tmp_path / "platform", seed=made)
         run(platform)
         keys = [key for key in platform.definitions.resolve_all_asset_keys() if key.path[-1] != "airlines"]
         before = {key: versions(platform, key) for key in keys}
@@ -312,8 +311,8 @@ class TestInDagster:
             == platform.store.require("flight_delays/boosted").digest
         )
 
-    def test_the_ui_calls_all_of_it_fresh_until_code_changes(self, tmp_path: Path) -> None:
-        platform = Platform(tmp_path / "platform")
+    def test_the_ui_calls_all_of_it_fresh_until_code_changes(self, tmp_path: Path, made: Platform) -> None:
+        platform = Platform(tmp_path / "platform", seed=made)
         run(platform)
         assert set(statuses(platform).values()) == {"FRESH"}
         platform.declare(small_yaml(("learning_rate: 0.05", "learning_rate: 0.06")))

@@ -1,0 +1,47 @@
+"""A trial from the command line: the score as declared now, production as it was."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from ml_platform_tests.platform import Platform, small_yaml
+
+
+def command(platform: Platform, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "ML_PLATFORM_ARTIFACTS": platform.store.base, "COLUMNS": "120"}
+    return subprocess.run(["ml-platform", *arguments], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_trial_scores_what_is_declared_now_and_compares_it_with_production(tmp_path: Path, made: Platform) -> None:
+    platform = Platform(tmp_path, seed=made)
+    before = {path: path.read_bytes() for path in Path(platform.store.base).glob("heads/**/*.json")}
+    platform.declare(small_yaml(("max_leaf_nodes: 15", "max_leaf_nodes: 4")))
+    path = str(platform.folder / "pipeline.yaml")
+    done = command(platform, "try", path)
+    assert done.returncode == 0, done.stderr
+    assert "✓ flight_delays/boosted" in done.stderr
+    assert "more were there already, and were reused" in done.stderr
+    assert "against the current evaluation: roc_auc" in done.stdout
+    assert "production is as it was" in done.stdout
+    alone = command(platform, "try", path, "--model", "boosted", "--json")
+    printed = json.loads(alone.stdout)
+    assert list(printed["models"]) == ["boosted"]
+    assert printed["made_of"]["parameters"]["flight_delays/boosted"]["made by"]["parameters"]["max_leaf_nodes"] == 4
+    assert {path: path.read_bytes() for path in Path(platform.store.base).glob("heads/**/*.json")} == before
+
+
+def test_a_trial_where_nothing_was_ever_made_says_so(tmp_path: Path) -> None:
+    platform = Platform(tmp_path)
+    done = command(platform, "try", str(platform.folder / "pipeline.yaml"), "--rows", "1400")
+    assert done.returncode == 0, done.stderr
+    assert "production has no evaluation to compare with" in done.stdout
+
+
+def test_an_unknown_model_and_pipeline_are_refused_with_those_that_exist(tmp_path: Path) -> None:
+    platform = Platform(tmp_path)
+    done = command(platform, "try", str(platform.folder / "pipeline.yaml"), "--model", "boostet")
+    assert done.returncode == 1
+    assert "error: no model 'boostet': did you mean 'boosted'?" in done.stderr
+    done = command(platform, "try", "flight_delay")
+    assert "error: no pipeline 'flight_delay': did you mean 'flight_delays'?" in done.stderr

@@ -1,0 +1,30 @@
+import pandas as pd
+import pytest
+
+from ml_platform.runtime.comparing import first_difference
+
+NAMES = ("one", "other")
+FRAME = pd.DataFrame({"a": [1.0, None], "b": ["x", "y"]})
+
+
+@pytest.mark.parametrize(
+    ("other", "column", "row", "told"),
+    [
+        (FRAME.assign(a=[1.0, 2.0]), "a", 1, "other has np.float64(2.0)"),
+        (FRAME.assign(b=["x", "z"]), "b", 1, "one has 'y'"),
+        (FRAME.assign(a=[1.0 + 1e-16 * 4, None]), "a", 0, "1 rows differ"),
+        (FRAME.assign(c=1), "c", None, "other has ['a', 'b', 'c']"),
+        (FRAME[["b", "a"]], "a", None, "one has columns ['a', 'b']"),
+        (FRAME.head(1), None, 1, "one has 2 rows"),
+        (FRAME.astype({"a": "float32"}), "a", None, "other float32"),
+    ],
+    ids=["number", "text", "last bit", "more columns", "order of columns", "fewer rows", "type"],
+)
+def test_the_first_difference_is_named(other: pd.DataFrame, column: str | None, row: int | None, told: str) -> None:
+    found = first_difference(FRAME, other, NAMES)
+    assert found[:2] == (column, row)
+    assert told in found[2]
+
+
+def test_missing_values_are_equal() -> None:
+    assert first_difference(FRAME, FRAME.copy(), NAMES) == (None, None, ["equal values in other bytes"])
