@@ -8,6 +8,7 @@ import yaml
 
 from ml_platform.artifacts import project_root
 from ml_platform_tests.conftest import run_python
+from ml_platform_tests.platform import Platform
 
 ROOT = project_root()
 
@@ -74,3 +75,19 @@ def test_every_test_file_is_named_after_a_module_or_folder() -> None:
     extra = {"conventions", "refusals", "demo", "public_check", "ui", "kills"}
     found = {path.stem.removeprefix("test_") for path in (ROOT / "ml_platform_tests").rglob("test_*.py")}
     assert found <= known | extra
+
+
+def test_the_notebook_guide_runs(
+    made: Platform, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every block of it, in order, over the sample."""
+    monkeypatch.setenv("ML_PLATFORM_ARTIFACTS", made.store.base)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "notebook.md").read_text(), re.DOTALL)
+    assert len(blocks) == 4
+    scope: dict[str, object] = {}
+    for block in blocks:
+        exec(block.replace('"flight_delays"', repr(str(made.folder / "pipeline.yaml"))), scope)
+    printed = capsys.readouterr().out
+    assert "step 'departures' drops" in printed
+    kept = scope["flights"]["dep_delay"].notna().sum()  # type: ignore[index]
+    assert len(scope["answers"]) == kept  # type: ignore[arg-type]
