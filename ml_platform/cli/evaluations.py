@@ -1,5 +1,6 @@
 """What did the last evaluation say?"""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,6 +58,10 @@ def print_evaluation(facts: Mapping[str, Any], console: Console | None = None) -
     for name, model in facts["models"].items():
         if name != facts["best"]:
             console.print(f"  {name}, for comparison: AUC {model['roc_auc']:.4f}, log loss {model['log_loss']:.4f}")
+    data, code = Counter(label.partition("[")[0] for label in facts["made_of"]["data"]), facts["made_of"]["code"]
+    tables = ", ".join(name if count == 1 else f"{name} ({count} partitions)" for name, count in sorted(data.items()))
+    told = f"{tables}; {len(code)} versions of code (--json lists data, parameters, code)"
+    console.print(f"  made of: {told}", soft_wrap=True, highlight=False)
     console.print(f"  report: {facts['report']}", soft_wrap=True, highlight=False)
 
 

@@ -14,6 +14,7 @@ from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.resources import CutResource, StoreResource
 from ml_platform.resources.refusal import refusals_as_failures
 from ml_platform.runtime import Node, Work, make
+from ml_platform.runtime.provenance import made_of
 
 _FIGURES: Mapping[str, tuple[str, ...]] = {
     "fitted": ("rows_fit", "split"),
@@ -49,6 +50,8 @@ def _shown(store: ArtifactStore, node: Node, artifact: Artifact) -> dict[str, An
     facts = read_report(store, artifact).facts if is_report else artifact.facts
     shown = {name: facts[name] for name in _FIGURES[node.kind]}
     shown |= {f"validation_{name}": value for name, value in facts.get("validation", {}).items() if not is_report}
+    if node.kind == "evaluation":
+        shown["made_of"] = dg.MetadataValue.json(made_of(store, artifact))
     pictures = artifact.facts.get("pictures", [])
     return shown | {name: _picture(name, (store.open(artifact) / f"{name}.png").read_bytes()) for name in pictures}
 

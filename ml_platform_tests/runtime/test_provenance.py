@@ -49,6 +49,15 @@ def test_a_value_that_was_reused_names_what_it_would_be_made_of_now(made: Platfo
     assert codes.lineage["shares"]["fitted"] == made.store.require("flight_delays/shares_fitted").digest
 
 
+def test_dagsters_page_of_the_evaluation_shows_it(made: Platform) -> None:
+    import dagster as dg
+
+    event = made.instance.get_latest_materialization_event(dg.AssetKey(["flight_delays", "evaluation"]))
+    assert event is not None
+    shown = event.asset_materialization.metadata["made_of"].value  # type: ignore[union-attr]
+    assert shown == made_of(made.store, made.store.require("flight_delays/evaluation"))
+
+
 def test_the_command_prints_it(
     made: Platform, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
