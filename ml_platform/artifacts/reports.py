@@ -30,7 +30,7 @@ def write_report(folder: Path, report: Report) -> dict[str, Any]:
         (folder / f"{name}.png").write_bytes(picture)
     if report.page is not None:
         (folder / PAGE).write_text(report.page)
-    return {"pictures": sorted(report.pictures)}
+    return {"pictures": list(report.pictures)}
 
 
 def read_report(store: ArtifactStore, artifact: Artifact) -> Report:

@@ -186,7 +186,11 @@ class ArtifactStore:
         content = self._backend.read(_address(address))
         if content is None:
             return None
-        artifact = Artifact.from_bytes(content, f"{self.base}/{_address(address)}")
+        try:
+            artifact = Artifact.from_bytes(content, f"{self.base}/{_address(address)}")
+        except ArtifactError:
+            self.forget(address)  # damaged: it is computed again
+            return None
         expected = {file.name: file.size_bytes for file in artifact.files}
         return artifact if self._backend.sizes(_object(artifact)) == expected else None
 
@@ -202,7 +206,9 @@ class ArtifactStore:
             self._backend.remove(_address(address))
 
     def _keep_manifest(self, artifact: Artifact) -> None:
-        self._backend.create(_manifest(artifact.asset, artifact.partition, artifact.id), artifact.to_bytes())
+        key, content = _manifest(artifact.asset, artifact.partition, artifact.id), artifact.to_bytes()
+        if not self._backend.create(key, content) and self._backend.read(key) != content:
+            self._backend.write(key, content)  # named by what is in it, so what stood there was damaged
 
     def promote(self, artifacts: Iterable[Artifact]) -> None:
         """Makes each artifact the current version of its asset and partition."""
@@ -253,7 +259,10 @@ class ArtifactStore:
     def noted(self, name: str) -> Any:
         """Gives what was noted last, None if nothing was."""
         content = self._backend.read(f"notes/{name}.json")
-        return None if content is None else json.loads(content)
+        try:
+            return None if content is None else json.loads(content)
+        except ValueError:
+            return None  # damaged: nothing depends on it
 
     def open(self, artifact: Artifact) -> Path:
         """Gives a local folder with the artifact's files, verified.
@@ -316,4 +325,7 @@ def _head(asset: str, partition: str | None) -> str:
 
 
 def _quoted(partition: str | None) -> str:
-    return WHOLE if partition is None else quote(partition, safe="")
+    """Makes a name that is a file's, and no way out of its folder."""
+    if partition is None:
+        return WHOLE
+    return "%2E" * len(partition) if partition in (".", "..") else quote(partition, safe="")

@@ -11,12 +11,14 @@ import hashlib
 import inspect
 import json
 import linecache
+import symtable
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from ml_platform.pipeline.describing import Undescribable, describe
+from ml_platform.pipeline.describing import Undescribable, describe, paths_in
 from ml_platform.pipeline.distributions import distributions_of
 from ml_platform.pipeline.modules import (
     EFFECTS,
@@ -24,6 +26,7 @@ from ml_platform.pipeline.modules import (
     Module,
     chains_in,
     files_named,
+    import_paths,
     imports_in,
     project_file,
     read_module,
@@ -64,13 +67,19 @@ def code_of(paths: Iterable[str]) -> Code:
     Raises:
         Undescribable: what a notebook defines uses a global that has no plain value.
     """
-    return _Closure().of(paths)
+    wanted = list(paths)
+    closure = _Closure()
+    code = closure.of(wanted)
+    # Schemas have no say, unless something that makes the value asks for one.
+    return _Closure(with_schemas=True).of(wanted) if closure.asks_for_schemas else code
 
 
 class _Closure:
     """Follows names from symbol to symbol, each once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_schemas: bool = False) -> None:
+        self.asks_for_schemas = False
+        self._with_schemas = with_schemas
         self.symbols: dict[str, str] = {}
         self.places: dict[str, str] = {}
         self.imported: set[str] = set()  # top-level names of what is not the project's
@@ -105,43 +114,81 @@ class _Closure:
     def _module(self, name: str) -> "Module | None":
         if name not in self._modules:
             path = project_file(name)
-            self._modules[name] = None if path is None else read_module(name, path, path.stat().st_mtime_ns)
+            self._modules[name] = None if path is None else self._read(name, path)
         return self._modules[name]
+
+    def _read(self, name: str, path: Path) -> "Module":
+        return read_module(name, path, path.stat().st_mtime_ns, with_schemas=self._with_schemas)
 
     def _take(self, name: str, symbol: str) -> None:
         module = self._module(name)
         if module is None:
             self._want_path(f"{name}.{symbol}")
             return
-        if symbol in module.imports and symbol not in module.symbols:
-            self._want_path(module.imports[symbol])
-            return
+        for path in module.imports.get(symbol, []):
+            self._want_path(path)
         statements = module.statements(symbol)
-        if not statements:
-            submodule = f"{name}.{symbol}"
-            self._want(submodule, WHOLE) if self._module(submodule) else self._want(name, WHOLE)
-            return
-        label = f"{name}.{symbol}"
+        if statements:
+            self._keep(module, symbol, statements)
+        elif symbol not in module.imports:
+            self._take_unbound(module, symbol)
+
+    def _take_unbound(self, module: "Module", symbol: str) -> None:
+        """Looks for a name that no statement of a module binds: from a `*`, a submodule, or else anything in it."""
+        stars = [star for star in module.stars if self._binds(star, symbol)]
+        if stars:
+            for star in stars:
+                self._want(star, symbol)
+        elif self._module(f"{module.name}.{symbol}"):
+            self._want(f"{module.name}.{symbol}", WHOLE)
+        elif symbol != WHOLE:
+            self._want(module.name, WHOLE)
+
+    def _binds(self, name: str, symbol: str) -> bool:
+        module = self._module(name)
+        if module is None:
+            return False
+        return symbol in module.symbols or symbol in module.imports or any(self._binds(s, symbol) for s in module.stars)
+
+    def _keep(self, module: "Module", symbol: str, statements: Sequence[ast.stmt]) -> None:
+        label = f"{module.name}.{symbol}"
         self.symbols[label] = hash_of([ast.dump(statement) for statement in statements])[:16]
         self.places[label] = f"{module.path}:{statements[0].lineno}"
-        if module.effects:
-            self._want(name, EFFECTS)
+        self._want_effects(module.name)
         for statement in statements:
             self._follow(module, statement)
             for path in files_named(module, statement):
-                self.symbols[f"{name}:{path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-                self.places[f"{name}:{path.name}"] = f"{path}:1"
+                file = f"{module.name}:{path.relative_to(module.path.parent)}"
+                self.symbols[file] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+                self.places[file] = f"{path}:1"
+
+    def _want_effects(self, name: str) -> None:
+        """Takes what importing a module does, and the packages around it."""
+        parts = name.split(".")
+        for count in range(1, len(parts) + 1):
+            around = self._module(".".join(parts[:count]))
+            if around is not None and around.effects:
+                self._want(around.name, EFFECTS)
 
     def _follow(self, module: "Module", statement: ast.stmt) -> None:
-        local = dict(imports_in(statement, module))
-        for path in local.values():
+        local = import_paths(imports_in(statement, module))
+        for path in (path for paths in local.values() for path in paths):
             self._want_path(path)
         for chain in chains_in(statement):
             first, *rest = chain.split(".")
+            self.asks_for_schemas |= "output_schema" in rest
             if first in module.symbols:
                 self._want(module.name, first)
-            elif first in module.imports or first in local:
-                self._want_import({**module.imports, **local}[first], rest)
+            for path in {*module.imports.get(first, []), *local.get(first, [])}:
+                self._want_path(".".join([path, *rest]))
+            for star in module.stars:
+                self._follow_star(star, first)
+
+    def _follow_star(self, star: str, name: str) -> None:
+        if self._module(star) is None:
+            self.imported.add(star.split(".", maxsplit=1)[0])
+        elif self._binds(star, name):
+            self._want(star, name)
 
     def _take_live(self, name: str) -> None:
         """Takes what a notebook's cell or a script defines; the values of its globals are what they are now."""
@@ -150,42 +197,49 @@ class _Closure:
             return
         value = vars(sys.modules["__main__"])[name]
         if not inspect.isclass(value) and not inspect.isfunction(value):
-            self.symbols[label] = hash_of(describe(value))[:16]
+            description = describe(value)
+            self.symbols[label] = hash_of(description)[:16]
+            for path in paths_in(description):
+                self._want_path(path)
             return
-        module = source_of(_live_source(value, label))
+        text = _live_source(value, label)
+        module = source_of(text)
         self.symbols[label] = hash_of([ast.dump(statement) for statement in module.body])[:16]
         self.places[label] = "__main__:1"
+        globals_read = set(_globals_in(symtable.symtable(text, label, "exec")))
         for chain in chains_in(module):
-            self._follow_live(*chain.split("."))
+            first, *rest = chain.split(".")
+            if first in globals_read:
+                self._follow_live(first, rest)
         for path in dict(imports_in(module, None)).values():
             self._want_path(path)
 
-    def _follow_live(self, first: str, *rest: str) -> None:
+    def _follow_live(self, first: str, rest: Sequence[str]) -> None:
         known = vars(sys.modules["__main__"])
         if first not in known:
             return
         value = known[first]
         if inspect.ismodule(value):
-            self._want_import(value.__name__, list(rest))
+            self._want_path(".".join([value.__name__, *rest]))
         elif getattr(value, "__module__", "__main__") != "__main__" and hasattr(value, "__qualname__"):
             self._want_path(f"{value.__module__}.{value.__qualname__}")
         else:
             self._take_live(first)
 
-    def _want_import(self, path: str, rest: list[str]) -> None:
-        """Follows `module.name` one name further, where what was imported is a module of the project."""
-        if rest and self._module(path) is not None:
-            self._want(path, rest[0])
-        else:
-            self._want_path(path)
+
+def _globals_in(table: symtable.SymbolTable) -> Iterator[str]:
+    """Lists the names that code reads from its module's globals; names of its own functions are not among them."""
+    for symbol in table.get_symbols():
+        if symbol.is_global() or (table.get_type() == "module" and symbol.is_referenced()):
+            yield symbol.get_name()
+    for inner in table.get_children():
+        yield from _globals_in(inner)
 
 
 def _live_source(value: Any, label: str) -> str:
     """Finds the source of a class or function that a script or a notebook's cell defines."""
-    functions = (
-        [part for part in vars(value).values() if inspect.isfunction(part)] if inspect.isclass(value) else [value]
-    )
-    for function in functions:
+    parts = vars(value).values() if inspect.isclass(value) else [value]
+    for function in (inspect.unwrap(part) for part in parts if inspect.isfunction(part)):
         text = "".join(linecache.getlines(function.__code__.co_filename))
         for node in ast.parse(text).body:
             if getattr(node, "name", None) == value.__name__:

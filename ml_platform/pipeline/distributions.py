@@ -29,9 +29,15 @@ def distributions_of(imported: Iterable[str]) -> dict[str, str]:
     found = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
     for name in sorted(set(imported) - sys.stdlib_module_names):
         for distribution in _providers_of(name):
-            found[distribution] = importlib.metadata.version(distribution)
+            found[distribution] = _version(distribution)
             found |= _needed_by(distribution)
     return dict(sorted(found.items()))
+
+
+@lru_cache(maxsize=1024)
+def _version(distribution: str) -> str:
+    """Reads a version once: what this process has imported stays as it was, though a newer one be installed."""
+    return importlib.metadata.version(distribution)
 
 
 @lru_cache(maxsize=1024)

@@ -1,45 +1,88 @@
-"""Is the code in this process the code on disk?
+"""Is the code in this process the code that an address names?
 
-A notebook's process lives for days. A value's address names the code on disk; if a module was edited after it was
-imported, computing with the old one would put a wrong value under the new address.
+A notebook's process lives for days. An address names code as it lay on disk when the pipeline was loaded; computing
+with a module that was imported before an edit, or reloaded after one, would put a wrong value under it.
 """
 
 import importlib.abc
 import sys
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import count
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ml_platform.errors import PlatformError
-from ml_platform.pipeline.modules import project_file
+from ml_platform.pipeline.modules import project_file, read_module, text_hash
 
 
-class _ImportTimes(importlib.abc.MetaPathFinder):
-    """Finds nothing; notes when each module is first looked for, and when it is reloaded."""
+class _Imports(importlib.abc.MetaPathFinder):
+    """Finds nothing; notes the text of each module of the project as it is imported or reloaded, and the order."""
 
     def __init__(self) -> None:
-        self.since = time.time_ns()
-        self.times: dict[str, int] = {}
+        self.texts: dict[str, str | None] = {}
+        self.order: dict[str, int] = {}
+        self.reloads: dict[str, int] = {}
+        self._clock = count()
+        self._looking = False
+        for name in list(sys.modules):
+            self._note(name)
 
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> None:
-        self.times[fullname] = time.time_ns()
+        if self._looking:
+            return  # looking for the file asks all finders, this one too
+        self._looking = True
+        try:
+            self._note(fullname)
+        finally:
+            self._looking = False
+
+    def _note(self, name: str) -> None:
+        path = project_file(name)
+        if path is None:
+            return
+        now = next(self._clock)
+        if name in self.texts and name in sys.modules:
+            self.reloads[name] = now
+        self.texts[name], self.order[name] = text_hash(path), now
 
 
-_NOTED = _ImportTimes()
+_NOTED = _Imports()
 sys.meta_path.insert(0, _NOTED)
 
 
-def refuse_changed_modules(modules: Iterable[str]) -> None:
-    """Refuses to compute with modules that were edited after this process imported them.
+def refuse_changed_modules(modules: Iterable[str], files: Mapping[str, str] | None = None) -> None:
+    """Refuses to compute with other code than an address names.
+
+    Args:
+        modules: those that the code is in.
+        files: path to hash of the text that the address was made from; by default the text that is there now.
 
     Raises:
         PlatformError: names the file and what to do.
     """
     for module in modules:
         path = project_file(module) if module in sys.modules else None
-        if path is not None and path.stat().st_mtime_ns > _NOTED.times.get(module, _NOTED.since):
+        if path is None:
+            continue
+        imported, now = _NOTED.texts.get(module), text_hash(path)
+        if imported != now:
             raise PlatformError(
                 f"{path} was changed after this process imported it, so it would compute with the former code; "
-                f"restart the process, or importlib.reload({module}) (in a notebook: %autoreload 2)"
+                f"restart the process, or importlib.reload({module}) and whatever imports names from it"
             )
+        if (files or {}).get(str(path), now) != now:
+            raise PlatformError(f"{path} was changed after the pipeline was loaded; load the pipeline again")
+        _refuse_older_importer(module, path)
+
+
+def _refuse_older_importer(module: str, path: Path) -> None:
+    """Refuses a module that took names from another before that was reloaded."""
+    parsed = read_module(module, path, path.stat().st_mtime_ns)
+    for source in {part for paths in parsed.imports.values() for part in paths}:
+        for name in (source, source.rpartition(".")[0]):
+            if _NOTED.reloads.get(name, -1) > _NOTED.order.get(module, 0):
+                raise PlatformError(
+                    f"{path} imported names from {name} before that was reloaded, and holds the former ones; "
+                    f"importlib.reload({module}) too, or restart the process"
+                )

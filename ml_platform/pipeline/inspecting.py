@@ -21,8 +21,8 @@ from ml_platform.pipeline.inspection import (
     ModelFacts,
     SourceFacts,
     StepFacts,
-    text_hash,
 )
+from ml_platform.pipeline.modules import text_hash
 from ml_platform.pipeline.spec import PipelineSpec, Step, Use, in_order
 from ml_platform.schema import Column, Schema
 from ml_platform.sources import TableSource

@@ -18,6 +18,7 @@ from typing import Any
 
 from ml_platform.errors import PlatformError
 from ml_platform.pipeline.code import Code, code_of
+from ml_platform.pipeline.modules import text_hash
 from ml_platform.pipeline.spec import PipelineSpec
 
 _LOG = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ _STORED = "ml_platform.artifacts.frames.write_frame"
 _FRAMES = "ml_platform.artifacts.frames.read_frames"
 _OBJECTS = "ml_platform.artifacts.objects.write_object"
 _REPORTS = "ml_platform.artifacts.reports.write_report"
-_CUTS = ("ml_platform.pipeline.splitting.RandomCut.mask", "ml_platform.pipeline.splitting._mix")
+_CUTS = ("ml_platform.pipeline.splitting.random_mask",)
 RUNNERS: Mapping[str, tuple[str, ...]] = {
     "source": ("ml_platform.sources.TableSource", _STORED),
     "frame": ("ml_platform.pipeline.running.transformed", _STORED, _FRAMES),
@@ -148,11 +149,6 @@ def inspect(spec: PipelineSpec) -> Inspection:
 def runner_code(kind: str) -> Code:
     """Gives the code of what computes a kind of value, beside the classes that a pipeline names."""
     return code_of(RUNNERS[kind])
-
-
-def text_hash(path: Path) -> str | None:
-    """Hashes a file's text, None if it is gone."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def _ask_child(request: str) -> str:

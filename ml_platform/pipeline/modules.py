@@ -1,10 +1,10 @@
 """What does the source of a module of the project bind, use and do? Read as text: nothing is imported."""
 
 import ast
+import hashlib
 import importlib.util
-import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,29 +16,64 @@ EFFECTS = "<import>"  # what a module does when it is imported, beyond binding n
 
 
 class Module:
-    """A module's statements, by the names that they bind."""
+    """A module's statements, by the names that they bind.
 
-    def __init__(self, name: str, path: Path):
+    Attributes:
+        imports: name to the dotted paths that import statements bind it to; several where one stands in for another.
+        stars: the modules of which all names are imported.
+        effects: what importing the module does beyond binding names: calls, loops, changes of what is bound elsewhere.
+    """
+
+    def __init__(self, name: str, path: Path, *, with_schemas: bool):
         self.name = name
         self.path = path
         self.is_package = path.name == "__init__.py"
         self.symbols: dict[str, list[ast.stmt]] = {}
         self.effects: list[ast.stmt] = []
-        tree = _parsed(path)
-        self.imports = dict(imports_in(tree, self, only_top=True))
+        tree = _parsed(path, with_schemas=with_schemas)
+        self.imports = import_paths(imports_in(tree, self, only_top=True))
+        self.stars = [path.removesuffix(".*") for path in self.imports.pop("*", [])]
         for statement in tree.body:
             self._sort(statement)
+        for statement in tree.body:
+            if self._is_effect(statement):
+                self.effects.append(statement)
 
     def _sort(self, statement: ast.stmt) -> None:
-        if isinstance(statement, ast.Import | ast.ImportFrom) or _is_guard(statement):
+        if isinstance(statement, ast.Import | ast.ImportFrom) or _is_all(statement):
             return
-        names = list(_bound(statement))
-        for name in names:
+        if _is_guard(statement):
+            for other in getattr(statement, "orelse", []):
+                self._sort(other)
+            return
+        for name in _bound(statement):
             self.symbols.setdefault(name, []).append(statement)
-        if not names or any(isinstance(node, ast.Expr) for node in getattr(statement, "body", [])):
-            is_definition = isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-            if not is_definition:
-                self.effects.append(statement)
+
+    def _is_effect(self, statement: ast.stmt) -> bool:
+        if isinstance(statement, ast.Import | ast.ImportFrom | ast.Pass) or _is_all(statement) or _is_guard(statement):
+            return False
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            return any(self._is_own(name) for decorator in statement.decorator_list for name in chains_in(decorator))
+        return any(self._changes(node) for node in _outside_functions(ast.Module([statement], [])))
+
+    def _is_own(self, chain: str) -> bool:
+        """Says whether a decorator is the project's, and so may keep what it decorates."""
+        first = chain.split(".", maxsplit=1)[0]
+        paths = self.imports.get(first, [])
+        return first in self.symbols or any(project_file(path.rpartition(".")[0]) for path in paths)
+
+    def _changes(self, node: ast.AST) -> bool:
+        if isinstance(node, ast.Expr | ast.For | ast.While | ast.With | ast.Delete | ast.AugAssign):
+            return True
+        if isinstance(node, ast.Attribute | ast.Subscript):
+            return isinstance(node.ctx, ast.Store)
+        if isinstance(node, ast.Name):
+            return node.id == "_" and isinstance(node.ctx, ast.Store)
+        # A function of this module that is called may change its other names.
+        return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and self._defines(node.func.id)
+
+    def _defines(self, name: str) -> bool:
+        return any(isinstance(statement, ast.FunctionDef) for statement in self.symbols.get(name, []))
 
     def statements(self, symbol: str) -> list[ast.stmt]:
         """Gives the statements that bind a symbol."""
@@ -51,19 +86,39 @@ class Module:
 
 
 @lru_cache(maxsize=1024)
-def read_module(name: str, path: Path, _modified: int) -> Module:
+def read_module(name: str, path: Path, _modified: int, *, with_schemas: bool = False) -> Module:
     """Parses a module, once for each state of its file."""
-    return Module(name, path)
+    return Module(name, path, with_schemas=with_schemas)
+
+
+def import_paths(bound: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Gathers the paths that each name is bound to."""
+    found: dict[str, list[str]] = {}
+    for name, path in bound:
+        found.setdefault(name, []).append(path)
+    return found
+
+
+# Decorators that do not look at annotations.
+_BLIND = {
+    "property", "staticmethod", "classmethod", "cached_property", "lru_cache", "contextmanager", "abstractmethod",
+    "wraps",
+}  # fmt: skip
 
 
 class _Stripped(ast.NodeTransformer):
-    """Takes away what has no say: docstrings, and the annotations of functions and their variables."""
+    """Takes away what has no say: docstrings, the annotations of functions, and `output_schema` unless it is called."""
+
+    def __init__(self, *, with_schemas: bool):
+        self._with_schemas = with_schemas
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.returns = None
-        for argument in ast.walk(node.args):
-            if isinstance(argument, ast.arg):
-                argument.annotation = None
+        names = {name.rpartition(".")[2] for decorator in node.decorator_list for name in chains_in(decorator)}
+        if names <= _BLIND:
+            node.returns = None
+            for argument in ast.walk(node.args):
+                if isinstance(argument, ast.arg):
+                    argument.annotation = None
         for inner in ast.walk(node):
             if isinstance(inner, ast.AnnAssign):
                 inner.annotation = ast.Constant(None)
@@ -72,11 +127,8 @@ class _Stripped(ast.NodeTransformer):
     visit_AsyncFunctionDef = visit_FunctionDef  # type: ignore[assignment]
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        rest = [part for part in node.body if getattr(part, "name", "") != "output_schema"]
-        named = (inner for part in rest for inner in ast.walk(part) if isinstance(inner, ast.Attribute))
-        is_called = any(inner.attr == "output_schema" for inner in named)
-        if not is_called:
-            node.body = rest or [ast.Pass()]
+        if not self._with_schemas:
+            node.body = [part for part in node.body if getattr(part, "name", "") != "output_schema"] or [ast.Pass()]
         return self._without_docstring(node)
 
     def visit_Module(self, node: ast.Module) -> ast.AST:
@@ -90,26 +142,29 @@ class _Stripped(ast.NodeTransformer):
         return node  # type: ignore[no-any-return]
 
 
-def _parsed(path: Path) -> ast.Module:
+def _parsed(path: Path, *, with_schemas: bool) -> ast.Module:
     try:
-        return source_of(path.read_text())
+        return source_of(path.read_text(), with_schemas=with_schemas)
     except SyntaxError as error:
         raise PlatformError(f"{path}:{error.lineno}: not Python: {error.msg}") from error
 
 
-def source_of(text: str) -> ast.Module:
+def source_of(text: str, *, with_schemas: bool = True) -> ast.Module:
     """Parses source and takes away what has no say in what it does."""
-    tree: ast.Module = _Stripped().visit(ast.parse(text))
+    tree: ast.Module = _Stripped(with_schemas=with_schemas).visit(ast.parse(text))
     return tree
 
 
+def _is_all(statement: ast.stmt) -> bool:
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets)
+
+
 def _is_guard(statement: ast.stmt) -> bool:
-    """Knows blocks that do not run where values are made: `if TYPE_CHECKING`, `if __name__ == ...`; and `__all__`."""
-    if isinstance(statement, ast.Assign):
-        return any(isinstance(target, ast.Name) and target.id == "__all__" for target in statement.targets)
-    if isinstance(statement, ast.If):
-        return any(name in ("TYPE_CHECKING", "__name__") for name in chains_in(statement.test))
-    return isinstance(statement, ast.Pass)
+    """Knows blocks that do not run where values are made: `if TYPE_CHECKING`, `if __name__ == "__main__"`."""
+    if not isinstance(statement, ast.If):
+        return False
+    return ast.unparse(statement.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING", "__name__ == '__main__'")
 
 
 def _bound(statement: ast.stmt) -> Iterator[str]:
@@ -138,13 +193,21 @@ def imports_in(tree: ast.AST, module: Module | None, *, only_top: bool = False) 
 
 
 def files_named(module: Module, statement: ast.stmt) -> Iterator[Path]:
-    """Lists the files beside a module that a statement names: a page's template, a query."""
+    """Lists the files beside a module that a statement names: a page's template, a query, a folder and a file in it."""
     for node in ast.walk(statement):
-        text = node.value if isinstance(node, ast.Constant) else None
-        if isinstance(text, str) and re.fullmatch(r"[\w./-]+\.\w+", text):
-            path = module.path.parent / text
-            if path.is_file() and path.suffix != ".py":
-                yield path
+        parts = [part for part in _texts(node) if 0 < len(part) < 256 and "\n" not in part and "\0" not in part]
+        path = module.path.parent.joinpath(*parts) if parts else module.path.parent
+        if path.is_file() and path.suffix != ".py":
+            yield path
+
+
+def _texts(node: ast.AST) -> list[str]:
+    """Gives the texts that a literal, `a / "b" / "c"` or a call such as `joinpath("b", "c")` puts together."""
+    if isinstance(node, ast.Constant):
+        return [node.value] if isinstance(node.value, str) else []
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        return [*_texts(node.left), *_texts(node.right)]
+    return [text for part in node.args for text in _texts(part)] if isinstance(node, ast.Call) else []
 
 
 def _outside_functions(tree: ast.AST) -> Iterator[ast.AST]:
@@ -163,8 +226,8 @@ def _absolute(node: ast.ImportFrom, module: Module | None) -> str:
 
 
 def chains_in(tree: ast.AST) -> Iterator[str]:
-    """Lists the names that are read, with the attributes after them: `pd.DataFrame`, `helper`; types do nothing."""
-    inner = {part for node in ast.walk(tree) if isinstance(node, ast.AnnAssign) for part in ast.walk(node.annotation)}
+    """Lists the names that are read, with the attributes after them: `pd.DataFrame`, `helper`."""
+    inner = set()
     for node in ast.walk(tree):
         parts: list[str] = []
         base: ast.AST = node
@@ -204,3 +267,8 @@ def project_file(module: str) -> Path | None:
             if path.is_file():
                 return path
     return None
+
+
+def text_hash(path: Path) -> str | None:
+    """Hashes a file's text, None if it is gone."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None

@@ -28,6 +28,7 @@ Metric = Literal["roc_auc", "log_loss", "brier_score", "average_precision"]
 RESERVED = (
     *("selection", "evaluation", "approved", "predictions"),
     *("features", "fitted_state", "context", "store", "cut", "time", "random"),
+    *("spec", "entry", "until", "as_of", "model", "rows", "replaced", "verbose"),
 )
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

@@ -77,22 +77,27 @@ class RandomCut:
         """Needs all partitions."""
 
     def mask(self, frame: "pd.DataFrame", roles: Sequence[Role]) -> "np.ndarray":
-        """Marks rows by where their hash falls in [0, 1): test, validation, train."""
-        import numpy as np
-        import pandas as pd
-
-        hashes = pd.util.hash_pandas_object(frame[list(self.key)], index=False).to_numpy()
-        seed = np.uint64(self.split.seed * 0x9E3779B97F4A7C15 % 2**64)
-        place = _mix(hashes ^ seed) / 2.0**64
-        test, validation = self.split.test, self.split.test + self.split.validation
-        bounds = {"test": (0.0, test), "validation": (test, validation), "train": (validation, 1.0)}
-        marks = [(bounds[role][0] <= place) & (place < bounds[role][1]) for role in roles]
-        marked: np.ndarray = np.logical_or.reduce(marks)
-        return marked
+        """Marks the rows of these roles."""
+        return random_mask(frame, self.key, self.split, roles)
 
     def facts(self) -> dict[str, Any]:
         """Names shares and seed."""
         return self.split.model_dump()
+
+
+def random_mask(frame: "pd.DataFrame", key: Sequence[str], split: RandomSplit, roles: Sequence[Role]) -> "np.ndarray":
+    """Marks rows by where their key's hash falls in [0, 1): test, validation, train."""
+    import numpy as np
+    import pandas as pd
+
+    hashes = pd.util.hash_pandas_object(frame[list(key)], index=False).to_numpy()
+    seed = np.uint64(split.seed * 0x9E3779B97F4A7C15 % 2**64)
+    place = _mix(hashes ^ seed) / 2.0**64
+    test, validation = split.test, split.test + split.validation
+    bounds = {"test": (0.0, test), "validation": (test, validation), "train": (validation, 1.0)}
+    marks = [(bounds[role][0] <= place) & (place < bounds[role][1]) for role in roles]
+    marked: np.ndarray = np.logical_or.reduce(marks)
+    return marked
 
 
 def _mix(values: "np.ndarray") -> "np.ndarray":

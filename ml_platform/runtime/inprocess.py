@@ -14,14 +14,18 @@ from sklearn.utils.validation import check_is_fitted
 from ml_platform.artifacts import ArtifactStore, Fitted, Frames, Report, default_store
 from ml_platform.errors import DataError, PlatformError, expected_one_of
 from ml_platform.pipeline.compiled import CompiledPipeline, build_use, compile_spec
+from ml_platform.pipeline.describing import Undescribable, describe
 from ml_platform.pipeline.finding import find_pipeline
 from ml_platform.pipeline.inspecting import inspect_here
+from ml_platform.pipeline.modules import text_hash
+from ml_platform.pipeline.running import require_same_lineage
 from ml_platform.pipeline.spec import PipelineSpec, check_graph, load_spec
 from ml_platform.runtime.cutting import settle_within
 from ml_platform.runtime.demand import InProcess
 from ml_platform.runtime.making import Work
 from ml_platform.runtime.progress import Progress
 from ml_platform.runtime.rows import RowPath, aligned, labels_by_key, path_to
+from ml_platform.training.models import features_and_target, require_both_classes
 
 
 class Sources(Mapping[str, Frames]):
@@ -74,7 +78,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
     """
 
     _compiled: tuple[tuple[Any, ...], CompiledPipeline] | None = None
-    _rows_path: RowPath | None = None
+    _rows_path: tuple[tuple[Any, ...], RowPath] | None = None
     _fitted_in: InProcess | None = None
 
     def __init__(  # noqa: PLR0913  (scikit-learn's way: every choice is a parameter)
@@ -150,6 +154,8 @@ class Pipeline(ClassifierMixin, BaseEstimator):
             ValueError: no such name, with those that exist.
         """
         inner: dict[str, dict[str, Any]] = {}
+        if "replaced" in parameters:
+            self.replaced = parameters["replaced"]
         replaced = dict(self.replaced or {})
         known = [*self._get_param_names(), *self.spec.steps, *self.spec.models]
         for key, value in parameters.items():
@@ -159,10 +165,11 @@ class Pipeline(ClassifierMixin, BaseEstimator):
             if part:
                 inner.setdefault(name, {})[part] = value
             elif name in self._get_param_names():
-                setattr(self, name, value)
+                if name != "replaced":
+                    setattr(self, name, value)
             else:
                 replaced[name] = value
-        if "replaced" not in parameters:
+        if replaced != dict(self.replaced or {}):
             self.replaced = replaced or None
         for name, parts in inner.items():
             self.replaced = {**(self.replaced or {}), name: clone(self._object(name)).set_params(**parts)}
@@ -207,14 +214,27 @@ class Pipeline(ClassifierMixin, BaseEstimator):
             SpecError: every mistake, each at its place.
         """
         choices = (self.spec, self.replaced, self.rows, self.model)
-        if self._compiled is None or any(a is not b for a, b in zip(self._compiled[0], choices, strict=True)):
+        known = self._compiled
+        if (
+            known is None
+            or any(a is not b for a, b in zip(known[0], choices, strict=True))
+            or self._is_outdated(known[1])
+        ):
             self._compile()
         assert self._compiled is not None
         return self._compiled[1]
 
+    def _is_outdated(self, compiled: CompiledPipeline) -> bool:
+        """Says whether a stand-in or a file of code was changed since."""
+        for name, built in (self.replaced or {}).items():
+            if _told(built) != _told(compiled.objects[name]):
+                return True
+        return any(text_hash(Path(file)) != known for file, known in compiled.inspection.files.items())
+
     def _compile(self) -> None:
         check_graph(self.spec)
-        objects, spec = dict(self.replaced or {}), self._narrowed()
+        # Copies: what the user does to an object later has no say in what was compiled, nor in its address.
+        objects, spec = {name: clone(built) for name, built in (self.replaced or {}).items()}, self._narrowed()
         compiled = compile_spec(spec, inspect_here(spec, objects), objects)
         choices = (self.spec, self.replaced, self.rows, self.model)
         self._compiled = choices, replace(compiled, rows=self.rows)
@@ -321,13 +341,16 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         result, self.fitted_ = path.fit(rows, known, self.spec.target)
         if self.until is None:
             (self.best_,) = self.compiled.spec.models
-            target = result[self.spec.target].to_numpy() if known is None else aligned(known, result, path.key)
+            if known is not None:
+                result = result.assign(**{self.spec.target: aligned(known, result, path.key)})
+            features, target = features_and_target(self.compiled, result)
+            require_both_classes(target, "training")
             estimator = self.compiled.build_model(self.best_)
-            estimator.fit(result[self.spec.features.columns], target.astype("int64"))
+            estimator.fit(features, target)
             self.models_ = {self.best_: Fitted.of(estimator)}
             self.threshold_ = 0.5
         self.classes_ = np.array([0, 1])
-        self._rows_path, self._fitted_in = path, None
+        self._rows_path, self._fitted_in = ((self.entry, self.until, self.compiled), path), None
         return self
 
     def _open_path(self) -> RowPath:
@@ -356,12 +379,16 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         if isinstance(X, pd.DataFrame):
-            if self._rows_path is None:
-                self._rows_path = self._open_path()
-            return self._rows_path.transform(X, self.fitted_)
+            choices = (self.entry, self.until, self.compiled)
+            if self._rows_path is None or any(a is not b for a, b in zip(self._rows_path[0], choices, strict=True)):
+                self._rows_path = choices, self._open_path()
+            return self._rows_path[1].transform(X, self.fitted_)
         with self._session(X.partitions, self._fitted_in) as session:
             session.make(self._target_asset())
-            return session.frames(self._target_asset()).read_all()
+            frames = session.frames(self._target_asset())
+            for model in getattr(self, "models_", {}).values() if self.until is None else ():
+                require_same_lineage(frames, model)
+            return frames.read_all()
 
     def predict_proba(self, X: Sources | pd.DataFrame) -> np.ndarray:
         """Gives the probabilities of 0 and 1, shape (rows, 2), in the order of the rows; for sources of `transform`'s.
@@ -398,3 +425,11 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         with self._session(self._fitted_in.partitions, self._fitted_in) as session:
             session.make(self.spec.asset("evaluation"))
             return session.report(self.spec.asset("evaluation"))
+
+
+def _told(built: Any) -> str:
+    """Says what an object is, well enough to see that it was changed."""
+    try:
+        return repr(describe(built))
+    except Undescribable:
+        return repr(built.get_params())

@@ -15,6 +15,7 @@ from ml_platform.artifacts.objects import stored_object, write_object
 from ml_platform.artifacts.reports import read_report, write_report
 from ml_platform.artifacts.store import NOWHERE, Write, address_of
 from ml_platform.errors import PlatformError
+from ml_platform.pipeline.code import hash_of
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.pipeline.imports import refuse_changed_modules
 from ml_platform.pipeline.running import check_inputs, fit_step, lineage, naming, require_same_lineage, transformed
@@ -52,6 +53,11 @@ class SourceWork:
     reuse: bool = True
     report: Callable[[str], None] = lambda _: None
 
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The texts that addresses were made from, where that was not just now."""
+        return {}
+
     def known(self, recipe: Mapping[str, Any] | None) -> Artifact | None:
         """Finds what a computation gave before, if that may be reused."""
         return self.store.known(address_of(recipe)) if recipe is not None and self.reuse else None
@@ -63,7 +69,7 @@ class SourceWork:
             PlatformError: code that was changed after this process imported it.
         """
         if node.recipe is not None:
-            refuse_changed_modules(node.modules)
+            refuse_changed_modules(node.modules, self.files)
         if not self.reuse and origin.recipe:
             self.store.forget(address_of(origin.recipe))
         with limited_threads(node):
@@ -85,6 +91,11 @@ class Work(SourceWork):
 
     pipeline: CompiledPipeline = field(kw_only=True)
     settle: Callable[[], Cut] = field(kw_only=True)
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The texts that the pipeline was loaded from."""
+        return self.pipeline.inspection.files
 
     @cached_property
     def cut(self) -> Cut:
@@ -152,7 +163,7 @@ def recipe_of(
     if not node.is_addressable:
         return None
     digests = {
-        (name if artifact.partition is None else f"{name}[{artifact.partition}]"): artifact.digest
+        (name if artifact.partition is None else f"{name}[{artifact.partition}]"): _content_of(artifact)
         for name, value in used.items()
         for artifact in _artifacts({name: value})
     }
@@ -160,6 +171,13 @@ def recipe_of(
     environment = environment_of(node)
     return {"node": f"{node.kind}:{node.name}", "code": node.code_version, "environment": environment,
             "inputs": digests, **split, **decided_by}  # fmt: skip
+
+
+def _content_of(artifact: Artifact) -> str:
+    """Names all that a reader sees of a value: its files, and of a fitted object what is told of its fit."""
+    if artifact.kind != object_files.KIND:
+        return artifact.digest
+    return hash_of([artifact.digest, dict(artifact.facts)])
 
 
 def _artifacts(values: Mapping[str, Value]) -> Iterator[Artifact]:
@@ -358,7 +376,10 @@ class _PredictionsMaker(_Maker):
         model = self._model(used["approved"])
         assert model.ref is not None
         digests = {f"features[{part.partition}]": part.digest for part in used["features"].parts.values()}
-        return {"inputs": {**digests, "model": model.ref.digest}, "threshold": used["approved"].facts["threshold"]}
+        return {
+            "inputs": {**digests, "model": _content_of(model.ref)},
+            "threshold": used["approved"].facts["threshold"],
+        }
 
     def writer(self, used: Mapping[str, Any], partition: str | None) -> Write:
         from ml_platform.evaluation.scoring import predict_partition

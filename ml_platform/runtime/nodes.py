@@ -121,14 +121,17 @@ def spans_of(pipeline: CompiledPipeline, asset: str) -> Partitions | None:
     return known.get(asset)
 
 
-def _recipe(pipeline: CompiledPipeline, kind: str, label: str, parameters: Any) -> tuple[Any, Mapping[str, str]]:
+def _recipe(
+    pipeline: CompiledPipeline, kind: str, labels: Sequence[str], parameters: Any
+) -> tuple[Any, Mapping[str, str]]:
     """Puts parameters and code together; None where the code or a parameter of it cannot be told."""
-    runner = pipeline.inspection.code[kind]
-    own = pipeline.inspection.code[label] if label else Code()
-    assert runner is not None
-    if own is None:
-        return None, runner.places
-    code = own | runner
+    code = pipeline.inspection.code[kind]
+    assert code is not None
+    for label in labels:
+        own = pipeline.inspection.code[label]
+        if own is None:
+            return None, code.places
+        code = own | code
     recipe = {"parameters": parameters, "symbols": code.symbols, "distributions": code.distributions}
     return recipe, code.places
 
@@ -155,12 +158,12 @@ def _step_nodes(pipeline: CompiledPipeline, step: CompiledStep) -> Iterator[Node
     inputs = {name: pipeline.asset_of(name) for name in use.inputs}
     given = {"made by": maker.parameters, "inputs": use.inputs, "columns": step.columns, "key": list(step.key)}
     if step.learns:
-        recipe, places = _recipe(pipeline, "fitted", label, {**given, "target": pipeline.spec.target})
+        recipe, places = _recipe(pipeline, "fitted", [label], {**given, "target": pipeline.spec.target})
         name = f"{step.name}_fitted"
         yield Node(name, step.fitted_asset, "fitted", step.name, inputs, None, use.stage, use.launcher,
                    recipe, places, maker.depends_on_threads)  # fmt: skip
         inputs = {**inputs, "fitted_state": step.fitted_asset}
-    recipe, places = _recipe(pipeline, "frame", label, {**given, "suffix": use.suffix})
+    recipe, places = _recipe(pipeline, "frame", [label], {**given, "suffix": use.suffix})
     yield Node(step.name, step.asset, "frame", step.name, inputs, step.spans, use.stage, use.launcher,
                recipe, places, maker.depends_on_threads)  # fmt: skip
 
@@ -173,7 +176,7 @@ def _model(pipeline: CompiledPipeline, name: str) -> Node:
         "target": spec.target,
         "key": list(pipeline.features.key),
     }
-    recipe, places = _recipe(pipeline, "model", f"models.{name}", parameters)
+    recipe, places = _recipe(pipeline, "model", [f"models.{name}"], parameters)
     inputs = {"features": pipeline.features.asset}
     return Node(name, spec.asset(name), "model", name, inputs, None, "training", spec.models[name].launcher,
                 recipe, places, maker.depends_on_threads)  # fmt: skip
@@ -191,7 +194,9 @@ def _judging(pipeline: CompiledPipeline) -> Iterator[Node]:
     predicted = {"target": spec.target, "key": list(pipeline.features.key)}
 
     def node(name: str, stage: str, inputs: Mapping[str, str], parameters: Any, **more: Any) -> Node:
-        recipe, places = _recipe(pipeline, name, "", parameters)
+        # Whoever asks a model for probabilities runs its code.
+        asked = [f"models.{model}" for model in spec.models] if name in ("evaluation", "predictions") else []
+        recipe, places = _recipe(pipeline, name, asked, parameters)
         return Node(name, spec.asset(name), name, name, inputs, more.pop("spans", None), stage,
                     more.pop("launcher", "cpu"), recipe, places, **more)  # fmt: skip
 

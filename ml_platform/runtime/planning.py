@@ -170,7 +170,7 @@ def differences(path: str, before: Any, now: Any) -> Iterator[str]:
     """Lists the parameters that differ, each by its path."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in dict.fromkeys([*before, *now]):
-            inner = path if key in ("made by", "parameters") else f"{path}.{key}".lstrip(".")
+            inner = path if key in ("made by", "parameters", "tuple", "mapping") else f"{path}.{key}".lstrip(".")
             yield from differences(inner, before.get(key), now.get(key))
     elif _are_alike(before, now):
         for place, (old, new) in enumerate(zip(before, now, strict=True)):

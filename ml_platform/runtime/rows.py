@@ -91,6 +91,11 @@ class RowPath:
                 f"step {step.name!r} gives one row for {step.grain}, which cannot be told from rows of {self.entry!r} "
                 f"one by one; let rows enter behind it: .after({step.name!r})"
             )
+        twice = int(result.duplicated(list(self.key)).sum())
+        if twice:
+            raise DataError(
+                f"step {step.name!r} gives {twice:,} rows twice; a row is to get one answer (a lookup that finds several?)"
+            )
         lost = np.flatnonzero(_index(result, self.key).get_indexer(_index(rows, self.key)) < 0)
         if len(lost):
             shown = [dict(zip(self.key, map(str, values), strict=True)) for values in

@@ -144,6 +144,28 @@ def test_a_branch_reads_production_where_it_has_nothing_and_moves_its_own_heads_
     assert (branch.partitions("lake/words"), store.partitions("lake/words")) == (["p", "q"], ["p"])
 
 
+def test_names_are_no_way_out_of_a_folder(store: ArtifactStore) -> None:
+    store.promote([add(store, "one"), add(store, "dots", "..")])
+    for name in ("..", ".", "../heads", "a/b"):
+        branch = store.on_branch(name)
+        branch.promote([add(branch, f"of {name}")])
+        assert (read(branch), read(store)) == (f"of {name}", "one")
+    assert store.partitions("lake/words") == [".."]
+
+
+def test_small_files_that_are_damaged_heal(store: ArtifactStore) -> None:
+    artifact = compute(store, "one")
+    assert artifact.address is not None
+    manifest = f"manifests/lake/words/_whole/{artifact.id}.json"
+    for key in (f"addresses/{artifact.address[:2]}/{artifact.address}.json", manifest, "notes/code/x.json"):
+        store._backend.write(key, b"{")
+    assert store.noted("code/x") is None
+    assert store.known(artifact.address) is None
+    assert compute(store, "one") == artifact
+    assert store.known(artifact.address) == artifact
+    assert store.version("lake/words", artifact.id) == artifact
+
+
 def test_notes_are_kept(store: ArtifactStore) -> None:
     assert store.noted("seconds/a/b") is None
     store.note("seconds/a/b", {"": 1.5})

@@ -135,7 +135,10 @@ def test_a_base_class_a_decorator_and_a_default_are_used(shop: Path) -> None:
         "class Base: pass\n\ndef mark(c): return c\n\n@mark\nclass More(Base):\n"
         "    def f(self, x=RATE): pass\n"
     )
-    assert set(symbols("shop.more.More")) == {"shop.more.More", "shop.more.Base", "shop.more.mark", "shop.rates.RATE"}
+    assert set(symbols("shop.more.More")) == {
+        "shop.more.More", "shop.more.Base", "shop.more.mark", "shop.rates.RATE",
+        "shop.more.<import>",  # a decorator of the project may keep what it decorates
+    }  # fmt: skip
 
 
 def test_what_a_module_does_when_it_is_imported_counts(shop: Path) -> None:
@@ -152,6 +155,46 @@ def test_a_module_that_is_named_whole_counts_whole(shop: Path) -> None:
     before = symbols("shop.all.f")
     edit(shop / "rates.py", "OTHER = 2", "OTHER = 3")
     assert symbols("shop.all.f") != before
+
+
+MISSED_EASILY = {
+    "all names of a module": ("from shop.rates import *\n\ndef f():\n    return RATE\n", "rates.py", "RATE = 1", "RATE = 2"),
+    "one of two imports": (
+        "try:\n    from shop.late import late as g\nexcept ImportError:\n    from shop.helpers import double as g\n\ndef f():\n    return g(1)\n",
+        "late.py", "return open", "return 1, open",
+    ),
+    "a chain of modules": ("import shop.rates\n\ndef f():\n    return shop.rates.RATE\n", "rates.py", "RATE = 1", "RATE = 2"),
+    "a namespace package": ("import loose.mod\n\ndef f():\n    return loose.mod.value()\n", "../loose/mod.py", "return 1", "return 2"),
+    "a loop": ("R = {}\nfor k in (1, 2):\n    R[k] = k\n\ndef f():\n    return R\n", "case.py", "= k", "= k + 1"),
+    "a binding with an effect": ("R = {}\n_ = R.update(a=1)\n\ndef f():\n    return R\n", "case.py", "a=1", "a=2"),
+    "an initializer": ("C = 0\ndef init():\n    global C\n    C = 1\nok = init()\n\ndef f():\n    return C\n", "case.py", "C = 1", "C = 2"),
+    "a registering decorator": ("R = []\ndef reg(g):\n    R.append(g)\n    return g\n\n@reg\ndef a():\n    return 1\n\ndef f():\n    return R\n", "case.py", "return 1", "return 2"),
+    "an annotation that dispatches": (
+        "from functools import singledispatch\n\n@singledispatch\ndef f(x):\n    return 0\n\n@f.register\ndef _(x: int):\n    return 1\n",
+        "case.py", "x: int", "x: float",
+    ),
+    "the other side of a guard": ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    K = 0\nelse:\n    K = 1\n\ndef f():\n    return K\n", "case.py", "K = 1", "K = 2"),
+    "a name bound again": ("from shop.rates import RATE\nRATE = RATE\n\ndef f():\n    return RATE\n", "rates.py", "RATE = 1", "RATE = 2"),
+    "a file in a folder": ("from pathlib import Path\n\ndef f():\n    return (Path(__file__).parent / 'q' / 'a b.sql').read_text()\n", "q/a b.sql", "1", "2"),
+    "a type in a class": ("from shop.helpers import double\nclass A:\n    def g(self): return 1\nclass f:\n    a: A\n", "case.py", "return 1", "return 2"),
+    "a schema that a base asks for": (
+        "class B:\n    def g(self): return self.output_schema(1)\nclass f(B):\n    def output_schema(self, s): return 1\n",
+        "case.py", "s): return 1", "s): return 2",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MISSED_EASILY)
+def test_what_is_easily_missed_is_seen(shop: Path, case: str) -> None:
+    source, file, old, new = MISSED_EASILY[case]
+    (shop / "case.py").write_text(source)
+    (shop.parent / "loose").mkdir()
+    (shop.parent / "loose" / "mod.py").write_text("def value():\n    return 1\n")
+    (shop / "q").mkdir()
+    (shop / "q" / "a b.sql").write_text("SELECT 1")
+    before = symbols("shop.case.f")
+    edit(shop / file, old, new)
+    assert symbols("shop.case.f") != before
 
 
 def test_installed_code_counts_by_the_version_of_its_distribution(shop: Path) -> None:
@@ -199,6 +242,18 @@ def test_what_a_notebook_defines_counts_with_the_globals_that_it_uses() -> None:
     assert run_as_cell(1).count("__main__.") == 3
     assert run_as_cell(1) == run_as_cell("1  # a comment")
     assert run_as_cell(1) != run_as_cell(2)
+
+
+def test_a_class_of_a_notebook_that_only_transforms_is_found_behind_scikit_learns_wrapper() -> None:
+    cell = "from sklearn.base import BaseEstimator, TransformerMixin\nclass W(TransformerMixin, BaseEstimator):\n    def transform(self, X):\n        df = X\n        return df\ndf = object()\n"
+    assert "'__main__.W'" in run_python(f"""
+import linecache
+from ml_platform.pipeline.code import code_of
+cell = {cell!r}
+linecache.cache["<cell 1>"] = (len(cell), None, cell.splitlines(keepends=True), "<cell 1>")
+exec(compile(cell, "<cell 1>", "exec"))
+print(dict(code_of(["__main__.W"]).symbols))
+""")
 
 
 def test_a_global_without_a_plain_value_cannot_be_told(tmp_path: Path) -> None:

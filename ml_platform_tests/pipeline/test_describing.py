@@ -27,6 +27,8 @@ def test_parts_functions_and_types_are_named() -> None:
     [
         (1, 1.5), ("a", "b"), (None, 0), (True, "True"), ([1, 2], [2, 1]), ({"a": 1}, {"a": 2}),
         (float("nan"), float("inf")), (np.array([1, 2]), np.array([1, 3])), (np.array([1]), np.array([1.0])),
+        ((1, 2), [1, 2]), ({1: 5}, {"1": 5}), ({"b": 1, "a": 2}, {"a": 2, "b": 1}),
+        (StandardScaler(), StandardScaler().set_output(transform="pandas")),
         (datetime.date(2013, 1, 1), datetime.date(2013, 1, 2)), (np.log, np.exp),
     ],
     ids=str,
@@ -42,5 +44,5 @@ def test_different_values_are_told_apart_and_equal_ones_are_not(one: object, oth
     ids=["lambda", "object", "frame", "array"],
 )
 def test_what_cannot_be_told_is_refused(value: object) -> None:
-    with pytest.raises(Undescribable, match=r"plain value|no name to tell it by"):
+    with pytest.raises(Undescribable, match=r"plain value|no name to tell it by|its name does not tell it"):
         describe(value)

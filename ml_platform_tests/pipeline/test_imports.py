@@ -34,5 +34,46 @@ def test_a_module_that_was_edited_after_it_was_imported_is_refused_until_it_is_r
     del sys.modules["edited_later"]
 
 
+def test_an_older_time_of_change_hides_no_edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "copied_later.py"
+    path.write_text("VALUE = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("copied_later")
+    path.write_text("VALUE = 2\n")
+    os.utime(path, (1, 1))
+    with pytest.raises(PlatformError, match=r"copied_later\.py was changed after"):
+        refuse_changed_modules(["copied_later"])
+    del sys.modules["copied_later"]
+
+
+def test_code_that_was_reloaded_after_the_pipeline_was_loaded_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "loaded_before.py"
+    path.write_text("VALUE = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("loaded_before")
+    with pytest.raises(PlatformError, match="was changed after the pipeline was loaded; load the pipeline again"):
+        refuse_changed_modules(["loaded_before"], {str(path): "the hash of another text"})
+    del sys.modules["loaded_before"]
+
+
+def test_who_took_names_from_a_module_before_it_was_reloaded_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lender.py").write_text("def value():\n    return 1\n")
+    (tmp_path / "borrower.py").write_text("from lender import value\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    borrower = importlib.import_module("borrower")
+    (tmp_path / "lender.py").write_text("def value():\n    return 22\n")
+    importlib.reload(sys.modules["lender"])
+    refuse_changed_modules(["lender"])
+    with pytest.raises(PlatformError, match=r"borrower\.py imported names from lender before that was reloaded"):
+        refuse_changed_modules(["borrower"])
+    importlib.reload(borrower)
+    refuse_changed_modules(["borrower", "lender"])
+    del sys.modules["borrower"], sys.modules["lender"]
+
+
 def test_installed_modules_are_left_alone() -> None:
     refuse_changed_modules(["pandas", "json", "ml_platform.schema"])

@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone, is_classifier
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from ml_platform import Pipeline
 from ml_platform.errors import DataError, PlatformError, RowsRefused
 from ml_platform.pipeline.spec import PipelineSpec
+from ml_platform.runtime import nodes_of
 from ml_platform.transformers import Calendar
 from ml_platform_tests.platform import Platform, small_yaml
 
@@ -81,7 +83,7 @@ class TestWithSources:
     def test_one_changed_step_is_computed_with_what_comes_after_it(self, tmp_path: Path, made: Platform) -> None:
         platform = Platform(tmp_path, seed=made)
         before = heads(platform)
-        changed = notebook(platform).set_params(boosted__max_leaf_nodes=7)
+        changed = notebook(platform).set_params(boosted__max_leaf_nodes=11)
         assert computed(changed) == {"boosted", "selection", "evaluation"}
         assert computed(changed) == set()
         parts = ["minute_of_day", "hour_of_day", "day_of_week", "day_of_year"]
@@ -163,6 +165,46 @@ class TestWithSources:
         pipeline = notebook(made)
         with pytest.raises(NotFittedError):
             pipeline.transform(pipeline.sources())
+
+
+class TestNothingIsWronglyReused:
+    """Cases in which something that decides a value does not show in the content of what it is made from."""
+
+    def test_validation_scores_choose_though_the_models_bytes_are_equal(self, tmp_path: Path, made: Platform) -> None:
+        """With a month more for validation the final fit sees the same rows; its scores are others."""
+        platform = Platform(tmp_path, small_yaml(("validation: 1 month", "validation: 2 months")), seed=made)
+        assert platform.run().success
+        chosen = platform.report("flight_delays/selection").facts
+        assert chosen["split"]["validation_from"] == "2013-08-01"
+        for name, scores in chosen["validation"].items():
+            assert scores == platform.store.require(f"flight_delays/{name}").facts["validation"]
+
+    def test_code_that_only_predicts_decides_evaluation_and_predictions(self, made: Platform) -> None:
+        nodes = nodes_of(made.pipeline)
+        from ml_platform_tests.planted import Flipped
+
+        own = notebook(made).set_params(logistic=Flipped())
+        found = nodes_of(own.compiled)
+        for name in ("evaluation", "predictions"):
+            symbols = found[f"flight_delays/{name}"].recipe["symbols"]  # type: ignore[index]
+            assert "ml_platform_tests.planted.Flipped" in symbols
+            assert found[f"flight_delays/{name}"].code_version != nodes[f"flight_delays/{name}"].code_version
+
+    def test_what_is_done_to_an_object_later_has_no_say_or_an_address_of_its_own(self, made: Platform) -> None:
+        own = HistGradientBoostingClassifier(max_iter=5, max_depth=2, random_state=0)
+        pipeline = notebook(made).set_params(boosted=own)
+        assert pipeline._repr_html_()
+        own.set_params(max_depth=3)
+        pipeline.fit()
+        assert pipeline.models_["boosted"].estimator.max_depth == 3
+        asks = notebook(made).set_params(boosted=clone(own).set_params(max_depth=2)).fit()
+        assert asks.models_["boosted"].estimator.max_depth == 2
+
+    def test_a_step_that_was_changed_after_the_fit_is_not_given_to_the_fitted_model(self, made: Platform) -> None:
+        pipeline = notebook(made).fit()
+        pipeline.set_params(calendar__parts=["minute_of_day", "hour_of_day", "day_of_week", "day_of_month"])
+        with pytest.raises(DataError, match="went through .*versions of"):
+            pipeline.predict_proba(pipeline.sources())
 
 
 class TestAsAnEstimator:
@@ -288,6 +330,21 @@ class TestWithRows:
             notebook(made).after("departures").fit(rows)
         with pytest.raises(PlatformError, match="no model 'boostet': did you mean 'boosted'"):
             notebook(made, model="boostet").fit()
+
+    @pytest.mark.parametrize("labels", [[1, 2], [0.4, 1.9], [0.0, float("nan")], ["yes", "no"]], ids=str)
+    def test_labels_that_are_not_0_and_1_are_refused(self, made: Platform, labels: list[object]) -> None:
+        rows = made.frames("flight_delays/departures").read("2013-02-01").head(40)
+        with pytest.raises(DataError, match="target 'late': expected 0 and 1"):
+            notebook(made, model="logistic").after("departures").fit(rows, labels * 20)
+
+    def test_another_entry_takes_another_way(self, made: Platform) -> None:
+        flights = made.frames("lake/flights").read("2013-11-01")
+        flights = flights[flights["dep_delay"].notna()]
+        pipeline = notebook(made).fit()
+        expected = pipeline.predict_proba(flights)
+        pipeline.set_params(entry="departures")
+        departures = made.frames("flight_delays/departures").read("2013-11-01")
+        assert len(pipeline.predict_proba(departures)) == len(expected) == len(departures)
 
     def test_an_entry_beside_the_way_is_refused(self, made: Platform) -> None:
         with pytest.raises(PlatformError, match="rows cannot enter behind 'traffic': "):
