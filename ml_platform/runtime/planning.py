@@ -168,17 +168,22 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tupl
 
 def differences(path: str, before: Any, now: Any) -> Iterator[str]:
     """Lists the parameters that differ, each by its path."""
+    before, now = _without_tuple(before), _without_tuple(now)
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in dict.fromkeys([*before, *now]):
-            inner = path if key in ("made by", "parameters", "tuple", "mapping") else f"{path}.{key}".lstrip(".")
+            inner = path if key in ("made by", "parameters", "mapping") else f"{path}.{key}".lstrip(".")
             yield from differences(inner, before.get(key), now.get(key))
     elif _are_alike(before, now):
-        for place, (old, new) in enumerate(zip(before, now, strict=True)):
+        for place, (old, new) in enumerate(zip(map(_without_tuple, before), map(_without_tuple, now), strict=True)):
             named = isinstance(old, list) and old and isinstance(old[0], str) and old[:1] == new[:1]
             inner = f"{path}.{old[0] if named else place}"
             yield from differences(inner, *((old[1], new[1]) if named and len(old) == len(new) == 2 else (old, new)))
     elif before != now:
         yield f"{path}: {_short(before)} → {_short(now)}"
+
+
+def _without_tuple(described: Any) -> Any:
+    return described["tuple"] if isinstance(described, Mapping) and "tuple" in described else described
 
 
 def _are_alike(before: Any, now: Any) -> bool:

@@ -94,7 +94,7 @@ class RowPath:
         twice = int(result.duplicated(list(self.key)).sum())
         if twice:
             raise DataError(
-                f"step {step.name!r} gives {twice:,} rows twice; a row is to get one answer (a lookup that finds several?)"
+                f"step {step.name!r} gives {twice:,} rows twice; a row gets one answer: does a lookup find several?"
             )
         lost = np.flatnonzero(_index(result, self.key).get_indexer(_index(rows, self.key)) < 0)
         if len(lost):

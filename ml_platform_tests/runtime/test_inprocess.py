@@ -203,7 +203,7 @@ class TestNothingIsWronglyReused:
     def test_a_step_that_was_changed_after_the_fit_is_not_given_to_the_fitted_model(self, made: Platform) -> None:
         pipeline = notebook(made).fit()
         pipeline.set_params(calendar__parts=["minute_of_day", "hour_of_day", "day_of_week", "day_of_month"])
-        with pytest.raises(DataError, match="went through .*versions of"):
+        with pytest.raises(DataError, match=r"went through .*versions of"):
             pipeline.predict_proba(pipeline.sources())
 
 
