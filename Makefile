@@ -48,6 +48,7 @@ dev: setup
 bench: setup
 	python benchmarks/demo_overhead.py
 	python benchmarks/start_up.py
+	python benchmarks/loop.py
 
 soak: setup
 	pytest -m soak -n 0 -s
