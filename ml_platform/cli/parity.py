@@ -111,7 +111,9 @@ def _compare(parity: Parity, pipeline: CompiledPipeline, folder: Path, console: 
             console.print(f"[red]✗[/] {escape(str(difference))}", soft_wrap=True, highlight=False)
             return
         parts = f"{count} partitions, " if count > 1 else ""
-        console.print(f"[green]✓[/] {node.asset:<36} {parts}equal addresses, equal bytes", highlight=False)
+        console.print(
+            f"[green]✓[/] {node.asset:<36} {parts}equal addresses, equal bytes", highlight=False, soft_wrap=True
+        )
     _compare_predictions(parity, pipeline, one, other, console)
 
 
@@ -126,4 +128,6 @@ def _compare_predictions(parity: Parity, pipeline: CompiledPipeline, one: Side, 
         parity.first_difference = Difference(asset, None, "predictions", column, row, details)
         console.print(f"[red]✗[/] {escape(str(parity.first_difference))}", soft_wrap=True, highlight=False)
         return
-    console.print(f"[green]✓[/] {len(frames):,} predictions of the estimator, equal bits", highlight=False)
+    console.print(
+        f"[green]✓[/] {len(frames):,} predictions of the estimator, equal bits", highlight=False, soft_wrap=True
+    )

@@ -31,7 +31,9 @@ def print_plan(planned: Sequence[Planned], console: Console | None = None) -> No
     told = f" ({known:.1f} s when last computed" + (f", {unknown} never timed)" if unknown else ")") if todo else ""
     console.print(f"{len(planned) - len(todo)} to reuse, {len(todo)} to recompute{told}", highlight=False)
     if any(reason.startswith("after ") for one in todo for reason in one.why):
-        console.print("what comes after a recomputed asset is reused all the same where that comes out equal")
+        console.print(
+            "what comes after a recomputed asset is reused all the same where that comes out equal", soft_wrap=True
+        )
 
 
 def _line(one: Planned) -> str:

@@ -31,4 +31,6 @@ def print_trial(facts: dict[str, Any]) -> None:
     changes = ", ".join(
         f"{metric} {facts[metric] - current[metric]:+.4f}" for metric in ("roc_auc", "log_loss", "brier_score")
     )
-    console.print(f"  against the current evaluation{same}: {changes}; production is as it was", highlight=False)
+    console.print(
+        f"  against the current evaluation{same}: {changes}; production is as it was", highlight=False, soft_wrap=True
+    )

@@ -10,8 +10,9 @@ from ml_platform.pipeline.inspection import runner_code
 from ml_platform.resources import StoreResource
 from ml_platform.resources.refusal import refusals_as_failures
 from ml_platform.runtime import Node
-from ml_platform.runtime.making import SourceWork, make_source
+from ml_platform.runtime.making import make_source
 from ml_platform.runtime.nodes import source_node
+from ml_platform.runtime.work import SourceWork
 from ml_platform.sources import TableSource
 
 

@@ -5,8 +5,10 @@ from typing import Any
 
 from ml_platform.artifacts import Artifact, Fitted, Frames, Report
 from ml_platform.errors import DataError, first_few
-from ml_platform.runtime.making import Made, Value, Work, make, value_of
+from ml_platform.runtime.makers import Value, value_of
+from ml_platform.runtime.making import Made, make
 from ml_platform.runtime.nodes import Node, needed, nodes_of
+from ml_platform.runtime.work import Work
 
 Wanted = Mapping[str, Sequence[str | None]]
 Tell = Callable[[Node, "Sequence[Made] | None"], None]

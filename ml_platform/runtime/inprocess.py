@@ -22,9 +22,9 @@ from ml_platform.pipeline.running import require_same_lineage
 from ml_platform.pipeline.spec import PipelineSpec, check_graph, load_spec
 from ml_platform.runtime.cutting import settle_within
 from ml_platform.runtime.demand import InProcess
-from ml_platform.runtime.making import Work
 from ml_platform.runtime.progress import Progress
 from ml_platform.runtime.rows import RowPath, aligned, labels_by_key, path_to
+from ml_platform.runtime.work import Work
 from ml_platform.training.models import features_and_target, require_both_classes
 
 

@@ -12,8 +12,10 @@ from ml_platform.pipeline.modules import EFFECTS
 from ml_platform.pipeline.splitting import Cut
 from ml_platform.runtime.cutting import settle_within
 from ml_platform.runtime.environment import environment_of
-from ml_platform.runtime.making import Value, Work, recipe_for, source_recipe, value_of
+from ml_platform.runtime.makers import Value, value_of
+from ml_platform.runtime.making import recipe_for, source_recipe
 from ml_platform.runtime.nodes import Node, needed, nodes_of
+from ml_platform.runtime.work import Work
 
 REUSE, RECOMPUTE = "reuse", "recompute"
 

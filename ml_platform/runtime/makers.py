@@ -1,0 +1,191 @@
+"""How does one kind of node compute a partition from what it is made from, and how do its readers take it?"""
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ml_platform.artifacts import Artifact, Fitted, Frames, Report
+from ml_platform.artifacts import frames as frame_files
+from ml_platform.artifacts import objects as object_files
+from ml_platform.artifacts.objects import stored_object, write_object
+from ml_platform.artifacts.reports import read_report, write_report
+from ml_platform.artifacts.store import Write
+from ml_platform.errors import PlatformError
+from ml_platform.pipeline.code import hash_of
+from ml_platform.pipeline.running import check_inputs, fit_step, naming, transformed
+from ml_platform.runtime.nodes import Node, trusted_types
+from ml_platform.runtime.work import Work, kind_of
+
+Value = Frames | Fitted | Report
+
+
+def content_of(artifact: Artifact) -> str:
+    """Names all that a reader sees of a value: its files, and of a fitted object what is told of its fit."""
+    if artifact.kind != object_files.KIND:
+        return artifact.digest
+    return hash_of([artifact.digest, dict(artifact.facts)])
+
+
+def artifacts_of(values: Mapping[str, Value]) -> Iterator[Artifact]:
+    """Lists the artifacts of values."""
+    for value in values.values():
+        if isinstance(value, Frames):
+            yield from value.parts.values()
+        elif value.ref is not None:
+            yield value.ref
+
+
+class Maker:
+    """How one kind of node computes a partition from its narrowed inputs."""
+
+    def __init__(self, work: Work, node: Node):
+        self.work = work
+        self.node = node
+        self.pipeline = work.pipeline
+
+    def decided_by(self, used: Mapping[str, Any]) -> dict[str, Any]:
+        """Names what decides the result beside code and inputs."""
+        return {}
+
+    def made_of(self, used: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Names what the manifest is to say that the value was made of."""
+        return used
+
+    def writer(self, used: Mapping[str, Any], partition: str | None) -> Write:
+        """Gives the function that computes the value and writes it into a folder."""
+        raise NotImplementedError
+
+
+class _FrameMaker(Maker):
+    transformer: Any = None
+
+    def writer(self, used: Mapping[str, Any], partition: str | None) -> Write:
+        step = self.pipeline.steps[self.node.part]
+        inputs = [used[name] for name in step.use.inputs]
+        if self.transformer is None:
+            fitted = used.get("fitted_state")
+            self.transformer = step.build() if fitted is None else fitted.estimator
+            check_inputs(step, self.transformer, inputs)
+
+        def write(folder: Path) -> Mapping[str, Any]:
+            with naming(step.asset, partition), transformed(step, self.transformer, inputs) as frame:
+                return frame_files.write_frame(folder, frame)
+
+        return write
+
+
+class _ObjectMaker(Maker):
+    def fit(self, used: Mapping[str, Any]) -> Fitted:
+        raise NotImplementedError
+
+    def writer(self, used: Mapping[str, Any], partition: str | None) -> Write:
+        types = trusted_types(self.pipeline, self.node)
+
+        def write(folder: Path) -> Mapping[str, Any]:
+            fitted = self.fit(used)
+            write_object(folder, fitted.estimator, types)
+            return dict(fitted.facts)
+
+        return write
+
+
+class _FittedMaker(_ObjectMaker):
+    def fit(self, used: Mapping[str, Any]) -> Fitted:
+        step = self.pipeline.steps[self.node.part]
+        inputs = [used[name] for name in step.use.inputs]
+        return fit_step(step, inputs, self.work.cut, self.pipeline.spec.target)
+
+
+class _ModelMaker(_ObjectMaker):
+    def fit(self, used: Mapping[str, Any]) -> Fitted:
+        from ml_platform.training import train_model
+
+        return train_model(self.pipeline, self.node.part, used["features"], self.work.cut, self.work.report)
+
+
+class _ReportMaker(Maker):
+    def report(self, used: Mapping[str, Any]) -> Report:
+        raise NotImplementedError
+
+    def writer(self, used: Mapping[str, Any], partition: str | None) -> Write:
+        return lambda folder: write_report(folder, self.report(used))
+
+
+class _SelectionMaker(_ReportMaker):
+    def report(self, used: Mapping[str, Any]) -> Report:
+        from ml_platform.training import select_best
+
+        return select_best(used)
+
+
+class _EvaluationMaker(_ReportMaker):
+    def report(self, used: Mapping[str, Any]) -> Report:
+        from ml_platform.evaluation import evaluate
+
+        models = {name: used[name] for name in self.pipeline.spec.models}
+        return evaluate(self.pipeline, used["features"], models, used["selection"], self.work.cut)
+
+
+class _ApprovalMaker(_ReportMaker):
+    def writer(self, used: Mapping[str, Any], partition: str | None) -> Write:
+        from ml_platform.evaluation import approve
+
+        approval = approve(self.pipeline.spec.gates, used["evaluation"])
+        return lambda folder: write_report(folder, approval)
+
+
+class _PredictionsMaker(Maker):
+    @cached_property
+    def _models(self) -> dict[str, Fitted]:
+        return {}
+
+    def _model(self, approval: Report) -> Fitted:
+        from ml_platform.evaluation.approval import approved_model
+
+        if not self._models:
+            self._models["approved"] = approved_model(self.pipeline, self.work.store, approval)
+        return self._models["approved"]
+
+    def made_of(self, used: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"features": used["features"], "model": self._model(used["approved"])}
+
+    def decided_by(self, used: Mapping[str, Any]) -> dict[str, Any]:
+        model = self._model(used["approved"])
+        assert model.ref is not None
+        digests = {f"features[{part.partition}]": part.digest for part in used["features"].parts.values()}
+        return {
+            "inputs": {**digests, "model": content_of(model.ref)},
+            "threshold": used["approved"].facts["threshold"],
+        }
+
+    def writer(self, used: Mapping[str, Any], partition: str | None) -> Write:
+        from ml_platform.evaluation.scoring import predict_partition
+
+        model, threshold = self._model(used["approved"]), used["approved"].facts["threshold"]
+        return lambda folder: frame_files.write_frame(
+            folder, predict_partition(self.pipeline, model, threshold, used["features"])
+        )
+
+
+MAKERS: Mapping[str, type[Maker]] = {
+    "frame": _FrameMaker,
+    "fitted": _FittedMaker,
+    "model": _ModelMaker,
+    "selection": _SelectionMaker,
+    "evaluation": _EvaluationMaker,
+    "approved": _ApprovalMaker,
+    "predictions": _PredictionsMaker,
+}
+
+
+def value_of(work: Work, node: Node, parts: Mapping[str | None, Artifact]) -> Value:
+    """Gives a node's artifacts as its readers take them."""
+    kind = kind_of(node)
+    if kind == frame_files.KIND:
+        return Frames(work.store, node.asset, parts)
+    if None not in parts:
+        raise PlatformError(f"{node.asset}: nothing there; make it first")
+    if kind == object_files.KIND:
+        return stored_object(work.store, parts[None], trusted_types(work.pipeline, node))
+    return read_report(work.store, parts[None])

@@ -1,0 +1,90 @@
+"""What does making a value need beside the node and its inputs, and how is it kept?"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from ml_platform.artifacts import Artifact, ArtifactStore, Origin
+from ml_platform.artifacts import frames as frame_files
+from ml_platform.artifacts import objects as object_files
+from ml_platform.artifacts import reports as report_files
+from ml_platform.artifacts.store import Write, address_of
+from ml_platform.pipeline.compiled import CompiledPipeline
+from ml_platform.pipeline.imports import refuse_changed_modules
+from ml_platform.pipeline.splitting import Cut
+from ml_platform.runtime.environment import limited_threads
+from ml_platform.runtime.nodes import Node
+
+_KINDS = {
+    "source": frame_files.KIND, "frame": frame_files.KIND, "predictions": frame_files.KIND,
+    "fitted": object_files.KIND, "model": object_files.KIND,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SourceWork:
+    """What reading a table needs beside it.
+
+    Attributes:
+        reuse: whether to take values that the same computation gave before.
+        report: told what long work is at, for people who wait.
+    """
+
+    store: ArtifactStore
+    reuse: bool = True
+    report: Callable[[str], None] = lambda _: None
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The texts that addresses were made from, where that was not just now."""
+        return {}
+
+    def known(self, recipe: Mapping[str, Any] | None) -> Artifact | None:
+        """Finds what a computation gave before, if that may be reused."""
+        return self.store.known(address_of(recipe)) if recipe is not None and self.reuse else None
+
+    def add(self, node: Node, partition: str | None, write: Write, origin: Origin) -> Artifact:
+        """Computes a value and keeps it; what was asked to be fresh takes the place of what was known.
+
+        Raises:
+            PlatformError: code that was changed after this process imported it.
+        """
+        if node.recipe is not None:
+            refuse_changed_modules(node.modules, self.files)
+        if not self.reuse and origin.recipe:
+            self.store.forget(address_of(origin.recipe))
+        with limited_threads(node):
+            return self.store.add(node.asset, partition, kind_of(node), write, origin)
+
+    def describe(self, node: Node) -> None:
+        """Keeps what a code version stands for: a plan compares with it."""
+        if node.is_addressable and self.store.noted(f"code/{node.code_version}") is None:
+            self.store.note(f"code/{node.code_version}", node.recipe)
+
+
+@dataclass(frozen=True)
+class Work(SourceWork):
+    """What making needs beside a node and its inputs.
+
+    Attributes:
+        settle: gives the cut between training, validation and test.
+    """
+
+    pipeline: CompiledPipeline = field(kw_only=True)
+    settle: Callable[[], Cut] = field(kw_only=True)
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The texts that the pipeline was loaded from."""
+        return self.pipeline.inspection.files
+
+    @cached_property
+    def cut(self) -> Cut:
+        """The cut, settled when it is first asked for."""
+        return self.settle()
+
+
+def kind_of(node: Node) -> str:
+    """Says which kind of artifact a node's value is."""
+    return _KINDS.get(node.kind, report_files.KIND)
