@@ -8,13 +8,12 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from ml_platform.artifacts import ArtifactStore, Fitted, Frames, Report, default_store
 from ml_platform.errors import DataError, PlatformError, expected_one_of
-from ml_platform.pipeline.compiled import CompiledPipeline, build_use, compile_spec
-from ml_platform.pipeline.describing import Undescribable, describe
+from ml_platform.pipeline.compiled import CompiledPipeline, compile_spec
 from ml_platform.pipeline.finding import find_pipeline
 from ml_platform.pipeline.inspecting import inspect_here
 from ml_platform.pipeline.modules import text_hash
@@ -22,6 +21,7 @@ from ml_platform.pipeline.running import require_same_lineage
 from ml_platform.pipeline.spec import PipelineSpec, check_graph, load_spec
 from ml_platform.runtime.cutting import settle_within
 from ml_platform.runtime.demand import InProcess
+from ml_platform.runtime.parameters import NamedParts, told_of
 from ml_platform.runtime.progress import Progress
 from ml_platform.runtime.rows import RowPath, aligned, labels_by_key, path_to
 from ml_platform.runtime.work import Work
@@ -45,7 +45,7 @@ class Sources(Mapping[str, Frames]):
         return len(self._frames)
 
 
-class Pipeline(ClassifierMixin, BaseEstimator):
+class Pipeline(ClassifierMixin, NamedParts):
     """A declared pipeline as one scikit-learn estimator: `fit`, `transform`, `predict`, `predict_proba`.
 
     It takes either `Sources` (what Dagster takes: partition by partition, split as declared, filters apply, every
@@ -134,76 +134,6 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         if step not in self.spec.steps:
             raise PlatformError(f"no step {step!r}: {expected_one_of(step, self.spec.steps)}")
 
-    # What scikit-learn asks of an estimator.
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Gives the parameters; `deep` adds every step and model by its name, and theirs as `<name>__<parameter>`."""
-        own = {name: getattr(self, name) for name in self._get_param_names()}
-        if not deep:
-            return own
-        for name in (*self.spec.steps, *self.spec.models):
-            built = self._object(name)
-            own[name] = built
-            own |= {f"{name}__{key}": value for key, value in built.get_params().items()}
-        return own
-
-    def set_params(self, **parameters: Any) -> Self:
-        """Sets parameters: own ones, a step or model (`calendar=...`), or a part of one (`calendar__parts=...`).
-
-        Raises:
-            ValueError: no such name, with those that exist.
-        """
-        inner: dict[str, dict[str, Any]] = {}
-        if "replaced" in parameters:
-            self.replaced = parameters["replaced"]
-        replaced = dict(self.replaced or {})
-        known = [*self._get_param_names(), *self.spec.steps, *self.spec.models]
-        for key, value in parameters.items():
-            name, _, part = key.partition("__")
-            if name not in known:
-                raise ValueError(f"invalid parameter {name!r} of {self!r}: {expected_one_of(name, known)}")
-            if part:
-                inner.setdefault(name, {})[part] = value
-            elif name in self._get_param_names():
-                if name != "replaced":
-                    setattr(self, name, value)
-            else:
-                replaced[name] = value
-        if replaced != dict(self.replaced or {}):
-            self.replaced = replaced or None
-        for name, parts in inner.items():
-            self.replaced = {**(self.replaced or {}), name: clone(self._object(name)).set_params(**parts)}
-        return self
-
-    def _object(self, name: str) -> Any:
-        """Gives the unfitted transformer or model that a name stands for."""
-        if name in (self.replaced or {}):
-            return (self.replaced or {})[name]
-        return build_use(self.spec.steps[name] if name in self.spec.steps else self.spec.models[name])
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "fitted_")
-
-    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
-        changed = [f"{name} replaced" for name in self.replaced or {}]
-        bounds = [f"{name}={value!r}" for name in ("entry", "until") if (value := getattr(self, name)) is not None]
-        return f"Pipeline({', '.join([repr(self.spec.pipeline), *bounds, *changed])})"
-
-    def _sk_visual_block_(self) -> Any:
-        from sklearn.utils._repr_html.estimator import _VisualBlock
-
-        def block(name: str) -> Any:
-            built = self._object(name)
-            return _VisualBlock(
-                "single", built, names=name, name_caption=type(built).__name__, name_details=repr(built)
-            )
-
-        within = self._steps_within(self.compiled)
-        blocks = [block(name) for name in self.compiled.steps if name in within]
-        if self.until is None:
-            blocks.append(_VisualBlock("parallel", [block(name) for name in self.compiled.spec.models]))
-        return _VisualBlock("serial", blocks, dash_wrapped=False)
-
     # What both kinds of input need.
 
     @property
@@ -227,7 +157,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
     def _is_outdated(self, compiled: CompiledPipeline) -> bool:
         """Says whether a stand-in or a file of code was changed since."""
         for name, built in (self.replaced or {}).items():
-            if _told(built) != _told(compiled.objects[name]):
+            if told_of(built) != told_of(compiled.objects[name]):
                 return True
         return any(text_hash(Path(file)) != known for file, known in compiled.inspection.files.items())
 
@@ -425,11 +355,3 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         with self._session(self._fitted_in.partitions, self._fitted_in) as session:
             session.make(self.spec.asset("evaluation"))
             return session.report(self.spec.asset("evaluation"))
-
-
-def _told(built: Any) -> str:
-    """Says what an object is, well enough to see that it was changed."""
-    try:
-        return repr(describe(built))
-    except Undescribable:
-        return repr(built.get_params())

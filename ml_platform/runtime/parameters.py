@@ -1,0 +1,105 @@
+"""How are a pipeline's steps and models parameters of it, by their names?"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from sklearn.base import BaseEstimator, clone
+
+from ml_platform.errors import expected_one_of
+from ml_platform.pipeline.compiled import build_use
+from ml_platform.pipeline.describing import Undescribable, describe
+from ml_platform.pipeline.spec import PipelineSpec
+
+if TYPE_CHECKING:
+    from ml_platform.pipeline.compiled import CompiledPipeline
+
+
+class NamedParts(BaseEstimator):
+    """An estimator whose parts are a pipeline's steps and models, as declared or replaced."""
+
+    if TYPE_CHECKING:
+        spec: PipelineSpec
+        replaced: Mapping[str, Any] | None
+        until: str | None
+
+        @property
+        def compiled(self) -> CompiledPipeline:
+            """The pipeline with what stands in for declared parts."""
+
+        def _steps_within(self, pipeline: CompiledPipeline) -> set[str]: ...
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Gives the parameters; `deep` adds every step and model by its name, and theirs as `<name>__<parameter>`."""
+        own = {name: getattr(self, name) for name in self._get_param_names()}
+        if not deep:
+            return own
+        for name in (*self.spec.steps, *self.spec.models):
+            built = self._object(name)
+            own[name] = built
+            own |= {f"{name}__{key}": value for key, value in built.get_params().items()}
+        return own
+
+    def set_params(self, **parameters: Any) -> Self:
+        """Sets parameters: own ones, a step or model (`calendar=...`), or a part of one (`calendar__parts=...`).
+
+        Raises:
+            ValueError: no such name, with those that exist.
+        """
+        inner: dict[str, dict[str, Any]] = {}
+        if "replaced" in parameters:
+            self.replaced = parameters["replaced"]
+        replaced = dict(self.replaced or {})
+        known = [*self._get_param_names(), *self.spec.steps, *self.spec.models]
+        for key, value in parameters.items():
+            name, _, part = key.partition("__")
+            if name not in known:
+                raise ValueError(f"invalid parameter {name!r} of {self!r}: {expected_one_of(name, known)}")
+            if part:
+                inner.setdefault(name, {})[part] = value
+            elif name in self._get_param_names():
+                if name != "replaced":
+                    setattr(self, name, value)
+            else:
+                replaced[name] = value
+        if replaced != dict(self.replaced or {}):
+            self.replaced = replaced or None
+        for name, parts in inner.items():
+            self.replaced = {**(self.replaced or {}), name: clone(self._object(name)).set_params(**parts)}
+        return self
+
+    def _object(self, name: str) -> Any:
+        """Gives the unfitted transformer or model that a name stands for."""
+        if name in (self.replaced or {}):
+            return (self.replaced or {})[name]
+        return build_use(self.spec.steps[name] if name in self.spec.steps else self.spec.models[name])
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "fitted_")
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        changed = [f"{name} replaced" for name in self.replaced or {}]
+        bounds = [f"{name}={value!r}" for name in ("entry", "until") if (value := getattr(self, name)) is not None]
+        return f"Pipeline({', '.join([repr(self.spec.pipeline), *bounds, *changed])})"
+
+    def _sk_visual_block_(self) -> Any:
+        from sklearn.utils._repr_html.estimator import _VisualBlock
+
+        def block(name: str) -> Any:
+            built = self._object(name)
+            return _VisualBlock(
+                "single", built, names=name, name_caption=type(built).__name__, name_details=repr(built)
+            )
+
+        within = self._steps_within(self.compiled)
+        blocks = [block(name) for name in self.compiled.steps if name in within]
+        if self.until is None:
+            blocks.append(_VisualBlock("parallel", [block(name) for name in self.compiled.spec.models]))
+        return _VisualBlock("serial", blocks, dash_wrapped=False)
+
+
+def told_of(built: Any) -> str:
+    """Says what an object is, well enough to see that it was changed."""
+    try:
+        return repr(describe(built))
+    except Undescribable:
+        return repr(built.get_params())
