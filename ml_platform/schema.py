@@ -21,7 +21,7 @@ DTYPES = {
     "datetime": "datetime64[us]",
     "any": "object",
 }
-_DECLARATION = re.compile(r"(?P<type>\w+)(?P<nullable>\?)?(?: (?P<low>[-.\d]+?)\.\.(?P<high>[-\d][-.\d]*))?")
+_DECLARATION = re.compile(r"(?P<type>\w+(?:\|\w+)*)(?P<nullable>\?)?(?: (?P<low>[-.\d]+?)\.\.(?P<high>[-\d][-.\d]*))?")
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,24 @@ class Column:
 
     @classmethod
     def parse(cls, name: str, declaration: str, *, strict: bool = False) -> Self:
-        """Reads the short form: a type, `?` if values may be missing, a range.
+        """Reads the short form: a type (or several, as `datetime|timestamp`), `?` if values may be missing, a range.
 
         >>> Column.parse("month", "integer 1..12")
         Column(name='month', type='integer', nullable=False, minimum=1.0, maximum=12.0)
         """
         match = _DECLARATION.fullmatch(declaration)
-        if match is None or match["type"] not in DTYPES:
+        if match is None or any(kind not in DTYPES for kind in match["type"].split("|")):
             raise ValueError(f"column {name!r}: {declaration!r}: {expected_one_of(declaration, DTYPES)}")
         if match["nullable"] and match["type"] in ("integer", "boolean") and strict:
             raise ValueError(f"column {name!r}: {declaration!r} may not be missing; declare number?")
         low, high = match["low"], match["high"]
         limits = (float(low), float(high)) if low else (None, None)
         return cls(name, match["type"], bool(match["nullable"]), *limits)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether one dtype alone carries this type."""
+        return self.type in DTYPES and self.type != "any"
 
     def __str__(self) -> str:
         limits = f" {self.minimum:g}..{self.maximum:g}" if self.minimum is not None else ""
@@ -89,27 +94,53 @@ class Schema:
         merged = {column.name: column for column in (*self.columns, *columns)}
         return replace(self, columns=tuple(merged.values()))
 
+    def empty_frame(self, like: "pd.DataFrame") -> "pd.DataFrame":
+        """Gives a frame without rows; columns that were not given a type of their own are as in another frame."""
+        import pandas as pd
+
+        def dtype(column: Column) -> Any:
+            has_own = column.is_exact or column.name not in like
+            return DTYPES[column.type.split("|")[0]] if has_own else like[column.name].dtype
+
+        return pd.DataFrame({column.name: pd.Series([], dtype=dtype(column)) for column in self.columns})
+
     def missing(self, names: Iterable[str]) -> list[str]:
         """Says which of these names a frame of this schema surely lacks."""
         return [] if self.is_open else [name for name in names if name not in self.names]
 
-    def violations(self, frame: "pd.DataFrame") -> list[str]:
-        """Lists everything in which a frame departs from this schema: column, what, count, first rows."""
+    def violations(self, frame: "pd.DataFrame", *, is_exact: bool = True) -> list[str]:
+        """Lists everything in which a frame departs from this schema: column, what, count, first rows.
+
+        Args:
+            is_exact: whether a column's dtype must be the one that we store; else its kind is enough (any width of
+                integers, any unit of time).
+        """
         import pandera.pandas as pa
         from pandera.errors import SchemaErrors
 
         found = [f"column {name!r} is missing" for name in self.names if name not in frame]
+        kinds = [column for column in self.columns if column.name in frame and not (is_exact and column.is_exact)]
+        wrong = {column.name: _kind_of(frame[column.name]) for column in kinds}
+        wrong = {name: kind for name, kind in wrong.items() if kind not in self[name].type.split("|")}
+        found += [
+            f"column {name!r}: expected {self[name].type.replace('|', ' or ')}, found {frame[name].dtype}"
+            for name in wrong
+            if self[name].type != "any"
+        ]
         try:
-            self._to_pandera(pa).validate(frame, lazy=True)
+            self._to_pandera(pa, is_exact, set(wrong)).validate(frame, lazy=True)
         except SchemaErrors as errors:
             # Cases of missing columns have no column to be grouped by.
             found += [_describe(name, rows) for name, rows in errors.failure_cases.groupby("column", sort=False)]
         return found
 
-    def _to_pandera(self, pa: Any) -> Any:
+    def _to_pandera(self, pa: Any, is_exact: bool, wrong: set[str]) -> Any:
+        """Gives the schema in pandera's words; of columns of a wrong kind only missing values are worth telling."""
+
         def declared(column: Column) -> Any:
-            in_range = [] if column.minimum is None else [pa.Check.in_range(column.minimum, column.maximum)]
-            dtype = None if column.type == "any" else DTYPES[column.type]
+            has_range = column.minimum is not None and column.name not in wrong
+            in_range = [pa.Check.in_range(column.minimum, column.maximum)] if has_range else []
+            dtype = DTYPES[column.type] if is_exact and column.is_exact else None
             return pa.Column(dtype, in_range, nullable=column.nullable, name=column.name)
 
         return pa.DataFrameSchema({column.name: declared(column) for column in self.columns})
@@ -124,6 +155,26 @@ def _describe(column: object, rows: "pd.DataFrame") -> str:
         values = first_few(list(dict.fromkeys(map(str, cases["failure_case"]))), 3)
         parts.append(f"{check}, found {values}{where}")
     return f"column {column!r}: " + "; ".join(parts)
+
+
+def _kind_of(series: "pd.Series") -> str:
+    """Says which of our types a column in memory has, whatever its width or unit."""
+    from pandas.api import types
+
+    if types.is_datetime64_any_dtype(series.dtype):
+        return "datetime" if getattr(series.dtype, "tz", None) is None else "timestamp"
+    tests = {
+        "boolean": types.is_bool_dtype,
+        "integer": types.is_integer_dtype,
+        "number": types.is_float_dtype,
+        "string": types.is_string_dtype,
+    }
+    return next((name for name, test in tests.items() if test(series)), "any")
+
+
+def frame_schema(frame: "pd.DataFrame") -> Schema:
+    """Reads the schema that a frame in memory has, in our words."""
+    return Schema(tuple(Column(str(name), _kind_of(frame[name]), nullable=True) for name in frame))
 
 
 def schema_of(table: "pa.Table") -> Schema:

@@ -42,6 +42,9 @@ TRUSTED = (
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.tree._tree.Tree",
 )
+_RULE = (
+    "Learned state is arrays, numbers, strings, lists and dicts; keep to those, or add the type to artifacts/objects.py"
+)
 
 
 class Fitted:
@@ -72,9 +75,45 @@ def write_object(folder: Path, estimator: Any, trusted: Collection[str] = ()) ->
     Raises:
         ArtifactError: if its state holds types that we would refuse to load.
     """
-    content = _canonical(_skops().dumps(estimator))
-    _refuse_untrusted(content, trusted, type(estimator).__name__)
-    (folder / FILE).write_bytes(content)
+    (folder / FILE).write_bytes(dump_object(estimator, trusted))
+
+
+def dump_object(estimator: Any, trusted: Collection[str] = ()) -> bytes:
+    """Gives the bytes that a scikit-learn object is stored as; equal objects give equal bytes.
+
+    Raises:
+        ArtifactError: if its state holds types that we would refuse to load; names the attributes.
+    """
+    try:
+        content = _canonical(load_skops().dumps(estimator))
+        _refuse_untrusted(content, trusted, type(estimator).__name__)
+    except Exception as error:
+        raise ArtifactError(_why_not(estimator, trusted, error)) from error
+    return content
+
+
+def _why_not(estimator: Any, trusted: Collection[str], error: Exception) -> str:
+    """Says which attributes of an object cannot be stored."""
+
+    def can_be_stored(value: Any) -> bool:
+        try:
+            _refuse_untrusted(load_skops().dumps(value), trusted, "")
+        except Exception:  # noqa: BLE001  (skops raises whatever the object's own protocols raise)
+            return False
+        return True
+
+    state = getattr(estimator, "__dict__", {})
+    bad = [f"{name} ({type(value).__module__}.{type(value).__qualname__})"
+           for name, value in state.items() if not can_be_stored(value)]  # fmt: skip
+    told = f"attribute {first_few(bad)}: " if bad else ""
+    reason = str(error) if isinstance(error, ArtifactError) else f"{str(error) or type(error).__name__}. {_RULE}"
+    return f"{type(estimator).__name__} cannot be stored: {told}{reason}"
+
+
+def own_types(estimator: Any) -> list[str]:
+    """Names the classes of an object and of the estimators that it is built of: what code may trust in its file."""
+    parts = [estimator, *(part for part in estimator.get_params(deep=True).values() if hasattr(part, "get_params"))]
+    return sorted({f"{type(part).__module__}.{type(part).__qualname__}" for part in parts})
 
 
 def stored_object(store: ArtifactStore, artifact: Artifact, trusted: Collection[str] = ()) -> Fitted:
@@ -88,12 +127,20 @@ def read_object(store: ArtifactStore, artifact: Artifact, trusted: Collection[st
     Raises:
         ArtifactError: if the file is damaged or names a type outside of the closed list.
     """
-    content = (store.open(artifact) / FILE).read_bytes()
-    allowed = _refuse_untrusted(content, trusted, artifact.label)
-    return _skops().loads(content, trusted=allowed)
+    return load_object((store.open(artifact) / FILE).read_bytes(), trusted, artifact.label)
 
 
-def _skops() -> Any:
+def load_object(content: bytes, trusted: Collection[str], label: str) -> Any:
+    """Loads what `dump_object` gave.
+
+    Raises:
+        ArtifactError: if the content is damaged or names a type outside of the closed list.
+    """
+    allowed = _refuse_untrusted(content, trusted, label)
+    return load_skops().loads(content, trusted=allowed)
+
+
+def load_skops() -> Any:
     """Imports skops, which imports every module of scikit-learn to list its classes.
 
     One of those imports torch, which takes as long as all others together and has no class to list: it is left out.
@@ -115,15 +162,12 @@ def _skops() -> Any:
 def _refuse_untrusted(content: bytes, trusted: Collection[str], label: str) -> list[str]:
     allowed = sorted({*TRUSTED, *trusted})
     try:
-        untrusted = _skops().get_untrusted_types(data=content)
+        untrusted = load_skops().get_untrusted_types(data=content)
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
         raise ArtifactError(f"{label}: not a skops file ({error})") from error
     unknown = [name for name in untrusted if name not in allowed]
     if unknown:
-        raise ArtifactError(
-            f"{label}: holds types that are not on the closed list: {first_few(unknown)}. Learned state is arrays, "
-            "numbers, strings, lists and dicts; keep to those, or add the type to artifacts/objects.py"
-        )
+        raise ArtifactError(f"{label}: holds types that are not on the closed list: {first_few(unknown)}. {_RULE}")
     return allowed
 
 

@@ -16,9 +16,10 @@ from rich.markup import escape
 from ml_platform.artifacts import ArtifactStore, Frames
 from ml_platform.errors import PlatformError
 from ml_platform.pipeline import CompiledPipeline, load_pipeline
+from ml_platform.pipeline.equality import first_difference
 from ml_platform.pipeline.finding import find_pipeline
 from ml_platform.runtime import nodes_of
-from ml_platform.runtime.comparing import Difference, Side, compare, first_difference
+from ml_platform.runtime.comparing import Difference, Side, compare
 
 RUNTIMES = ("in process", "dagster")
 
@@ -123,8 +124,9 @@ def _compare_predictions(parity: Parity, pipeline: CompiledPipeline, one: Side, 
     answers = Frames.current(one.store, "estimator/predictions").read_all()
     frames = Frames.current(other.store, asset, other.store.partitions(asset) or None).read_all()
     parity.predictions = len(frames)
-    column, row, details = first_difference(answers, frames[list(answers.columns)], (one.name, other.name))
-    if row is not None or column is not None:
+    found = first_difference(answers, frames[list(answers.columns)], (one.name, other.name))
+    if found is not None:
+        column, row, details = found
         parity.first_difference = Difference(asset, None, "predictions", column, row, details)
         console.print(f"[red]✗[/] {escape(str(parity.first_difference))}", soft_wrap=True, highlight=False)
         return

@@ -1,6 +1,21 @@
 """A pipeline's declaration, its checks, and how its steps run."""
 
+from typing import Any
+
 from ml_platform.pipeline.compiled import CompiledPipeline, CompiledStep, load_pipeline
 from ml_platform.pipeline.spec import PipelineSpec
 
 __all__ = ["CompiledPipeline", "CompiledStep", "PipelineSpec", "load_pipeline"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what brings scikit-learn when it is asked for: loading definitions does not."""
+    if name == "DataTransformer":
+        from ml_platform.pipeline.contract import DataTransformer
+
+        return DataTransformer
+    if name == "check_transformer":
+        from ml_platform.pipeline.promises.battery import check_transformer
+
+        return check_transformer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,10 @@
 import importlib
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_origin, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
 
 from ml_platform.errors import PlatformError, expected_one_of
 from ml_platform.pipeline.document import Place
@@ -49,13 +52,92 @@ def build(uses: str, parameters: Mapping[str, Any]) -> Any:
         if name not in accepted and not takes_any:
             hint = expected_one_of(name, accepted)
             raise BuildError(("with", name), f"{target.__name__} has no parameter {name!r}: {hint}")
-    built = {name: _build_value(value, ("with", name)) for name, value in parameters.items()}
+    hints = _annotations(target)
+    built = {
+        name: _as_tuple(_build_value(value, ("with", name)), accepted.get(name), hints.get(name))
+        for name, value in parameters.items()
+    }
+    _check_types(target, built, hints)
     try:
         instance = target(**built)
     except (TypeError, ValueError) as error:
         raise BuildError(("with",), f"{target.__name__} cannot be built: {error}") from error
     _check_values(instance)
     return instance
+
+
+def declare(built: Any) -> dict[str, Any]:
+    """Says what `uses` and `with` an object is built from; parameters at their defaults are left out.
+
+    Raises:
+        BuildError: a parameter that YAML has no words for.
+    """
+    from ml_platform.pipeline.describing import Undescribable, describe, paths_in
+
+    defaults = {name: one.default for name, one in inspect.signature(type(built)).parameters.items()}
+    given = {}
+    for name, value in built.get_params(deep=False).items():
+        try:
+            if name not in defaults or describe(value) != describe(defaults[name]):
+                given[name] = _declare_value(value, ("with", name))
+        except Undescribable as error:
+            raise BuildError(("with", name), f"parameter {name!r}: {error}") from error
+    path = next(paths_in(describe(type(built))))
+    return {"uses": path, **({"with": given} if given else {})}
+
+
+def _declare_value(value: Any, place: Place) -> Any:
+    from ml_platform.pipeline.describing import describe
+
+    if hasattr(value, "get_params") and not isinstance(value, type):
+        return declare(value)
+    if isinstance(value, list | tuple):
+        return [_declare_value(item, place) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _declare_value(item, place) for key, item in value.items()}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    described = describe(value)
+    if isinstance(described, dict) and set(described) == {"name"} and not isinstance(value, type):
+        return {"uses": described["name"]}  # a function
+    raise BuildError(
+        place, f"YAML has no words for {value!r:.80} ({type(value).__name__}); take numbers, text or lists"
+    )
+
+
+def _annotations(target: Any) -> dict[str, Any]:
+    """Gives the types that a constructor declares; none where they cannot be told."""
+    try:
+        return get_type_hints(target.__init__)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def _as_tuple(value: Any, parameter: inspect.Parameter | None, hint: Any) -> Any:
+    """YAML has lists alone: one becomes a tuple where a tuple is declared, or, undeclared, stands as the default."""
+    by_default = hint is None and parameter is not None and isinstance(parameter.default, tuple)
+    is_tuple = get_origin(hint) is tuple or by_default
+    return tuple(value) if is_tuple and isinstance(value, list) else value
+
+
+def _check_types(target: Any, built: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
+    """Compares parameters with the types that the constructor declares."""
+    for name, value in built.items():
+        if name not in hints:
+            continue
+        try:
+            adapter = TypeAdapter(hints[name], config=ConfigDict(arbitrary_types_allowed=True))
+        except PydanticUserError:
+            continue  # a type that brings its own rules for validation
+        try:
+            adapter.validate_python(value, strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = "".join(f"[{part!r}]" for part in first["loc"] if isinstance(part, int))
+            raise BuildError(
+                ("with", name),
+                f"{target.__name__}: parameter {name!r}{where}: {first['msg']}, found {first['input']!r:.80}",
+            ) from error
 
 
 def _build_value(value: Any, place: Place) -> Any:

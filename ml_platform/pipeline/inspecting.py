@@ -8,6 +8,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from ml_platform.artifacts.objects import own_types
 from ml_platform.errors import DataError, expected_one_of
 from ml_platform.pipeline.building import BuildError, build, resolve
 from ml_platform.pipeline.code import Code, code_of
@@ -102,7 +103,7 @@ class _Checker:
                 key=list(transformer.key) if hasattr(transformer, "key") else None,
                 lookback_seconds=transformer.lookback.total_seconds() if declares else 0.0,
                 schema=schema.to_json(),
-                types=_types(transformer),
+                types=own_types(transformer),
                 maker=self.maker(f"steps.{name}", transformer),
             )
 
@@ -160,7 +161,7 @@ class _Checker:
                 if not hasattr(estimator, "predict_proba"):
                     kind = type(estimator).__name__
                     raise BuildError(("uses",), f"{kind} has no predict_proba; expected a classifier that has")
-                self.models[name] = ModelFacts(_types(estimator), self.maker(f"models.{name}", estimator))
+                self.models[name] = ModelFacts(own_types(estimator), self.maker(f"models.{name}", estimator))
 
 
 def inspect_here(spec: PipelineSpec, objects: Mapping[str, Any] | None = None) -> Inspection:
@@ -183,12 +184,6 @@ def inspect_here(spec: PipelineSpec, objects: Mapping[str, Any] | None = None) -
 def takes_side_inputs(transformer: Any) -> bool:
     """Says whether `transform` takes more than one frame."""
     return len(signature(transformer.transform).parameters) > 1
-
-
-def _types(built: Any) -> list[str]:
-    """Names the classes of an object and of the estimators that it is built of."""
-    parts = [built, *(part for part in built.get_params(deep=True).values() if hasattr(part, "get_params"))]
-    return sorted({f"{type(part).__module__}.{type(part).__qualname__}" for part in parts})
 
 
 def _learns(transformer: Any) -> bool:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ml_platform.artifacts import Artifact, Fitted, Frames
 from ml_platform.errors import DataError, PlatformError, first_few, require_columns
 from ml_platform.pipeline.compiled import CompiledStep
 from ml_platform.pipeline.splitting import Cut, narrow, read_rows
-from ml_platform.schema import Schema
+from ml_platform.schema import Schema, frame_schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,47 +31,158 @@ def fit_step(step: CompiledStep, inputs: Sequence[Frames], cut: Cut, target: str
     given = frame[step.columns] if step.columns else frame
     with naming(step.asset):
         transformer.fit(given, labels, **side)
-    return Fitted.of(transformer, {"rows_fit": len(frame), "split": cut.facts()})
+    return Fitted.of(transformer, {"rows_fit": len(frame), "split": cut.facts(), **gives(step, transformer, frame)})
 
 
-def transformed(step: CompiledStep, transformer: Any, inputs: Sequence[Frames]) -> Any:
-    """Opens a step's result for inputs that are narrowed to what one partition may see: a frame, or its batches."""
+def gives(step: CompiledStep, transformer: Any, frame: "pd.DataFrame") -> dict[str, Any]:
+    """Tells the columns and types that a plain transformer answers with, for the day when there is no row to ask with.
+
+    Args:
+        frame: rows that it was fitted on.
+    """
+    if not step.is_plain:
+        return {}
+    return {
+        "gives": {str(name): str(dtype) for name, dtype in _plain_answer(step, transformer, frame[:1]).dtypes.items()}
+    }
+
+
+def transformed(
+    step: CompiledStep, transformer: Any, inputs: Sequence[Frames], known: Mapping[str, Any] = MappingProxyType({})
+) -> Any:
+    """Opens a step's result for inputs that are narrowed to what one partition may see: a frame, or its batches.
+
+    Args:
+        known: what was told of the transformer's fit.
+    """
     if hasattr(transformer, "transform_files"):
         first, *others = ([frames.path(key) for key in frames.parts] for frames in inputs)
         return transformer.transform_files(first, **dict(zip(step.side_inputs, others, strict=True)))
     side = {name: other.read_all() for name, other in zip(step.side_inputs, inputs[1:], strict=True)}
-    return nullcontext(transform_frame(step, transformer, inputs[0].read_all(), side))
+    return nullcontext(transform_frame(step, transformer, inputs[0].read_all(), side, known))
 
 
 def transform_frame(
-    step: CompiledStep, transformer: Any, frame: "pd.DataFrame", side: Mapping[str, "pd.DataFrame"]
+    step: CompiledStep,
+    transformer: Any,
+    frame: "pd.DataFrame",
+    side: Mapping[str, "pd.DataFrame"],
+    known: Mapping[str, Any] = MappingProxyType({}),
 ) -> "pd.DataFrame":
-    """Gives a step's result for a frame in memory and its side inputs, by name."""
-    result: pd.DataFrame = (
-        apply_plain(step, transformer, frame) if step.is_plain else transformer.transform(frame, **side)
-    )
+    """Gives a step's result for a frame in memory and its side inputs, by name.
+
+    Args:
+        known: what was told of the transformer's fit.
+
+    Raises:
+        DataError: an input that does not fit what the transformer declares to need, or another number of rows than
+            it declares to give.
+    """
+    refuse_unfit(transformer, frame, side)
+    if step.is_plain:
+        return apply_plain(step, transformer, frame, known.get("gives"))
+    answer = empty_answer(transformer, frame, side) if frame.empty else None
+    if answer is not None:
+        return answer
+    result: pd.DataFrame = transformer.transform(frame, **side)
+    refuse_rows(transformer, len(frame), len(result))
     return result
 
 
-def apply_plain(step: CompiledStep, transformer: Any, frame: "pd.DataFrame") -> "pd.DataFrame":
+def refuse_unfit(transformer: Any, frame: "pd.DataFrame", side: Mapping[str, "pd.DataFrame"]) -> None:
+    """Compares inputs with the schemas that a transformer declares to need, before any work.
+
+    Raises:
+        DataError: every violation, with column, count and first rows.
+    """
+    kind = type(transformer).__name__
+    wanted = {f"{kind}: the first input": (getattr(transformer, "input_schema", None), frame)}
+    other = getattr(transformer, "side_schema", None)
+    wanted |= {f"{kind}: input {name!r}": (other, given) for name, given in side.items()}
+    for label, (schema, given) in wanted.items():
+        found = [] if schema is None else schema.violations(given, is_exact=False)
+        if found:
+            raise DataError(f"{label} does not fit what {kind} declares to need: {'; '.join(found)}")
+
+
+def empty_answer(transformer: Any, frame: "pd.DataFrame", side: Mapping[str, "pd.DataFrame"]) -> "pd.DataFrame | None":
+    """Answers an empty frame with an empty frame of the declared schema; most transformers refuse one.
+
+    Returns:
+        None where the schema is not declared, or rows are not made of rows: then the transformer must answer.
+    """
+    if transformer.rows == "aggregate":
+        return None
+    schema = transformer.output_schema(frame_schema(frame), **{name: frame_schema(one) for name, one in side.items()})
+    return None if schema.is_open else schema.empty_frame(frame)
+
+
+def refuse_rows(transformer: Any, before: int, after: int) -> None:
+    """Refuses another number of rows than a transformer declares to give.
+
+    Raises:
+        DataError: with both numbers.
+    """
+    rows = getattr(transformer, "rows", "aggregate")
+    if (rows == "preserve" and after != before) or (rows == "filter" and after > before):
+        raise DataError(
+            f"{type(transformer).__name__} declares rows = {rows!r}, but {before:,} rows came in and {after:,} out"
+        )
+
+
+def apply_plain(
+    step: CompiledStep, transformer: Any, frame: "pd.DataFrame", given: Mapping[str, str] | None = None
+) -> "pd.DataFrame":
     """Lets a plain scikit-learn transformer change some columns; the others pass through.
+
+    Args:
+        given: the columns and types that it answers with, for an empty frame, which most of them refuse.
 
     Raises:
         DataError: a sparse result, or another number of rows.
     """
-    import pandas as pd
+    added = _empty_plain(step, transformer, frame, given) if frame.empty else _plain_answer(step, transformer, frame)
+    replaced = [] if step.use.suffix else [name for name in step.columns or frame.columns if name not in added]
+    return frame.drop(columns=replaced).assign(**{str(name): values.array for name, values in added.items()})
 
+
+def _plain_answer(step: CompiledStep, transformer: Any, frame: "pd.DataFrame") -> "pd.DataFrame":
     taken = list(step.columns or frame.columns)
-    result = transformer.transform(frame[taken])
-    if hasattr(result, "toarray"):
-        raise DataError("a sparse result is no frame; set sparse_output: false")
+    result = plain_frame(transformer, transformer.transform(frame[taken]), taken, step.name)
     if len(result) != len(frame):
         raise DataError(f"{len(frame):,} rows in, {len(result):,} out; expected as many")
-    if not isinstance(result, pd.DataFrame):
-        result = pd.DataFrame(result, columns=_names_of(transformer, result.shape[1], taken, step.name))
-    added = {f"{name}{step.use.suffix}": result[name].array for name in result}
-    replaced = [] if step.use.suffix else [name for name in taken if name not in added]
-    return frame.drop(columns=replaced).assign(**added)
+    return result.rename(columns=lambda name: f"{name}{step.use.suffix}")
+
+
+def _empty_plain(
+    step: CompiledStep, transformer: Any, frame: "pd.DataFrame", given: Mapping[str, str] | None
+) -> "pd.DataFrame":
+    """Answers an empty frame; one that learnt nothing is asked with a row of ones."""
+    import pandas as pd
+
+    if given is not None:
+        return pd.DataFrame({name: pd.Series([], dtype=dtype) for name, dtype in given.items()})
+    ones = pd.DataFrame({name: pd.Series([1]).astype(dtype) for name, dtype in frame.dtypes.items()})
+    return _plain_answer(step, transformer, ones)[:0]
+
+
+def plain_frame(transformer: Any, result: Any, taken: Sequence[str], name: str) -> "pd.DataFrame":
+    """Gives what a plain scikit-learn transformer answers as a frame.
+
+    Args:
+        taken: the columns that it got.
+        name: what columns are called that nobody names.
+
+    Raises:
+        DataError: a sparse result.
+    """
+    import pandas as pd
+
+    if isinstance(result, pd.DataFrame):
+        return result
+    if hasattr(result, "toarray"):
+        raise DataError("a sparse result is no frame; set sparse_output: false")
+    return pd.DataFrame(result, columns=_names_of(transformer, result.shape[1], taken, name))
 
 
 def _names_of(transformer: Any, width: int, taken: Sequence[str], name: str) -> list[str]:

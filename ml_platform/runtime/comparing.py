@@ -8,6 +8,7 @@ from ml_platform.artifacts import Artifact, ArtifactStore, Frames
 from ml_platform.artifacts.frames import KIND as FRAME
 from ml_platform.artifacts.reports import KIND as REPORT
 from ml_platform.artifacts.reports import read_report
+from ml_platform.pipeline.equality import first_difference
 from ml_platform.runtime.nodes import Node
 from ml_platform.runtime.planning import code_reasons, differences, recipe_reasons
 
@@ -93,35 +94,11 @@ def _where(
 ) -> tuple[str | None, int | None, list[str]]:
     if left.kind == FRAME:
         frames = [Frames(side.store, node.asset, {partition: part}) for side, part in ((one, left), (other, right))]
-        return first_difference(frames[0].read_all(), frames[1].read_all(), (one.name, other.name))
+        found = first_difference(frames[0].read_all(), frames[1].read_all(), (one.name, other.name))
+        return found or (None, None, ["equal values in other bytes"])
     if left.kind == REPORT:
         facts = [read_report(side.store, part).facts for side, part in ((one, left), (other, right))]
         return None, None, list(differences("", *facts))[:5] or ["a picture or the page differs"]
     files = [file.name for file in left.files if file not in right.files]
     state = list(differences("", left.facts, right.facts))[:3]
     return None, None, [f"what it learnt differs ({', '.join(files)})", *state]
-
-
-def first_difference(one: Any, other: Any, names: tuple[str, str]) -> tuple[str | None, int | None, list[str]]:
-    """Finds the first column and row in which two frames differ; missing values are equal.
-
-    Returns:
-        Column, row position, and what each side has there.
-    """
-    left, right = list(one.columns), list(other.columns)
-    if left != right:
-        column = next((a or b for a, b in zip([*left, None], [*right, None], strict=False) if a != b), None)
-        return column, None, [f"{names[0]} has columns {left}", f"{names[1]} has {right}"]
-    if len(one) != len(other):
-        return None, min(len(one), len(other)), [f"{names[0]} has {len(one):,} rows", f"{names[1]} {len(other):,}"]
-    for column in one.columns:
-        if one[column].dtype != other[column].dtype:
-            return column, None, [f"{names[0]} has {one[column].dtype}", f"{names[1]} {other[column].dtype}"]
-        equal = (one[column] == other[column]) | (one[column].isna() & other[column].isna())
-        if not equal.all():
-            row = int((~equal).to_numpy().argmax())
-            values = [
-                f"{name} has {frame[column].iloc[row]!r}" for name, frame in zip(names, (one, other), strict=True)
-            ]
-            return column, row, [*values, f"{int((~equal).sum()):,} rows differ"]
-    return None, None, ["equal values in other bytes"]

@@ -59,17 +59,18 @@ class Maker:
 
 class _FrameMaker(Maker):
     transformer: Any = None
+    known: Mapping[str, Any]
 
     def writer(self, used: Mapping[str, Any], partition: str | None) -> Write:
         step = self.pipeline.steps[self.node.part]
         inputs = [used[name] for name in step.use.inputs]
         if self.transformer is None:
             fitted = used.get("fitted_state")
-            self.transformer = step.build() if fitted is None else fitted.estimator
+            self.transformer, self.known = (step.build(), {}) if fitted is None else (fitted.estimator, fitted.facts)
             check_inputs(step, self.transformer, inputs)
 
         def write(folder: Path) -> Mapping[str, Any]:
-            with naming(step.asset, partition), transformed(step, self.transformer, inputs) as frame:
+            with naming(step.asset, partition), transformed(step, self.transformer, inputs, self.known) as frame:
                 return frame_files.write_frame(folder, frame)
 
         return write

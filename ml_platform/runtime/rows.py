@@ -10,7 +10,7 @@ import pandas as pd
 from ml_platform.artifacts import Fitted, Frames
 from ml_platform.errors import DataError, RowsRefused, first_few, require_columns
 from ml_platform.pipeline.compiled import CompiledPipeline, CompiledStep
-from ml_platform.pipeline.running import naming, transform_frame
+from ml_platform.pipeline.running import gives, naming, transform_frame
 
 
 def entry_of(pipeline: CompiledPipeline, entry: str | None) -> str:
@@ -58,7 +58,7 @@ class RowPath:
                 known = rows.get(target) if labels is None else _aligned(labels, rows, self.key)
                 with naming(step.asset):
                     transformer.fit(given, known, **side)
-                fitted[step.name] = Fitted.of(transformer)
+                fitted[step.name] = Fitted.of(transformer, gives(step, transformer, rows))
             with naming(step.asset):
                 rows = transform_frame(step, transformer, rows, side)
         return rows, fitted
@@ -73,8 +73,9 @@ class RowPath:
         result = rows
         for step in self.steps:
             transformer = fitted[step.name].estimator if step.learns else step.build()
+            known = fitted[step.name].facts if step.learns else {}
             with naming(step.asset):
-                result = transform_frame(step, transformer, result, self._side(step))
+                result = transform_frame(step, transformer, result, self._side(step), known)
             self._require_all(step, rows, result)
         order = _index(result, self.key).get_indexer(_index(rows, self.key))
         return result.iloc[order].set_axis(rows.index)

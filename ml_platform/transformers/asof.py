@@ -49,6 +49,22 @@ class AsOfLookup(DataTransformer):
         self.tolerance_hours = tolerance_hours
 
     @property
+    def as_of(self) -> str:
+        """The time column."""
+        return self.on
+
+    @property
+    def input_schema(self) -> Schema:
+        """Needs the time and what must be equal."""
+        return Schema.of(**{self.on: "datetime|timestamp"}, **dict.fromkeys(self.by, "any?"))
+
+    @property
+    def side_schema(self) -> Schema:
+        """Needs the same of the other table, and the columns to add."""
+        keys = {self.on: "datetime|timestamp", **dict.fromkeys(self.by, "any?")}
+        return Schema.of(**keys, **dict.fromkeys(self.columns, "number?"))
+
+    @property
     def lookback(self) -> timedelta:
         """Reaches back by lag and tolerance."""
         return timedelta(hours=self.lag_hours + self.tolerance_hours)

@@ -39,6 +39,11 @@ class Calendar(DataTransformer):
         self.column = column
         self.parts = parts
 
+    @property
+    def input_schema(self) -> Schema:
+        """Needs the time."""
+        return Schema.of(**{self.column: "datetime|timestamp"})
+
     def output_schema(self, schema: Schema, **side: Schema) -> Schema:
         """Adds the parts.
 

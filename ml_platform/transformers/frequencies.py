@@ -32,6 +32,11 @@ class Frequencies(DataTransformer):
     def __init__(self, columns: Sequence[str]):
         self.columns = columns
 
+    @property
+    def input_schema(self) -> Schema:
+        """Needs the columns."""
+        return Schema.of(**dict.fromkeys(self.columns, "string?"))
+
     def output_schema(self, schema: Schema, **side: Schema) -> Schema:
         """Adds a share for each column."""
         if not schema.is_open:

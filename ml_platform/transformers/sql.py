@@ -35,6 +35,8 @@ class SQL(DataTransformer):
     Args:
         query: a SELECT, without ORDER BY. The one table that is not another input is the first input.
         key: the columns that identify a row of the result.
+        as_of: the column that says when a row was known, in the first input and in others that change with time; a
+            row of the result then depends on nothing newer. The battery proves it; it changes nothing else.
         memory_limit: what DuckDB may hold before it spills to disk.
 
     Examples:
@@ -47,10 +49,12 @@ class SQL(DataTransformer):
 
     rows = "aggregate"
     depends_on_threads = False
+    as_of: str | None = None
 
-    def __init__(self, query: str, key: Sequence[str], memory_limit: str = "1GB"):
+    def __init__(self, query: str, key: Sequence[str], as_of: str | None = None, memory_limit: str = "1GB"):
         self.query = query
         self.key = key
+        self.as_of = as_of
         self.memory_limit = memory_limit
 
     def output_schema(self, schema: Schema, **side: Schema) -> Schema:

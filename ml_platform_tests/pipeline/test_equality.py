@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from ml_platform.runtime.comparing import first_difference
+from ml_platform.pipeline.equality import first_difference
 
 NAMES = ("one", "other")
 FRAME = pd.DataFrame({"a": [1.0, None], "b": ["x", "y"]})
@@ -27,4 +27,15 @@ def test_the_first_difference_is_named(other: pd.DataFrame, column: str | None, 
 
 
 def test_missing_values_are_equal() -> None:
-    assert first_difference(FRAME, FRAME.copy(), NAMES) == (None, None, ["equal values in other bytes"])
+    assert first_difference(FRAME, FRAME.copy(), NAMES) is None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "by", "differs"),
+    [("float64", 1e-10, False), ("float64", 1e-8, True), ("float32", 1e-6, False), ("float32", 1e-4, True)],
+)
+def test_floats_may_be_apart_by_a_part_of_the_largest_in_their_column(dtype: str, by: float, differs: bool) -> None:
+    one = pd.DataFrame({"a": [0.0, 100.0]}, dtype=dtype)
+    found = first_difference(one, one + 100 * by, NAMES, is_close_enough=True)
+    assert (found is not None) == differs
+    assert first_difference(one, one + 100 * by, NAMES) is not None

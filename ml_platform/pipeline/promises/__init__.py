@@ -1,0 +1,1 @@
+"""The battery that proves a transformer's promises; `check_transformer` runs it."""

@@ -1,0 +1,110 @@
+"""Promise 10: transforming from several threads equals transforming from one.
+
+One thread is stopped at a line of the transformer's own code, another transforms something else from beginning to end,
+and the first goes on; so for one line after the other. Races between two lines are found each time, not by chance.
+"""
+
+import inspect
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ml_platform.pipeline.promises.proofs import error_line, require_equal
+from ml_platform.pipeline.promises.subject import Subject
+from ml_platform.pipeline.promises.verdicts import Broken
+
+PLACES = 40
+_SECONDS = 0.5  # how long the second thread may wait for a lock that the first one holds
+_ADVICE = "keep what transform works with in local variables, not on self or in a global"
+
+
+def threads_answer_as_one_does(subject: Subject) -> None:
+    """Two threads that share the transformer get the answers that each gets alone."""
+    half = max(1, len(subject.pool) // 2)
+    one, other = subject.pool[:half], subject.pool[half:] if len(subject.pool) > 1 else subject.pool
+    transformer = subject.fitted()
+    expected = [subject.answer(transformer, frame) for frame in (one, other)]
+    files = _files(transformer)
+    total = _count_lines(files, lambda: subject.answer(transformer, one))
+    for place in np.unique(np.linspace(1, max(total, 1), PLACES).astype(int)):
+        answers = _interleaved(subject, transformer, (one, other), files, int(place))
+        _require_each(expected, answers, f"while the first was at line {place} of {total} of its code")
+
+
+def _files(transformer: Any) -> set[str]:
+    """Names the files that the transformer's and its parts' own code is in."""
+    parts = [transformer, *(part for part in transformer.get_params(deep=True).values() if hasattr(part, "transform"))]
+    kinds = {kind for part in parts for kind in type(part).__mro__ if hasattr(kind, "transform")}
+    return {inspect.getfile(kind) for kind in kinds if kind.__module__ != "builtins"}
+
+
+def _count_lines(files: set[str], work: Callable[[], Any]) -> int:
+    count = 0
+
+    def at_line() -> None:
+        nonlocal count
+        count += 1
+
+    _traced(files, at_line, work)
+    return count
+
+
+def _traced(files: set[str], at_line: Callable[[], None], work: Callable[[], Any]) -> Any:
+    """Runs work in this thread and calls back at each line of some files."""
+
+    def trace(frame: Any, event: str, _: Any) -> Any:
+        if frame.f_code.co_filename not in files:
+            return None
+        if event == "line":
+            at_line()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        return work()
+    finally:
+        sys.settrace(before)
+
+
+def _interleaved(
+    subject: Subject, transformer: Any, frames: tuple[pd.DataFrame, pd.DataFrame], files: set[str], place: int
+) -> list[Any]:
+    """Lets the second frame be transformed while the first one's thread stands at a line."""
+    answers: list[Any] = [None, None]
+    lines = 0
+
+    def answer(which: int) -> None:
+        try:
+            answers[which] = subject.answer(transformer, frames[which])
+        except Exception as error:  # noqa: BLE001  (told as a counterexample)
+            answers[which] = error
+
+    second = threading.Thread(target=answer, args=(1,))
+
+    def at_line() -> None:
+        nonlocal lines
+        lines += 1
+        if lines == place:
+            second.start()
+            second.join(_SECONDS)
+
+    first = threading.Thread(target=lambda: _traced(files, at_line, lambda: answer(0)))
+    first.start()
+    first.join()
+    if second.ident is None:
+        second.start()
+    second.join()
+    return answers
+
+
+def _require_each(expected: list[Any], answers: list[Any], when: str) -> None:
+    for alone, found in zip(expected, answers, strict=True):
+        if isinstance(found, Exception):
+            raise Broken(f"with two threads it raises {error_line(found)}", f"the second ran {when}", _ADVICE)
+        broken = Broken("with two threads it answers differently", f"the second ran {when}", _ADVICE)
+        require_equal(alone, found, ("one thread", "with two it"), broken, is_close_enough=True)
