@@ -174,7 +174,8 @@ def _refuse_untrusted(content: bytes, trusted: Collection[str], label: str) -> l
 def _canonical(content: bytes) -> bytes:
     """Rewrites a skops file so that equal objects give equal bytes.
 
-    skops names arrays and nodes by memory address and stamps the time; here they are numbered as they come.
+    skops names arrays and nodes by memory address and stamps the time; here they are numbered as they come. Numbers and
+    texts are numbered by what they are: whether two equal ones are one object differs between processes.
     """
     source = zipfile.ZipFile(io.BytesIO(content))
     numbers: dict[str, str] = {}
@@ -189,7 +190,8 @@ def _canonical(content: bytes) -> bytes:
             return node
         renamed = {key: rewrite(value) for key, value in node.items()}
         if "__id__" in node:
-            renamed["__id__"] = int(number(node["__id__"]))
+            is_value = node.get("__loader__") == "JsonNode"
+            renamed["__id__"] = int(number(f"value {node['content']}" if is_value else node["__id__"]))
         if "__loader__" in node and isinstance(node.get("file"), str):
             renamed["file"] = number(node["file"], "." + node["file"].rsplit(".", 1)[-1])
         return renamed

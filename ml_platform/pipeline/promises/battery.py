@@ -96,7 +96,13 @@ def _verdicts(subject: Subject, promises: Collection[str]) -> list[Verdict]:
         findings["parameters"] = [_try(check, subject.transformer) for check in _OF_THE_OBJECT]
     for promise, problem in declarations.invalid_declarations(subject.transformer):
         findings.setdefault(promise, []).append(Finding("invalid_declarations", "broken", problem))
-    _require_answers(subject)
+    try:
+        _require_answers(subject)
+    except Unusable as error:
+        known = _told_by(subject, findings, error)
+        if known is None:
+            raise
+        return known
     elsewhere = Elsewhere(subject)
     if any(promise in promises for promise in _ELSEWHERE):
         elsewhere.ask()
@@ -107,6 +113,17 @@ def _verdicts(subject: Subject, promises: Collection[str]) -> list[Verdict]:
         if promise in promises:
             findings[promise] += [_try(check, subject, elsewhere) for check in others]
     return [Verdict(promise, findings[promise]) for promise in PROMISES if findings.get(promise)]
+
+
+def _told_by(subject: Subject, findings: dict[str, list[Finding]], error: Unusable) -> list[Verdict] | None:
+    """Gives the verdicts where a broken promise explains why nothing is answered; None where none does."""
+    is_broken = any(finding.outcome == "broken" for found in findings.values() for finding in found)
+    if subject.is_drawn and not is_broken and "schema" in findings:
+        why = f"what its input schema describes is not answered: {error}"
+        findings["schema"].append(Finding("answers_fit_the_output_schema", "broken", why))
+        is_broken = True
+    silent = Finding("not_tried", "not applicable", f"not tried: {error}")
+    return [Verdict(promise, found or [silent]) for promise, found in findings.items()] if is_broken else None
 
 
 def _require_answers(subject: Subject) -> None:

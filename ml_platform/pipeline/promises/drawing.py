@@ -13,7 +13,7 @@ from ml_platform.pipeline.promises.subject import Subject
 from ml_platform.pipeline.promises.verdicts import Broken
 from ml_platform.schema import Column
 
-EXAMPLES = 30
+EXAMPLES = 20
 MAX_ROWS = 8
 
 
@@ -48,9 +48,16 @@ def positions(subject: Subject, at_least: int = 1) -> st.SearchStrategy[list[int
 
 
 def frames(subject: Subject, at_least: int = 1) -> st.SearchStrategy[pd.DataFrame]:
-    """Draws frames that the transformer must answer: of the examples, and of its declared schema where it has one."""
+    """Draws frames that the transformer must answer: of the examples, and of its declared schema where it has one.
+
+    One whose rows depend on others gets them in the order of their times, as from the runtimes.
+    """
     known = positions(subject, at_least).map(lambda drawn: subject.pool.iloc[drawn].reset_index(drop=True))
-    return st.one_of(known, fitting(subject, at_least)) if subject.input_schema else known
+    drawn = st.one_of(known, fitting(subject, at_least)) if subject.input_schema else known
+    as_of = subject.as_of
+    if subject.row_wise or as_of is None:
+        return drawn
+    return drawn.map(lambda frame: frame.sort_values(as_of, kind="stable", ignore_index=True))
 
 
 def fitting(subject: Subject, at_least: int = 1) -> st.SearchStrategy[pd.DataFrame]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import cloudpickle
@@ -62,11 +63,16 @@ class Elsewhere:
     _found: dict[str, Any] = field(default_factory=dict)
     _reader: threading.Thread | None = None
 
+    @cached_property
+    def original(self) -> Any:
+        """The fitted transformer that is stored."""
+        return self.subject.fit()
+
     def ask(self) -> None:
         """Sends the request; the answer is awaited by `found`."""
         if self.subject.learns:
             try:
-                self.stored = dump_object(self.subject.fit(), own_types(self.subject.transformer))
+                self.stored = dump_object(self.original, own_types(self.subject.transformer))
             except ArtifactError as error:
                 self.refused = error
         request = {
@@ -153,10 +159,10 @@ def nothing_is_learnt_in_secret(subject: Subject, elsewhere: Elsewhere) -> None:
         transformer = subject.fit()
         side = {} if subject.is_plain else dict(subject.side)
         transformer.fit(subject.X.copy(), subject.y, **side)
+        own = set(vars(transformer)) - set(vars(subject.transformer)) - {"n_features_in_", "feature_names_in_"}
         found = subject.answer(transformer, subject.pool)
     broken = Broken("after fit it answers differently, though it declares that it learns nothing", "", advice)
     require_equal(here, found, ("before it", "after it"), broken)
-    own = set(vars(transformer)) - set(vars(subject.transformer)) - {"n_features_in_", "feature_names_in_"}
     if own:
         raise Broken(f"fit keeps {first_few(sorted(own))}, though it declares that it learns nothing", "", advice)
 
@@ -165,7 +171,7 @@ def what_was_stored_answers_equally(subject: Subject, elsewhere: Elsewhere) -> N
     """Loaded in another process, it answers as the one that was stored."""
     if elsewhere.stored is None:
         return
-    here = subject.answer(subject.fitted(), subject.pool)
+    here = subject.answer(elsewhere.original, subject.pool)
     advice = "keep all that transform needs in attributes; keep nothing in globals"
     broken = Broken("stored and loaded in another process, it answers differently", "", advice)
     require_equal(here, elsewhere.found()["loaded"], ("before it", "after it"), broken)

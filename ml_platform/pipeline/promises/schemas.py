@@ -55,7 +55,7 @@ def answers_fit_the_output_schema(subject: Subject) -> None:
             answer = subject.answer(transformer, frame)
         _require_fit(declared, answer, frame)
 
-    search(fits, frames(subject))
+    search(fits, frames(subject), examples=40)
 
 
 def _require_fit(declared: Schema, answer: pd.DataFrame, frame: pd.DataFrame) -> None:

@@ -40,24 +40,25 @@ def frame_bytes(frame: Any) -> bytes:
 
 
 def _answer(request: bytes) -> dict[str, Any]:
-    """Fits anew and transforms; loads what was stored, and transforms with that."""
+    """Loads what was stored, and transforms with that; fits anew, and transforms."""
     import cloudpickle
 
     asked = cloudpickle.loads(request)
     sys.path[:] = asked["path"]
     from threadpoolctl import threadpool_limits
 
+    from ml_platform.artifacts.objects import dump_object, load_object
+
     subject, stored = cloudpickle.loads(asked["subject"]), asked["stored"]
     with threadpool_limits(asked["threads"]):
+        found = {}
+        if stored is not None:  # first, while no fit has left anything in this process
+            found["loaded"] = subject.answer(load_object(stored, asked["trusted"], subject.name), subject.pool)
         fitted = subject.fit()
-        found = {"anew": subject.answer(fitted, subject.pool)}
-        if stored is None:
-            return found
-        from ml_platform.artifacts.objects import dump_object, load_object
-
-        found["learnt"] = dump_object(fitted, asked["trusted"])
-        loaded = load_object(stored, asked["trusted"], subject.name)
-        return {**found, "loaded": subject.answer(loaded, subject.pool)}
+        found["anew"] = subject.answer(fitted, subject.pool)
+        if stored is not None:
+            found["learnt"] = dump_object(fitted, asked["trusted"])
+        return found
 
 
 def _in_a_fork(request: bytes, sink: int) -> None:

@@ -1,0 +1,575 @@
+"""Transformers that break a promise each, as people write them; `BROKEN` says which."""
+
+import os
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from ml_platform.pipeline import DataTransformer
+from ml_platform.schema import Column, Schema
+from ml_platform_tests.pipeline.promises.zoo.rows import WEATHER
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A transformer, the promise it was made to break, and which others may break with it."""
+
+    build: Callable[[], Any]
+    breaks: str
+    also: frozenset[str] = frozenset()
+    side: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+
+BROKEN: dict[str, Specimen] = {}
+
+
+def breaks(promise: str, *also: str, given: Mapping[str, Any] | None = None, side: bool = False) -> Any:
+    """Puts a class into the zoo."""
+
+    def put(kind: type) -> type:
+        frames = {"weather": WEATHER} if side else {}
+        BROKEN[kind.__name__] = Specimen(lambda: kind(**(given or {})), promise, frozenset(also), frames)
+        return kind
+
+    return put
+
+
+# 1. parameters
+
+
+@breaks("parameters", given={"columns": ["distance"]})
+class CopiesInTheConstructor(DataTransformer):
+    def __init__(self, columns: Sequence[str]):
+        self.columns = [column.lower() for column in columns]
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(**{f"{column}_km": X[column] * 1.609 for column in self.columns})
+
+
+@breaks("parameters", given={"factor": 2.0})
+class TakesAnyOption(DataTransformer):
+    def __init__(self, factor: float = 1.0, **options: Any):
+        self.factor = factor
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(scaled=X["distance"] * self.factor)
+
+
+@breaks("parameters", given={"function": lambda values: values * 2})
+class TakesALambda(DataTransformer):
+    def __init__(self, function: Callable[[Any], Any]):
+        self.function = function
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(twice=self.function(X["distance"]))
+
+
+@breaks("parameters", given={"unit": "km"})
+class PreparesATableInTheConstructor(DataTransformer):
+    def __init__(self, unit: str):
+        self.unit = unit
+        self.per_mile = {"km": 1.609, "m": 1609.0}[unit]
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(far=X["distance"] * self.per_mile)
+
+
+# 2. schema
+
+
+class _Declared(DataTransformer):
+    gives: Column
+    needs = Schema.of(distance="number")
+
+    @property
+    def input_schema(self) -> Schema:
+        return self.needs
+
+    def output_schema(self, schema: Schema, **side: Schema) -> Schema:
+        return schema.with_columns([self.gives])
+
+
+@breaks("schema")
+class SaysIntegerAndGivesNumbers(_Declared):
+    gives = Column("hundreds", "integer")
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(hundreds=X["distance"] // 100)
+
+
+@breaks("schema")
+class ForgetsMissingValues(_Declared):
+    gives = Column("rows_of_seats", "number")
+    needs = Schema.of(seats="number?")
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(rows_of_seats=X["seats"] / 6)
+
+
+@breaks("schema")
+class NeedsAColumnItDoesNotDeclare(_Declared):
+    gives = Column("speed", "number", nullable=True)
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(speed=X["distance"] / (X["delay"].abs() + 60))
+
+
+@breaks("schema")
+class FailsOnTextThatIsNoCode(_Declared):
+    gives = Column("number", "integer")
+    needs = Schema.of(dest="string")
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(number=X["dest"].str[1:].astype("int64"))
+
+
+@breaks("schema")
+class LeavesAColumnBehind(_Declared):
+    gives = Column("far", "boolean")
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        half = X["distance"] / 2
+        return X.assign(far=half > 500, half=half)
+
+
+@breaks("schema", given={"by": 10.0})
+class GoesOutOfItsRange(_Declared):
+    gives = Column("part", "number", False, 0, 1)
+    needs = Schema.of(distance="number 0..5000")
+
+    def __init__(self, by: float):
+        self.by = by
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(part=X["distance"] / 3000)
+
+
+# 3. purity
+
+
+@breaks("purity")
+class WritesIntoItsInput(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        X["far"] = X["distance"] > 1000
+        return X
+
+
+@breaks("purity", "determinism", "row_wise", "partition_invariance", "safe_persistence", "concurrency")
+class StampsTheTime(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(prepared=pd.Timestamp.now())
+
+
+@breaks("purity", "determinism")
+class CountsDaysUntilToday(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        today = pd.Timestamp(date.today(), tz="UTC")
+        return X.assign(days_ago=(today - X["at"]).dt.days)
+
+
+@breaks("purity")
+class AsksTheYearInFit(DataTransformer):
+    learns = True
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
+        self.year_ = datetime.now().year
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(years_ago=self.year_ - X["at"].dt.year)
+
+
+@breaks("purity", "row_wise", "partition_invariance")
+class AlignsByIndex(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        doubled = pd.Series(X["distance"].to_numpy() * 2)  # counts its rows from 0 again
+        return X.assign(doubled=doubled)
+
+
+@breaks("purity")
+class ReadsTheEnvironment(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(scaled=X["distance"] * float(os.environ.get("DISTANCE_FACTOR", "1.5")))
+
+
+@breaks("purity", "row_wise", "partition_invariance", "determinism", "safe_persistence", "concurrency")
+class JittersWithGlobalNumpy(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(noisy=X["distance"] + np.random.normal(size=len(X)))
+
+
+@breaks("purity")
+class TakesColumnsByPosition(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(key=X.iloc[:, 0].astype(str) + X.iloc[:, 2].astype(str))
+
+
+@breaks("purity", "row_wise", "partition_invariance", "concurrency")
+class NumbersRowsForEver(DataTransformer):
+    def __init__(self, start: int = 0):
+        self.start = start
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        numbers = range(self.start, self.start + len(X))
+        self.start += len(X)
+        return X.assign(number=list(numbers))
+
+
+@breaks("purity", "point_in_time", side=True)
+class SortsTheOtherTableInPlace(DataTransformer):
+    def transform(self, X: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
+        weather.sort_values("temp", ignore_index=True, inplace=True)
+        return X.assign(coldest=weather["temp"].iloc[0])
+
+    as_of = "at"
+
+
+# 4. rows
+
+
+@breaks("rows")
+class DropsRowsWithMissingValues(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.dropna(subset=["seats"])
+
+
+@breaks("rows", "point_in_time", side=True)
+class JoinsSeveralRowsToOne(DataTransformer):
+    as_of = "at"
+    row_wise = True
+
+    def transform(self, X: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
+        recent = weather.assign(hour=weather["at"].dt.floor("2h")).drop(columns="at")
+        return X.assign(hour=X["at"].dt.floor("2h") - timedelta(hours=4)).merge(recent, on=["origin", "hour"])
+
+
+@breaks("rows", "row_wise", "partition_invariance")
+class SortsItsRows(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.sort_values("distance").assign(far=lambda frame: frame["distance"] > 1000)
+
+
+@breaks("rows")
+class FiltersAndRepairs(DataTransformer):
+    rows = "filter"
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X[X["delay"] > 0].assign(distance=lambda frame: frame["distance"].clip(upper=1000))
+
+
+@breaks("rows", given={"key": ["origin"]})
+class AggregatesByMoreThanItsKey(DataTransformer):
+    rows = "aggregate"
+
+    def __init__(self, key: Sequence[str]):
+        self.key = key
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.groupby(["origin", "dest"], as_index=False)["delay"].mean()
+
+
+@breaks("rows")
+class MisspellsWhatItDoes(DataTransformer):
+    rows = "filtering"  # type: ignore[assignment]
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(far=X["distance"] > 1000)
+
+
+# 5. row_wise
+
+
+@breaks("row_wise", "partition_invariance")
+class ScalesByTheBatch(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(scaled=(X["distance"] - X["distance"].mean()) / X["distance"].std())
+
+
+@breaks("row_wise", "partition_invariance")
+class AveragesTheGroupOnline(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(usual=X.groupby("origin")["delay"].transform("mean"))
+
+
+@breaks("row_wise", "partition_invariance")
+class CodesFromTheBatch(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(dest_code=X["dest"].astype("category").cat.codes)
+
+
+@breaks("row_wise", "partition_invariance")
+class RanksInTheBatch(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(rank=X["distance"].rank(pct=True))
+
+
+@breaks("row_wise", "partition_invariance")
+class FillsFromTheRowBefore(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(seats=X["seats"].ffill())
+
+
+@breaks("row_wise", "partition_invariance")
+class FillsWithTheMedianOfTheBatch(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(seats=X["seats"].fillna(X["seats"].median()))
+
+
+@breaks("row_wise", "partition_invariance")
+class OneColumnForEachValueSeen(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return pd.get_dummies(X, columns=["origin"])
+
+
+@breaks("row_wise", "partition_invariance")
+class SubtractsTheRowBefore(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(since_last=X["at"].diff().dt.total_seconds())
+
+
+# 6. partition_invariance
+
+
+class _Windowed(DataTransformer):
+    row_wise = False
+    as_of = "at"
+    lookback = timedelta(hours=3)
+
+
+@breaks("partition_invariance", "row_wise")
+class LooksBackFurtherThanItSays(_Windowed):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(usual=X.rolling("12h", on="at")["delay"].mean())
+
+
+@breaks("partition_invariance", "row_wise")
+class AveragesAllThatWasBefore(_Windowed):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(usual=X["delay"].expanding().mean())
+
+
+@breaks("partition_invariance")
+class KeepsTheFirstOfEachDestination(DataTransformer):
+    rows = "filter"
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.drop_duplicates("dest")
+
+
+@breaks("partition_invariance")
+class KeepsTheUpperHalf(DataTransformer):
+    rows = "filter"
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X[X["distance"] >= X["distance"].median()]
+
+
+@breaks("partition_invariance", given={"key": ["origin"]})
+class SharesOfTheTotal(DataTransformer):
+    rows = "aggregate"
+
+    def __init__(self, key: Sequence[str]):
+        self.key = key
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        counts = X.groupby(self.key, as_index=False).size()
+        return counts.assign(share=counts["size"] / len(X))
+
+
+# 7. point_in_time
+
+
+@breaks("point_in_time", "row_wise")
+class CentresItsWindow(_Windowed):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(usual=X.rolling("3h", on="at", center=True)["delay"].mean())
+
+
+@breaks("point_in_time", side=True)
+class TakesTheNearestWeather(DataTransformer):
+    as_of = "at"
+
+    def transform(self, X: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
+        wanted = X[["at", "origin"]].reset_index(drop=True).reset_index().sort_values("at")
+        found = pd.merge_asof(wanted, weather.sort_values("at"), on="at", by="origin", direction="nearest")
+        return X.assign(temp=found.sort_values("index")["temp"].to_numpy())
+
+
+@breaks("point_in_time", side=True)
+class TakesTheNewestOfAllTimes(DataTransformer):
+    as_of = "at"
+
+    def transform(self, X: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
+        newest = weather.sort_values("at").groupby("origin")["temp"].last().to_dict()
+        return X.assign(temp=X["origin"].map(newest).astype("float64"))
+
+
+@breaks("point_in_time", "row_wise")
+class FillsFromTheFuture(_Windowed):
+    lookback = timedelta(days=30)
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(seats=X["seats"].bfill())
+
+
+@breaks("point_in_time", "partition_invariance", given={"key": ["origin", "at"]})
+class TellsAnHourItsWholeDay(DataTransformer):
+    rows = "aggregate"
+    as_of = "at"
+
+    def __init__(self, key: Sequence[str]):
+        self.key = key
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        days = X.assign(day=X["at"].dt.floor("D"))
+        return days.assign(planned=days.groupby("day")["flight"].transform("size"))[["origin", "at", "planned"]]
+
+
+# 8. determinism
+
+
+@breaks("determinism")
+class ProjectsByChance(DataTransformer):
+    learns = True
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
+        self.weights_ = np.random.default_rng().normal(size=2)
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(mixed=X[["distance", "delay"]].to_numpy() @ self.weights_)
+
+
+@breaks("determinism")
+class SamplesWithTheGlobalGenerator(DataTransformer):
+    learns = True
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
+        chosen = random.sample(range(len(X)), 10)
+        self.mean_ = float(X["distance"].to_numpy()[chosen].mean())
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(above=X["distance"] - self.mean_)
+
+
+@breaks("determinism")
+class NumbersASet(DataTransformer):
+    learns = True
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
+        self.codes_ = {value: code for code, value in enumerate(set(X["dest"]))}
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(dest_code=X["dest"].map(self.codes_).fillna(-1).astype("int64"))
+
+
+@breaks("determinism")
+class HashesText(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(bucket=[hash(value) % 1000 for value in X["dest"]])
+
+
+@breaks("determinism")
+class ReadsTheFolderItRunsIn(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(site=os.path.basename(os.getcwd()))
+
+
+# 9. safe_persistence
+
+
+@breaks("safe_persistence")
+class LearnsASeries(DataTransformer):
+    learns = True
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
+        self.usual_ = X.groupby("origin")["delay"].mean()
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(usual=X["origin"].map(self.usual_))
+
+
+@breaks("safe_persistence")
+class LearnsAFunction(DataTransformer):
+    learns = True
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
+        mean = X["distance"].mean()
+        self.scale_ = lambda values: values / mean
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(scaled=self.scale_(X["distance"]))
+
+
+_LEARNT: dict[str, float] = {}
+
+
+@breaks("safe_persistence")
+class LearnsIntoAGlobal(DataTransformer):
+    learns = True
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
+        _LEARNT["mean"] = float(X["distance"].mean())
+        self.columns_ = list(X.columns)
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(above=X["distance"] - _LEARNT.get("mean", 0.0))
+
+
+@breaks("safe_persistence")
+class LearnsInSecret(DataTransformer):
+    mean_ = 0.0
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
+        self.mean_ = float(X["distance"].mean())
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(above=X["distance"] - self.mean_)
+
+
+# 10. concurrency
+
+
+@breaks("concurrency", "purity", given={"factor": 2.0})
+class KeepsItsWorkOnSelf(DataTransformer):
+    def __init__(self, factor: float):
+        self.factor = factor
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        self.work = X.assign(scaled=X["distance"] * self.factor)
+        self.work = self.work.assign(far=self.work["scaled"] > 1000)
+        return self.work
+
+
+_BUFFER: dict[str, Any] = {}
+
+
+@breaks("concurrency")
+class KeepsItsWorkInAGlobal(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        _BUFFER["distance"] = X["distance"].to_numpy()
+        _BUFFER["distance"] = _BUFFER["distance"] * 2
+        return X.assign(doubled=_BUFFER.pop("distance"))
+
+
+@breaks("concurrency", given={"unit": "km"})
+class TurnsAParameterForAMoment(DataTransformer):
+    def __init__(self, unit: str):
+        self.unit = unit
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        before, self.unit = self.unit, "miles"
+        result = X.assign(far=X["distance"] * (1.609 if before == "km" else 1.0))
+        self.unit = before
+        return result
