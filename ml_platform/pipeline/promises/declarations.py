@@ -38,7 +38,10 @@ def constructor_only_stores(transformer: Any) -> None:
 
 
 class _Anything:
-    """A value that nothing can be done with but to store it."""
+    """A value that nothing can be done with but to store it; `value or default` takes the default."""
+
+    def __bool__(self) -> bool:
+        return False
 
 
 def _parameters(kind: type) -> list[str]:

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import strategies as st
-from hypothesis.errors import Flaky
+from hypothesis.errors import Flaky, Unsatisfiable
 
 from ml_platform.pipeline.promises.subject import Subject
-from ml_platform.pipeline.promises.verdicts import Broken
+from ml_platform.pipeline.promises.verdicts import Broken, Inapplicable
 from ml_platform.schema import Column
 
 EXAMPLES = 20
@@ -35,6 +35,8 @@ def search(check: Callable[..., None], *strategies: st.SearchStrategy[Any], exam
 
     try:
         try_one()
+    except Unsatisfiable as error:
+        raise Inapplicable("the examples have nothing to try this on") from error
     except Flaky as error:
         raise Broken(
             "the answer differs from one time to the next", str(error).splitlines()[0], "see determinism and purity"

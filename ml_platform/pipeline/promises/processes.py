@@ -14,7 +14,6 @@ import cloudpickle
 from ml_platform.artifacts.objects import dump_object, own_types
 from ml_platform.errors import ArtifactError, first_few
 from ml_platform.pipeline.promises.proofs import answering, require_equal
-from ml_platform.pipeline.promises.purity import seeded
 from ml_platform.pipeline.promises.subject import Subject
 from ml_platform.pipeline.promises.verdicts import Broken
 from ml_platform.pipeline.promises.worker import frame_bytes, receive, send
@@ -115,10 +114,7 @@ class Elsewhere:
 
 def fits_are_equal(subject: Subject) -> None:
     """Fitted twice on the same rows, it answers the same bytes, whatever the global random state."""
-    with seeded(1):
-        first = subject.answer(subject.fit(), subject.pool)
-    with seeded(2):
-        second = subject.answer(subject.fit(), subject.pool)
+    first, second = (subject.answer(subject.fit(seed), subject.pool) for seed in (1, 2))
     broken = Broken("fitted twice on the same rows, it answers differently", "", _advice(subject))
     require_equal(first, second, ("first it", "then it"), broken)
 

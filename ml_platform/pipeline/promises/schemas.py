@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 
 from ml_platform.errors import DataError, first_few
-from ml_platform.pipeline.promises.drawing import fitting, frames, search
+from ml_platform.pipeline.promises.drawing import EXAMPLES, fitting, frames, search
 from ml_platform.pipeline.promises.proofs import answering, shown
 from ml_platform.pipeline.promises.subject import Subject
 from ml_platform.pipeline.promises.verdicts import Broken, Undeclared
@@ -55,7 +55,7 @@ def answers_fit_the_output_schema(subject: Subject) -> None:
             answer = subject.answer(transformer, frame)
         _require_fit(declared, answer, frame)
 
-    search(fits, frames(subject), examples=40)
+    search(fits, frames(subject), examples=40 if subject.input_schema else EXAMPLES)
 
 
 def _require_fit(declared: Schema, answer: pd.DataFrame, frame: pd.DataFrame) -> None:

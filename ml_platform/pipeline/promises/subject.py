@@ -2,7 +2,10 @@
 
 import copy
 import inspect
-from collections.abc import Mapping
+import random
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -82,12 +85,17 @@ class Subject:
     def _pristine(self) -> Any:
         return self.fit()
 
-    def fit(self) -> Any:
-        """Gives a copy that is fitted, or as it was built if it does not learn, as the runtimes do."""
+    def fit(self, seed: int = 1) -> Any:
+        """Gives a copy that is fitted, or as it was built if it does not learn, as the runtimes do.
+
+        Args:
+            seed: of the global random generators; always the same, but where that is what is tried.
+        """
         built = unfitted_copy(self.transformer)
         if self.learns:
             y = copy.deepcopy(self.y)
-            built.fit(self.X.copy(), y, **({} if self.is_plain else self._side()))
+            with seeded(seed):
+                built.fit(self.X.copy(), y, **({} if self.is_plain else self._side()))
         return built
 
     @cached_property
@@ -106,22 +114,47 @@ class Subject:
         except TypeError:  # holds something that cannot be copied, such as a lock
             return self.fit()
 
-    def answer(self, transformer: Any, frame: pd.DataFrame, side: Mapping[str, pd.DataFrame] | None = None) -> Any:
+    def answer(
+        self, transformer: Any, frame: pd.DataFrame, side: Mapping[str, pd.DataFrame] | None = None, seed: int = 1
+    ) -> Any:
         """Transforms a copy of the frame; what comes out is a frame.
+
+        Args:
+            side: the other inputs, where they are not the examples.
+            seed: of the global random generators.
 
         Raises:
             Unusable: the transformer gives something else.
         """
         given = frame.copy()
+        with seeded(seed):
+            result = transformer.transform(given, **({} if self.is_plain else self._side(side)))
         if self.is_plain:
-            return plain_frame(transformer, transformer.transform(given), list(given.columns), self.name.lower())
-        result = transformer.transform(given, **self._side(side))
+            return plain_frame(transformer, result, list(given.columns), self.name.lower())
         if not isinstance(result, pd.DataFrame):
             raise Unusable(f"{self.name}.transform gives a {type(result).__name__}; expected a DataFrame")
         return result
 
     def _side(self, side: Mapping[str, pd.DataFrame] | None = None) -> dict[str, pd.DataFrame]:
         return {name: frame.copy() for name, frame in (self.side if side is None else side).items()}
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seeds the global random generators, and puts them back."""
+    torch: Any = sys.modules.get("torch")
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state() if torch else None
+    random.seed(seed)
+    np.random.seed(seed)
+    if torch:
+        torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        if torch:
+            torch.set_rng_state(before[2])
 
 
 def unfitted_copy(transformer: Any) -> Any:

@@ -79,6 +79,25 @@ class PreparesATableInTheConstructor(DataTransformer):
         return X.assign(far=X["distance"] * self.per_mile)
 
 
+@breaks("parameters")
+class FillsInADefault(DataTransformer):
+    def __init__(self, columns: Sequence[str] | None = None):
+        self.columns = columns or ["distance"]
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(**{f"{column}_km": X[column] * 1.609 for column in self.columns})
+
+
+@breaks("parameters", given={"factor": 2.0})
+class CountsItsCopies(DataTransformer):
+    def __init__(self, factor: float):
+        self.factor = factor
+        self.cache: dict[str, float] = {}
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(scaled=X["distance"] * self.factor)
+
+
 # 2. schema
 
 
@@ -330,6 +349,12 @@ class OneColumnForEachValueSeen(DataTransformer):
 class SubtractsTheRowBefore(DataTransformer):
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         return X.assign(since_last=X["at"].diff().dt.total_seconds())
+
+
+@breaks("row_wise", "partition_invariance")
+class IntegersWhereNothingIsMissing(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X if X["seats"].isna().any() else X.astype({"seats": "int64"})
 
 
 # 6. partition_invariance

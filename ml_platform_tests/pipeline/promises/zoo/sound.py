@@ -152,6 +152,7 @@ class SortedSet(DataTransformer):
 
 NUMBERS = FLIGHTS[["distance", "seats", "delay"]]
 FULL = FLIGHTS[["distance", "delay"]]
+WIDE = pd.DataFrame(np.random.default_rng(1).normal(size=(80, 30))).rename(columns=str)
 TEXT = FLIGHTS[["origin", "dest"]]
 
 SOUND: dict[str, Sound] = {
@@ -172,7 +173,7 @@ SOUND: dict[str, Sound] = {
     "SharesABufferUnderALock": Sound(SharesABufferUnderALock()),
     "SortedSet": Sound(SortedSet()),
     "StandardScaler": Sound(StandardScaler(), FULL),
-    "PCA": Sound(PCA(2, random_state=0), FULL),
+    "PCA": Sound(PCA(4, random_state=0), WIDE),
     "SimpleImputer": Sound(SimpleImputer(strategy="median"), NUMBERS),
     "KNNImputer": Sound(KNNImputer(n_neighbors=3), NUMBERS),
     "OneHotEncoder": Sound(OneHotEncoder(sparse_output=False, handle_unknown="ignore"), TEXT),

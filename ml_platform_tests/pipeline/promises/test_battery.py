@@ -1,0 +1,143 @@
+"""The battery can fail, and does not cry wolf: the zoo is caught, sound transformers pass, and mutants are noticed."""
+
+import importlib
+import inspect
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from ml_platform.pipeline import check_transformer
+from ml_platform.pipeline.promises.verdicts import PROMISES, Report
+from ml_platform_tests.pipeline.promises.zoo import BROKEN, SOUND
+from ml_platform_tests.pipeline.promises.zoo.rows import FLIGHTS
+
+
+def check_broken(name: str, promises: tuple[str, ...] = tuple(PROMISES)) -> Report:
+    specimen = BROKEN[name]
+    return check_transformer(specimen.build(), FLIGHTS, promises=promises, **specimen.side)
+
+
+def check_sound(name: str, promises: tuple[str, ...] = tuple(PROMISES)) -> Report:
+    sound = SOUND[name]
+    return check_transformer(sound.transformer, sound.X, sound.y, promises=promises, **sound.side)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_transformer_is_caught_by_the_check_it_was_made_for(name: str) -> None:
+    report = check_broken(name)
+    specimen = BROKEN[name]
+    assert specimen.breaks in report.broken, report
+    assert set(report.broken) <= {specimen.breaks, *specimen.also}, report
+    told = report[specimen.breaks].telling
+    assert all(finding.why for finding in told)
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_a_sound_transformer_passes(name: str) -> None:
+    report = check_sound(name)
+    assert report.broken == [], report
+
+
+def test_the_zoo_has_two_for_each_promise_at_least() -> None:
+    made_for = [specimen.breaks for specimen in BROKEN.values()]
+    assert {promise: made_for.count(promise) >= 2 for promise in PROMISES} == dict.fromkeys(PROMISES, True)
+    assert len(BROKEN) >= 30
+    assert len(SOUND) >= 12
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A check made weaker or stricter in one place, and the specimen whose verdict changes."""
+
+    module: str
+    old: str
+    new: str
+    noticed_by: str
+    promise: str
+
+
+MUTANTS = [
+    # an assertion dropped
+    Mutant("declarations", "is not given[name]:", "is None:", "FillsInADefault", "parameters"),
+    Mutant("declarations", "    if more:\n", "    if not kind:\n", "CountsItsCopies", "parameters"),
+    Mutant("declarations", "if rows not in ROWS:", "if not rows:", "MisspellsWhatItDoes", "rows"),
+    Mutant("schemas", "    if found:\n        raise Broken(\n            f\"the answer does", "    if not found and declared is None:\n        raise Broken(\n            f\"the answer does", "SaysIntegerAndGivesNumbers", "schema"),
+    Mutant("schemas", "list(answer.columns) != declared.names and not found", "len(answer.columns) < len(declared.names)", "LeavesAColumnBehind", "schema"),
+    Mutant("schemas", "    search(answers, fitting(narrow), examples=5)", "    assert answers", "NeedsAColumnItDoesNotDeclare", "schema"),
+    Mutant("purity", "        if changed:\n            raise", "        if changed and what == 'fit':\n            raise", "WritesIntoItsInput", "purity"),
+    Mutant("proofs", "        if told is not None:\n            yield", "        if told is not None and name == 'X':\n            yield", "SortsTheOtherTableInPlace", "purity"),
+    Mutant("purity", "    if changed:\n        raise Broken(\"transform", "    if changed and False:\n        raise Broken(\"transform", "KeepsItsWorkOnSelf", "purity"),
+    Mutant("rows", "    if len(answer) != len(frame):\n        raise Broken(", "    if len(answer) > len(frame):\n        raise Broken(", "DropsRowsWithMissingValues", "rows"),
+    Mutant("rows", "    for name in _passed(frame, answer):", "    for name in []:", "SortsItsRows", "rows"),
+    Mutant("rows", "if not all(row in rest for row in after):", "if len(after) > len(before):", "FiltersAndRepairs", "rows"),
+    Mutant("rows", "if answer.duplicated(key).any():", "if answer.empty:", "AggregatesByMoreThanItsKey", "rows"),
+    Mutant("processes", "    here = subject.answer(subject.fit(), subject.pool)\n    advice = \"sort", "    return\n    advice = \"sort", "NumbersASet", "determinism"),
+    Mutant("processes", "    if elsewhere.refused is not None:", "    if elsewhere.subject is None:", "LearnsASeries", "safe_persistence"),
+    Mutant("processes", "    if elsewhere.stored is None:", "    if elsewhere.stored:", "LearnsIntoAGlobal", "safe_persistence"),
+    # a comparison loosened
+    Mutant("equality", "TOLERANCES[str(one.dtype)] * scale", "1e3 * scale", "AveragesTheGroupOnline", "row_wise"),
+    Mutant("equality", "    if one.dtype != other.dtype:", "    if one.dtype is None:", "IntegersWhereNothingIsMissing", "row_wise"),
+    Mutant("rows", "(times >= times[place] - lookback)", "(times >= times[0])", "LooksBackFurtherThanItSays", "row_wise"),
+    Mutant("rows", "seen = pool[times >= start - lookback]", "seen = pool[times >= times[0]]", "LooksBackFurtherThanItSays", "partition_invariance"),
+    Mutant("rows", "(\"the whole\", \"the parts together\"), broken, is_close_enough=True)", "(\"the whole\", \"the parts together\"), broken) if key else None", "KeepsTheFirstOfEachDestination", "partition_invariance"),
+    Mutant("rows", "groups.isin([group + 1 for group in chosen])", "groups.isin(chosen)", "SharesOfTheTotal", "partition_invariance"),
+    Mutant("purity", "(\"columns in order\", \"turned round it\"), broken, is_close_enough=True)", "(\"\", \"\"), broken) if not len(found) else None", "TakesColumnsByPosition", "purity"),
+    # less is tried
+    Mutant("purity", "list(subject.pool.columns)[::-1]", "list(subject.pool.columns)[::1]", "TakesColumnsByPosition", "purity"),
+    Mutant("purity", "subject.pool.set_axis(pd.Index(index), axis=0)", "subject.pool.reset_index(drop=True)", "AlignsByIndex", "purity"),
+    Mutant("purity", "time_machine.travel(clock, tick=False), answering", "answering", "CountsDaysUntilToday", "purity"),
+    Mutant("purity", "subject.fit_again(), subject.pool)\n        broken = Broken(f\"on", "subject.fitted(), subject.pool)\n        broken = Broken(f\"on", "AsksTheYearInFit", "purity"),
+    Mutant("purity", "os.environ[name] = \"1\" if before != \"1\" else \"2\"", "os.environ[name] = before or \"1.5\"", "ReadsTheEnvironment", "purity"),
+    Mutant("drawing", "st.one_of(known, fitting(subject, at_least)) if subject.input_schema else known", "known", "GoesOutOfItsRange", "schema"),
+    Mutant("drawing", "st.one_of(values, st.none()) if column.nullable else values", "known if not column.nullable else values", "GoesOutOfItsRange", "schema"),
+    Mutant("point_in_time", "frame[~(frame[as_of] > now)] if as_of in frame else frame", "frame", "TakesTheNewestOfAllTimes", "point_in_time"),
+    Mutant("concurrency", "        if lines == place:", "        if lines == -1:", "KeepsItsWorkInAGlobal", "concurrency"),
+    Mutant("concurrency", "if kind.__module__ != \"builtins\"", "if kind.__module__ == \"builtins\"", "TurnsAParameterForAMoment", "concurrency"),
+    # a seed fixed
+    Mutant("purity", "seed=seed) for seed in (1, 2))", "seed=seed) for seed in (1, 1))", "JittersWithGlobalNumpy", "purity"),
+    Mutant("processes", "subject.pool) for seed in (1, 2))", "subject.pool) for seed in (1, 1))", "SamplesWithTheGlobalGenerator", "determinism"),
+    # too strict: sound ones are accused
+    Mutant("rows", "(\"the batch\", \"the row by itself\"), broken, is_close_enough=True", "(\"the batch\", \"the row by itself\"), broken", "PCA", "row_wise"),
+    Mutant("purity", "            return  # a refusal by name", "            raise Broken(\"\") from error", "StandardScaler", "purity"),
+    Mutant("rows", "    if not subject.row_wise:\n        _with_its_history(subject)\n        return\n", "", "RecentDelay", "row_wise"),
+    Mutant("processes", "- {\"n_features_in_\", \"feature_names_in_\"}", "", "FunctionTransformer", "safe_persistence"),
+]  # fmt: skip
+
+
+@contextmanager
+def mutated(mutant: Mutant) -> Iterator[None]:
+    """Gives the module's functions, wherever they were imported, the code that the mutated text compiles to."""
+    package = "ml_platform.pipeline" + ("" if mutant.module == "equality" else ".promises")
+    module = importlib.import_module(f"{package}.{mutant.module}")
+    text = inspect.getsource(module)
+    assert text.count(mutant.old) == 1, f"{mutant.old!r} stands {text.count(mutant.old)} times in {module.__name__}"
+    changed = compile(text.replace(mutant.old, mutant.new), str(module.__file__), "exec")
+    codes = {code.co_name: code for code in changed.co_consts if isinstance(code, types.CodeType)}
+    functions = {name: getattr(value, "__wrapped__", value) for name, value in vars(module).items()
+                 if inspect.isfunction(value) and value.__module__ == module.__name__}  # fmt: skip
+    before = {name: function.__code__ for name, function in functions.items()}
+    for name, function in functions.items():
+        function.__code__ = codes[name]
+    try:
+        yield
+    finally:
+        for name, function in functions.items():
+            function.__code__ = before[name]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant.noticed_by}-{mutant.promise}")
+def test_a_mutant_of_a_check_is_noticed(mutant: Mutant) -> None:
+    promises = (mutant.promise,)
+    with mutated(mutant):
+        if mutant.noticed_by in BROKEN:
+            assert mutant.promise not in check_broken(mutant.noticed_by, promises).broken
+        else:
+            assert mutant.promise in check_sound(mutant.noticed_by, promises).broken
+
+
+def test_there_are_twenty_mutants_at_least() -> None:
+    assert len(MUTANTS) >= 20
+    assert {mutant.promise for mutant in MUTANTS} == set(PROMISES)
