@@ -113,6 +113,40 @@ def evaluation(pipeline: str, as_json: bool) -> None:
         print_evaluation(facts)
 
 
+@commands.command(name="check-transformer")
+@click.argument("import_path")
+@click.option(
+    "--params", default="{}", help='The parameters that it is built with, as JSON, such as \'{"column": "at"}\'.'
+)
+@click.option(
+    "--examples", multiple=True, metavar="[NAME=]FILE.parquet",
+    help="Rows such as it will get; with a name, those of another input. By default drawn from its input_schema.",
+)  # fmt: skip
+@click.option("--target", help="The column of the examples that it learns; it is taken out of them.")
+@click.option("--strict", is_flag=True, help="Exit 1 also where something is not declared.")
+@_as_json
+def check_transformer_command(
+    import_path: str, params: str, examples: tuple[str, ...], target: str | None, strict: bool, as_json: bool
+) -> None:
+    """Try the ten promises of the transformer at IMPORT_PATH, a dotted path as in `uses`.
+
+    Exit 0 if none is broken, 1 if one is, 2 if it cannot be used as a transformer or there is nothing to try it on.
+    """
+    from ml_platform.cli.checking import check_path
+    from ml_platform.pipeline.promises.verdicts import Unusable
+
+    try:
+        report = check_path(import_path, params, examples, target)
+    except Unusable as error:
+        click.echo(json.dumps({"error": str(error)}) if as_json else f"error: {error}", err=not as_json)
+        sys.exit(2)
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        click.echo(str(report))
+    sys.exit(1 if report.broken or (strict and report.of("not declared")) else 0)
+
+
 def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, sort_keys=True))
 

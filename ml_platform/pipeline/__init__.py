@@ -18,4 +18,8 @@ def __getattr__(name: str) -> Any:
         from ml_platform.pipeline.promises.battery import check_transformer
 
         return check_transformer
+    if name in ("Case", "parametrize_with_promises"):
+        from ml_platform.pipeline.promises import testing
+
+        return getattr(testing, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,6 +24,7 @@ from ml_platform.pipeline.inspection import (
     StepFacts,
 )
 from ml_platform.pipeline.modules import text_hash
+from ml_platform.pipeline.promises.declarations import declaration_problems
 from ml_platform.pipeline.spec import PipelineSpec, Step, Use, in_order
 from ml_platform.schema import Column, Schema
 from ml_platform.sources import TableSource
@@ -93,6 +94,8 @@ class _Checker:
             if not hasattr(transformer, "transform"):
                 kind = type(transformer).__name__
                 raise BuildError(("uses",), f"{kind} has no transform; expected a transformer")
+            for problem in declaration_problems(transformer):
+                raise BuildError(("uses",), problem)
             declares = hasattr(transformer, "output_schema")
             schema = self._declared(name, step, transformer) if declares else self._plain(name, step, transformer)
             self.schemas[name] = schema

@@ -136,6 +136,7 @@ class Report:
             PromiseBroken: with the counterexample.
         """
         verdict = self[promise]
+        __tracebackhide__ = True  # pytest shows what was broken, not where it was told
         if verdict.outcome == "broken" or (strict and verdict.outcome == "not declared"):
             raise PromiseBroken(f"{self.transformer}\n{verdict}")
 
