@@ -148,7 +148,7 @@ def apply_plain(
 
 def _plain_answer(step: CompiledStep, transformer: Any, frame: "pd.DataFrame") -> "pd.DataFrame":
     taken = list(step.columns or frame.columns)
-    result = plain_frame(transformer, transformer.transform(frame[taken]), taken, step.name)
+    result = plain_frame(transformer, transformer.transform(frame[taken]), frame[taken], step.name)
     if len(result) != len(frame):
         raise DataError(f"{len(frame):,} rows in, {len(result):,} out; expected as many")
     return result.rename(columns=lambda name: f"{name}{step.use.suffix}")
@@ -166,11 +166,11 @@ def _empty_plain(
     return _plain_answer(step, transformer, ones)[:0]
 
 
-def plain_frame(transformer: Any, result: Any, taken: Sequence[str], name: str) -> "pd.DataFrame":
+def plain_frame(transformer: Any, result: Any, given: "pd.DataFrame", name: str) -> "pd.DataFrame":
     """Gives what a plain scikit-learn transformer answers as a frame.
 
     Args:
-        taken: the columns that it got.
+        given: what it answers.
         name: what columns are called that nobody names.
 
     Raises:
@@ -182,13 +182,20 @@ def plain_frame(transformer: Any, result: Any, taken: Sequence[str], name: str) 
         return result
     if hasattr(result, "toarray"):
         raise DataError("a sparse result is no frame; set sparse_output: false")
-    return pd.DataFrame(result, columns=_names_of(transformer, result.shape[1], taken, name))
+    return pd.DataFrame(result, columns=_names_of(transformer, result.shape[1], given, name))
 
 
-def _names_of(transformer: Any, width: int, taken: Sequence[str], name: str) -> list[str]:
-    if hasattr(transformer, "get_feature_names_out"):
+def _names_of(transformer: Any, width: int, given: "pd.DataFrame", name: str) -> list[str]:
+    """Names the columns of an answer; one that learns nothing was not fitted, so a fitted copy is asked."""
+    from sklearn.base import clone
+    from sklearn.exceptions import NotFittedError
+
+    if not hasattr(transformer, "get_feature_names_out"):
+        return list(given.columns) if width == given.shape[1] else [f"{name}_{index}" for index in range(width)]
+    try:
         return list(transformer.get_feature_names_out())
-    return list(taken) if width == len(taken) else [f"{name}_{index}" for index in range(width)]
+    except NotFittedError:
+        return list(clone(transformer).fit(given).get_feature_names_out())
 
 
 def check_inputs(step: CompiledStep, transformer: Any, inputs: Sequence[Frames]) -> None:

@@ -36,7 +36,7 @@ _CHECKS: dict[str, tuple[Check, ...]] = {
     "row_wise": (rows.one_row_alone_is_answered_as_in_a_batch,),
     "partition_invariance": (rows.parts_give_what_the_whole_gives,),
     "point_in_time": (point_in_time.the_future_does_not_matter,),
-    "determinism": (processes.fits_are_equal,),
+    "determinism": (processes.fits_are_equal, processes.fit_transform_is_fit_and_transform),
     "concurrency": (concurrency.threads_answer_as_one_does,),
 }
 _ELSEWHERE: dict[str, tuple[Callable[[Subject, Elsewhere], None], ...]] = {

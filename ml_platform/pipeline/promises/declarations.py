@@ -32,7 +32,8 @@ def constructor_only_stores(transformer: Any) -> None:
             ) from error
         if getattr(built, name, None) is not given[name]:
             raise Broken(f"the constructor does not keep {name!r} as it was given", "", _STORES)
-    more = sorted(set(vars(kind(**_current(transformer, names)))) - set(names))
+    inherited = {name for parent in kind.__mro__[:-1] for name in inspect.signature(parent).parameters}
+    more = sorted(set(vars(kind(**_current(transformer, names)))) - inherited)
     if more:
         raise Broken(f"the constructor sets {first_few(more)}, which no parameter is named", "", _STORES)
 

@@ -14,9 +14,10 @@ import cloudpickle
 from ml_platform.artifacts.objects import dump_object, own_types
 from ml_platform.errors import ArtifactError, first_few
 from ml_platform.pipeline.promises.proofs import answering, require_equal
-from ml_platform.pipeline.promises.subject import Subject
+from ml_platform.pipeline.promises.subject import Subject, fresh, seeded, unfitted_copy
 from ml_platform.pipeline.promises.verdicts import Broken
 from ml_platform.pipeline.promises.worker import frame_bytes, receive, send
+from ml_platform.pipeline.running import plain_frame
 
 
 class _Workshop:
@@ -117,6 +118,26 @@ def fits_are_equal(subject: Subject) -> None:
     first, second = (subject.answer(subject.fit(seed), subject.pool) for seed in (1, 2))
     broken = Broken("fitted twice on the same rows, it answers differently", "", _advice(subject))
     require_equal(first, second, ("first it", "then it"), broken)
+
+
+def fit_transform_is_fit_and_transform(subject: Subject) -> None:
+    """`fit_transform`, which people call in a notebook, gives what the runtimes give: fit, then transform."""
+    if not subject.learns or subject.side or not hasattr(subject.transformer, "fit_transform"):
+        return
+    expected = subject.answer(subject.fit_again(), subject.X)
+    built = unfitted_copy(subject.transformer)
+    with seeded(1):
+        result = built.fit_transform(fresh(subject.X), subject.y)
+    if subject.is_plain and not hasattr(result, "shape"):
+        raise Broken(
+            f"fit_transform gives a {type(result).__name__}, fit and then transform a frame", "", "do not call it"
+        )
+    found = plain_frame(built, result, subject.X, subject.name.lower()) if subject.is_plain else result
+    broken = Broken(
+        "fit_transform answers differently than fit and then transform, which production does", "",
+        "call fit and transform one after the other, or take another transformer",
+    )  # fmt: skip
+    require_equal(expected, found, ("fit, transform", "fit_transform"), broken, is_close_enough=True)
 
 
 def _advice(subject: Subject) -> str:

@@ -150,7 +150,7 @@ def transform_leaves_the_transformer_as_it_is(subject: Subject) -> None:
     advice = "learn in fit; transform only reads"
     if changed:
         raise Broken("transform changes the transformer", f"attributes: {', '.join(changed)}", advice)
-    subject.answer(transformer, subject.pool[:1])
+    subject.answer(transformer, subject.pool[::-1])
     told = difference(first, subject.answer(transformer, subject.pool), ("the first time it", "later it"))
     if told is not None:
         raise Broken("asked again, it answers differently", told[1], advice)

@@ -95,7 +95,7 @@ class Subject:
         if self.learns:
             y = copy.deepcopy(self.y)
             with seeded(seed):
-                built.fit(self.X.copy(), y, **({} if self.is_plain else self._side()))
+                built.fit(fresh(self.X), y, **({} if self.is_plain else self._side()))
         return built
 
     @cached_property
@@ -126,17 +126,17 @@ class Subject:
         Raises:
             Unusable: the transformer gives something else.
         """
-        given = frame.copy()
+        given = fresh(frame)
         with seeded(seed):
             result = transformer.transform(given, **({} if self.is_plain else self._side(side)))
         if self.is_plain:
-            return plain_frame(transformer, result, list(given.columns), self.name.lower())
+            return plain_frame(transformer, result, frame, self.name.lower())
         if not isinstance(result, pd.DataFrame):
             raise Unusable(f"{self.name}.transform gives a {type(result).__name__}; expected a DataFrame")
         return result
 
     def _side(self, side: Mapping[str, pd.DataFrame] | None = None) -> dict[str, pd.DataFrame]:
-        return {name: frame.copy() for name, frame in (self.side if side is None else side).items()}
+        return {name: fresh(frame) for name, frame in (self.side if side is None else side).items()}
 
 
 @contextmanager
@@ -155,6 +155,12 @@ def seeded(seed: int) -> Iterator[None]:
         np.random.set_state(before[1])
         if torch:
             torch.set_rng_state(before[2])
+
+
+def fresh(frame: pd.DataFrame) -> pd.DataFrame:
+    """Copies a frame into memory of an order of its own: what it was made of decides nothing, not even a last bit."""
+    columns = {place: frame.iloc[:, place].array.copy() for place in range(frame.shape[1])}
+    return pd.DataFrame(columns, index=frame.index.copy()).set_axis(frame.columns, axis=1)
 
 
 def unfitted_copy(transformer: Any) -> Any:

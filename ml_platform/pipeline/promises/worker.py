@@ -55,10 +55,9 @@ def _answer(request: bytes) -> dict[str, Any]:
         if stored is not None:  # first, while no fit has left anything in this process
             found["loaded"] = subject.answer(load_object(stored, asked["trusted"], subject.name), subject.pool)
         fitted = subject.fit()
-        found["anew"] = subject.answer(fitted, subject.pool)
         if stored is not None:
             found["learnt"] = dump_object(fitted, asked["trusted"])
-        return found
+        return {**found, "anew": subject.answer(fitted, subject.pool)}
 
 
 def _in_a_fork(request: bytes, sink: int) -> None:

@@ -507,6 +507,22 @@ class ReadsTheFolderItRunsIn(DataTransformer):
         return X.assign(site=os.path.basename(os.getcwd()))
 
 
+@breaks("determinism")
+class AnswersItsTrainingRowsOtherwise(DataTransformer):
+    learns = True
+
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
+        self.usual_ = {str(key): float(value) for key, value in X.groupby("origin")["delay"].mean().items()}
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(usual=X["origin"].map(self.usual_).astype("float64"))
+
+    def fit_transform(self, X: pd.DataFrame, y: Any = None) -> pd.DataFrame:
+        groups = self.fit(X).transform(X).assign(n=X.groupby("origin")["delay"].transform("size"))
+        return groups.assign(usual=(groups["usual"] * groups["n"] - X["delay"]) / (groups["n"] - 1)).drop(columns="n")
+
+
 # 9. safe_persistence
 
 

@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.feature_selection import SelectKBest
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
+from sklearn.preprocessing import FunctionTransformer, Normalizer, OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from ml_platform.pipeline import DataTransformer
 from ml_platform.schema import Column, Schema
@@ -178,7 +178,7 @@ SOUND: dict[str, Sound] = {
     "KNNImputer": Sound(KNNImputer(n_neighbors=3), NUMBERS),
     "OneHotEncoder": Sound(OneHotEncoder(sparse_output=False, handle_unknown="ignore"), TEXT),
     "OrdinalEncoder": Sound(OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), TEXT),
-    "TargetEncoder": Sound(TargetEncoder(random_state=0), TEXT, LATE),
+    "Normalizer": Sound(Normalizer(), FULL),
     "SelectKBest": Sound(SelectKBest(k=1), FULL, LATE),
     "FunctionTransformer": Sound(FunctionTransformer(np.log1p), FLIGHTS[["distance"]]),
     "a pipeline": Sound(make_pipeline(SimpleImputer(), StandardScaler()), NUMBERS),
