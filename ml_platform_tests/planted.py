@@ -3,13 +3,17 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from sklearn.linear_model import LogisticRegression
 
+from ml_platform.pipeline import DataTransformer
+from ml_platform.schema import Column, Schema
 from ml_platform.transformers import SQL
 
 
@@ -22,6 +26,28 @@ class UnsortedSQL(SQL):
             table = reader.read_all()
             rows = list(range(table.num_rows))
             yield table.take(pa.array(rows[::-1] if "PLANTED_ORDER" in os.environ else rows)).to_reader()
+
+
+class DelaysBefore(DataTransformer):
+    """How late the flights of the days before were: looks back in its own rows, over the end of a month."""
+
+    row_wise = False
+    depends_on_threads = False
+    as_of = "time_hour"
+
+    def __init__(self, days: int = 40):
+        self.days = days
+
+    @property
+    def lookback(self) -> timedelta:
+        return timedelta(days=self.days)
+
+    def output_schema(self, schema: Schema, **side: Schema) -> Schema:
+        return schema.with_columns([Column("delays_before", "number", nullable=True)])
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        before = X.rolling(f"{self.days}D", on="time_hour", closed="left")["dep_delay"].max()
+        return X.assign(delays_before=before.astype("float64"))
 
 
 class Flipped(LogisticRegression):

@@ -52,10 +52,10 @@ def _fitted_asset(pipeline: CompiledPipeline, node: Node, step: CompiledStep) ->
 
 
 def _inputs(pipeline: CompiledPipeline, step: CompiledStep, steps_back: int = 0) -> dict[str, dg.AssetIn]:
-    """Declares a step's inputs; a side input may be looked back into."""
+    """Declares a step's inputs; some may be looked back into."""
     ins = {}
     for position, name in enumerate(step.use.inputs):
-        looks_back = position > 0 and steps_back > 0 and pipeline.spans_of(name) is not None
+        looks_back = step.looks_back_into(position) and steps_back > 0 and pipeline.spans_of(name) is not None
         mapping = (
             dg.TimeWindowPartitionMapping(start_offset=-steps_back, allow_nonexistent_upstream_partitions=True)
             if looks_back

@@ -34,6 +34,7 @@ class CompiledStep:
         spans: the partitions of its frames, None if it has one frame.
         columns: what a plain scikit-learn transformer gets.
         types: the classes that its fitted state is made of.
+        in_time: the column that orders its own rows, if a row's answer depends on those before it.
         is_plain: whether the transformer is scikit-learn's own kind, which declares nothing.
         template: an unfitted transformer that stands in for the declared one.
     """
@@ -47,6 +48,7 @@ class CompiledStep:
     spans: Partitions | None
     learns: bool
     lookback: timedelta
+    in_time: str | None
     is_plain: bool
     types: Sequence[str]
     template: Any = None
@@ -55,6 +57,10 @@ class CompiledStep:
     def columns(self) -> list[str] | None:
         """The columns that a plain transformer gets."""
         return self.use.columns
+
+    def looks_back_into(self, position: int) -> bool:
+        """Whether a partition is made from earlier partitions of an input too, by the input's position."""
+        return bool(self.lookback) and (position > 0 or self.in_time is not None)
 
     @property
     def side_inputs(self) -> list[str]:
@@ -209,6 +215,7 @@ def _compile_step(
         spans=spans if any(part.spans for part in inputs) else None,
         learns=facts.learns,
         lookback=timedelta(seconds=facts.lookback_seconds),
+        in_time=facts.in_time,
         is_plain=facts.rows is None,
         types=facts.types,
     )

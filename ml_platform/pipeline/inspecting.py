@@ -105,6 +105,7 @@ class _Checker:
                 rows=getattr(transformer, "rows", None),
                 key=list(transformer.key) if hasattr(transformer, "key") else None,
                 lookback_seconds=transformer.lookback.total_seconds() if declares else 0.0,
+                in_time=self._in_time(name, step, transformer) if declares else None,
                 schema=schema.to_json(),
                 types=own_types(transformer),
                 maker=self.maker(f"steps.{name}", transformer),
@@ -126,6 +127,19 @@ class _Checker:
         except DataError as error:
             raise DataError(f"step {name!r}: {error}") from error
         return schema
+
+    def _in_time(self, name: str, step: Step, transformer: Any) -> str | None:
+        """Gives the column that orders rows whose answers depend on those before them."""
+        if transformer.row_wise or transformer.rows != "preserve":
+            return None
+        kind, as_of = type(transformer).__name__, transformer.as_of
+        if as_of is None:
+            raise BuildError(("uses",), f"{kind} is not row_wise and declares no as_of; say which column orders rows")
+        schema = self.schemas.get(step.inputs[0], Schema(is_open=True))
+        if schema.missing([as_of]):
+            hint = expected_one_of(as_of, schema.names)
+            raise BuildError(("uses",), f"{kind}: no column {as_of!r}, which as_of names: {hint}")
+        return str(as_of)
 
     def _plain(self, name: str, step: Step, transformer: Any) -> Schema:
         """Works out what a plain scikit-learn transformer gives; it declares nothing."""

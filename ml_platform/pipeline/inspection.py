@@ -73,6 +73,7 @@ class StepFacts:
     rows: str | None
     key: list[str] | None  # what identifies a row of its result, if that is not the first input's key
     lookback_seconds: float
+    in_time: str | None  # the column by which its own rows are ordered, if a row's answer depends on those before it
     schema: Mapping[str, Any]
     types: list[str]  # of the object and its parts: what may be loaded for this step
     maker: Maker

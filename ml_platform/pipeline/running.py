@@ -59,7 +59,27 @@ def transformed(
         first, *others = ([frames.path(key) for key in frames.parts] for frames in inputs)
         return transformer.transform_files(first, **dict(zip(step.side_inputs, others, strict=True)))
     side = {name: other.read_all() for name, other in zip(step.side_inputs, inputs[1:], strict=True)}
+    if step.spans is not None and step.looks_back_into(0) and len(inputs[0].parts) > 1:
+        return nullcontext(_with_history(step, transformer, inputs[0], side))
     return nullcontext(transform_frame(step, transformer, inputs[0].read_all(), side, known))
+
+
+def _with_history(step: CompiledStep, transformer: Any, rows: Frames, side: Mapping[str, Any]) -> "pd.DataFrame":
+    """Transforms a partition's rows with those of its lookback before it, whose answers are left out again.
+
+    Args:
+        rows: the partitions of the lookback, and the own one, which is the last.
+    """
+    import pandas as pd
+
+    *earlier, own = rows.parts
+    frame, history = rows.read(own), rows.only(earlier).read_all()
+    if frame.empty:
+        return transform_frame(step, transformer, frame, side)
+    assert step.in_time is not None
+    seen = history[history[step.in_time] >= frame[step.in_time].min() - step.lookback]
+    answer = transform_frame(step, transformer, pd.concat([seen, frame], ignore_index=True), side)
+    return answer.iloc[len(seen) :].reset_index(drop=True)
 
 
 def transform_frame(
@@ -84,9 +104,19 @@ def transform_frame(
     answer = empty_answer(transformer, frame, side) if frame.empty else None
     if answer is not None:
         return answer
+    if step.in_time is not None:
+        return _in_time(transformer, frame, side, step.in_time)
     result: pd.DataFrame = transformer.transform(frame, **side)
     refuse_rows(transformer, len(frame), len(result))
     return result
+
+
+def _in_time(transformer: Any, frame: "pd.DataFrame", side: Mapping[str, Any], as_of: str) -> "pd.DataFrame":
+    """Gives a transformer its rows in the order of their times, and answers in the order in which they came."""
+    ordered = frame.reset_index(drop=True).sort_values(as_of, kind="stable")
+    result: pd.DataFrame = transformer.transform(ordered.reset_index(drop=True), **side)
+    refuse_rows(transformer, len(frame), len(result))
+    return result.set_axis(ordered.index, axis=0).sort_index()
 
 
 def refuse_unfit(transformer: Any, frame: "pd.DataFrame", side: Mapping[str, "pd.DataFrame"]) -> None:

@@ -109,7 +109,7 @@ def _keys(
     if partition is None:
         return None
     step = pipeline.steps.get(node.part) if node.kind == "frame" else None
-    if step is None or step.spans is None or position == 0:
+    if step is None or step.spans is None or not step.looks_back_into(position):
         return [partition]
     return [*step.spans.with_lookback(partition, step.lookback)]
 

@@ -49,6 +49,7 @@ class RowPath:
         Returns:
             The rows as they come out, and the fitted steps.
         """
+        self._require_history()
         require_unique(rows, self.key, self.entry)
         fitted = {}
         for step in self.steps:
@@ -69,6 +70,7 @@ class RowPath:
         Raises:
             RowsRefused: rows that a step drops.
         """
+        self._require_history()
         require_unique(rows, self.key, self.entry)
         result = rows
         for step in self.steps:
@@ -79,6 +81,15 @@ class RowPath:
             self._require_all(step, rows, result)
         order = _index(result, self.key).get_indexer(_index(rows, self.key))
         return result.iloc[order].set_axis(rows.index)
+
+    def _require_history(self) -> None:
+        """Refuses steps whose answers depend on earlier rows, which rows that come by themselves do not have."""
+        for step in self.steps:
+            if step.in_time is not None:
+                raise DataError(
+                    f"step {step.name!r} looks {step.lookback} back in its own rows, which rows by themselves do not "
+                    f"have; let rows enter behind it: .after({step.name!r})"
+                )
 
     def _side(self, step: CompiledStep) -> dict[str, pd.DataFrame]:
         for name in step.side_inputs:

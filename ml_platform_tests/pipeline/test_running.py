@@ -8,8 +8,9 @@ import pytest
 from ml_platform.artifacts import ArtifactStore, Frames
 from ml_platform.artifacts.frames import write_frame
 from ml_platform.errors import DataError
+from ml_platform.pipeline import DataTransformer
 from ml_platform.pipeline.compiled import CompiledStep
-from ml_platform.pipeline.running import check_inputs, naming, transformed
+from ml_platform.pipeline.running import check_inputs, gives, naming, transform_frame, transformed
 from ml_platform.pipeline.spec import Step
 from ml_platform.schema import Schema
 
@@ -20,7 +21,10 @@ def step(uses: str, parameters: dict[str, object], **options: object) -> Compile
     use = Step.model_validate({"stage": "features", "inputs": ["t"], "uses": uses, "with": parameters, **options})
     from datetime import timedelta
 
-    return CompiledStep("s", "p/s", use, "row", ["c"], Schema(is_open=True), None, True, timedelta(0), True, [])
+    is_plain = uses.startswith("sklearn.")
+    return CompiledStep(
+        "s", "p/s", use, "row", ["c"], Schema(is_open=True), None, True, timedelta(0), None, is_plain, []
+    )  # fmt: skip
 
 
 def apply(folder: Path, compiled: CompiledStep, frame: pd.DataFrame = FRAME) -> pd.DataFrame:
@@ -70,3 +74,50 @@ def test_nested_parts_and_functions_are_built_from_yaml(tmp_path: Path) -> None:
     compiled = step("sklearn.compose.ColumnTransformer", parameters, columns=["a"])
     transformer = compiled.build()
     assert transformer.fit_transform(FRAME[["a"]])[0, 0] == pytest.approx(0.6931, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("uses", "parameters", "columns"),
+    [
+        ("sklearn.preprocessing.OrdinalEncoder", {}, ["b"]),
+        ("sklearn.preprocessing.OneHotEncoder", {"sparse_output": False}, ["b"]),
+        ("sklearn.preprocessing.StandardScaler", {}, ["a", "c"]),
+        ("sklearn.impute.KNNImputer", {}, ["a", "c"]),
+        ("sklearn.preprocessing.Normalizer", {}, ["a", "c"]),
+    ],
+)
+def test_an_empty_frame_is_answered_with_the_columns_and_types_of_a_full_one(
+    uses: str, parameters: dict[str, object], columns: list[str]
+) -> None:
+    compiled = step(uses, parameters, columns=columns)
+    transformer = compiled.build()
+    if transformer.__sklearn_tags__().requires_fit:
+        transformer.fit(FRAME[columns])
+    known = gives(compiled, transformer, FRAME) if transformer.__sklearn_tags__().requires_fit else {}
+    full = transform_frame(compiled, transformer, FRAME, {}, known)
+    empty = transform_frame(compiled, transformer, FRAME[:0], {}, known)
+    pd.testing.assert_frame_equal(empty, full[:0])
+
+
+def test_an_empty_frame_of_a_declared_step_has_the_declared_columns() -> None:
+    compiled = step("ml_platform.transformers.Calendar", {"column": "at"})
+    frame = pd.DataFrame({"at": pd.to_datetime(["2013-01-01"]).as_unit("us"), "a": [1.0]})
+    full = transform_frame(compiled, compiled.build(), frame, {})
+    pd.testing.assert_frame_equal(transform_frame(compiled, compiled.build(), frame[:0], {}), full[:0])
+
+
+def test_an_input_that_does_not_fit_is_refused_with_every_violation() -> None:
+    compiled = step("ml_platform.transformers.Frequencies", {"columns": ["b", "d"]})
+    with pytest.raises(DataError, match=r"the first input does not fit .*column 'd' is missing; column 'b': .*int64"):
+        transform_frame(compiled, compiled.build(), FRAME.assign(b=[1, 2]), {})
+
+
+class Dropping(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X[:1]
+
+
+def test_another_number_of_rows_than_declared_is_refused() -> None:
+    compiled = step(f"{__name__}.Dropping", {})
+    with pytest.raises(DataError, match="Dropping declares rows = 'preserve', but 2 rows came in and 1 out"):
+        transform_frame(compiled, compiled.build(), FRAME, {})

@@ -39,7 +39,8 @@ def _files(transformer: Any) -> set[str]:
     """Names the files that the transformer's and its parts' own code is in."""
     parts = [transformer, *(part for part in transformer.get_params(deep=True).values() if hasattr(part, "transform"))]
     kinds = {kind for part in parts for kind in type(part).__mro__ if hasattr(kind, "transform")}
-    return {inspect.getfile(kind) for kind in kinds if kind.__module__ != "builtins"}
+    functions = (inspect.unwrap(value) for kind in kinds for value in vars(kind).values() if inspect.isfunction(value))
+    return {function.__code__.co_filename for function in functions}
 
 
 def _count_lines(files: set[str], work: Callable[[], Any]) -> int:

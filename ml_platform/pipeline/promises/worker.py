@@ -50,6 +50,7 @@ def _answer(request: bytes) -> dict[str, Any]:
     from ml_platform.artifacts.objects import dump_object, load_object
 
     subject, stored = cloudpickle.loads(asked["subject"]), asked["stored"]
+    _name_classes_of_notebooks(subject.transformer)
     with threadpool_limits(asked["threads"]):
         found = {}
         if stored is not None:  # first, while no fit has left anything in this process
@@ -58,6 +59,13 @@ def _answer(request: bytes) -> dict[str, Any]:
         if stored is not None:
             found["learnt"] = dump_object(fitted, asked["trusted"])
         return {**found, "anew": subject.answer(fitted, subject.pool)}
+
+
+def _name_classes_of_notebooks(transformer: Any) -> None:
+    """Puts classes that no module has where a stored object is looked up by name."""
+    parts = [transformer, *(part for part in transformer.get_params(deep=True).values() if hasattr(part, "get_params"))]
+    for kind in {type(part) for part in parts if type(part).__module__ == "__main__"}:
+        setattr(sys.modules["__main__"], kind.__qualname__, kind)
 
 
 def _in_a_fork(request: bytes, sink: int) -> None:
