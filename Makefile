@@ -49,6 +49,7 @@ bench: setup
 	python benchmarks/demo_overhead.py
 	python benchmarks/start_up.py
 	python benchmarks/loop.py
+	python benchmarks/battery.py
 
 soak: setup
 	pytest -m soak -n 0 -s

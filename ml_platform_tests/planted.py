@@ -50,6 +50,25 @@ class DelaysBefore(DataTransformer):
         return X.assign(delays_before=before.astype("float64"))
 
 
+class Hasty(DataTransformer):
+    """Works in its constructor."""
+
+    def __init__(self, columns: Sequence[str] = ("dest",)):
+        self.columns = [column.lower() for column in columns]
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X
+
+
+class Vague(DataTransformer):
+    """Declares what nobody understands."""
+
+    rows = "some"  # type: ignore[assignment]
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X
+
+
 class Flipped(LogisticRegression):
     """A model whose answers depend on code that what it learnt does not show; `FLIP` stands for an edit of it."""
 

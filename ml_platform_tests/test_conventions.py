@@ -1,7 +1,10 @@
 """What holds for the whole repository."""
 
 import re
+import shlex
+import subprocess
 import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
@@ -75,6 +78,21 @@ def test_every_test_file_is_named_after_a_module_or_folder() -> None:
     extra = {"conventions", "refusals", "demo", "public_check", "ui", "kills"}
     found = {path.stem.removeprefix("test_") for path in (ROOT / "ml_platform_tests").rglob("test_*.py")}
     assert found <= known | extra
+
+
+def test_the_guide_to_transformers_runs(tmp_path: Path) -> None:
+    """Every block of it, in order, in a process of its own; and the command that needs no file."""
+    text = (ROOT / "docs" / "transformers.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 4
+    printed = run_python("\n".join(blocks))
+    assert [line.split(" (")[0] for line in printed.splitlines() if " kept (" in line] == [
+        "3 broken, 2 not declared, 1 not applicable, 4 kept",
+        "1 broken, 2 not declared, 1 not applicable, 6 kept",
+        "1 not applicable, 9 kept",
+    ]
+    command = next(line for line in text.splitlines() if line.startswith("ml-platform") and "Calendar" in line)
+    assert subprocess.run(shlex.split(command), cwd=tmp_path, capture_output=True, check=False).returncode == 0
 
 
 def test_the_notebook_guide_runs(

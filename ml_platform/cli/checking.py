@@ -1,7 +1,6 @@
 """Will a transformer be safe in production? The battery, from the command line."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,8 +52,8 @@ def _built(import_path: str, params: str) -> Any:
     try:
         return build(import_path, parameters)
     except BuildError as error:
-        missing = error.place == ("uses",) and not os.environ.get("PYTHONPATH")
-        hint = "; a module of your own is found if its folder is on PYTHONPATH" if missing else ""
+        is_missing = isinstance(error.__cause__, ImportError)
+        hint = "; a module of your own is found if its folder is on PYTHONPATH" if is_missing else ""
         raise Unusable(f"{import_path}: {error}{hint}") from error
     except Exception as error:
         raise Unusable(f"{import_path} cannot be built: {type(error).__name__}: {error}") from error

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from contextlib import redirect_stdout
 from datetime import date
 from typing import Any
 
@@ -136,7 +137,8 @@ def check_transformer_command(
     from ml_platform.pipeline.promises.verdicts import Unusable
 
     try:
-        report = check_path(import_path, params, examples, target)
+        with redirect_stdout(sys.stderr):  # what the transformer prints is no part of the report
+            report = check_path(import_path, params, examples, target)
     except Unusable as error:
         click.echo(json.dumps({"error": str(error)}) if as_json else f"error: {error}", err=not as_json)
         sys.exit(2)

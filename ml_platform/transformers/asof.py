@@ -56,13 +56,13 @@ class AsOfLookup(DataTransformer):
     @property
     def input_schema(self) -> Schema:
         """Needs the time and what must be equal."""
-        return Schema.of(**{self.on: "datetime|timestamp"}, **dict.fromkeys(self.by, "any?"))
+        return Schema.of(**{**dict.fromkeys(self.by, "any?"), self.on: "datetime|timestamp"})
 
     @property
     def side_schema(self) -> Schema:
         """Needs the same of the other table, and the columns to add."""
         keys = {self.on: "datetime|timestamp", **dict.fromkeys(self.by, "any?")}
-        return Schema.of(**keys, **dict.fromkeys(self.columns, "number?"))
+        return Schema.of(**{**keys, **dict.fromkeys(self.columns, "number?")})
 
     @property
     def lookback(self) -> timedelta:

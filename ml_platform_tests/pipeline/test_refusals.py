@@ -55,6 +55,10 @@ MISTAKES = [
     ("target: late", "target: [late", "not YAML"),
     ("target: late", "target: late\nfoo: 1", "unknown key 'foo'"),
     ("target: late\n", "\n", "'target' is missing"),
+    ("ml_platform.transformers.Frequencies\n    with: {columns: [dest, carrier, tailnum]}", "ml_platform_tests.planted.Hasty", "Hasty: the constructor works with 'columns'"),
+    ("ml_platform.transformers.Frequencies\n    with: {columns: [dest, carrier, tailnum]}", "ml_platform_tests.planted.Vague", "Vague: rows is 'some'"),
+    ("columns: [dest, carrier, tailnum]", "columns: dest", "parameter 'columns': 'str' instances are not allowed as a Sequence"),
+    ("lag_hours: 1", "lag_hours: one", "parameter 'lag_hours': Input should be a valid number, found 'one'"),
     ("split: {as_of", "partitions: none\nsplit: {as_of", "a split by time needs partitions; expected 'method: random'"),
 ]  # fmt: skip
 

@@ -19,6 +19,8 @@ from ml_platform.pipeline.promises.verdicts import Broken
 from ml_platform.pipeline.promises.worker import frame_bytes, receive, send
 from ml_platform.pipeline.running import plain_frame
 
+HASH_SEED = "20130101"  # of the other process; this one's is drawn anew each time, or set to something else
+
 
 class _Workshop:
     """One process that forks another for each request; started when it is first needed."""
@@ -29,11 +31,10 @@ class _Workshop:
 
     def start(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
-            seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "ml_platform.pipeline.promises.worker"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env={**os.environ, "PYTHONHASHSEED": HASH_SEED, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )  # fmt: skip
             atexit.register(self.stop)
         return self._process

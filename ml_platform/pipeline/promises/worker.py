@@ -74,7 +74,7 @@ def _in_a_fork(request: bytes, sink: int) -> None:
     try:
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
-            os.environ["TZ"] = "Pacific/Chatham"
+            os.environ.update(TZ="Pacific/Chatham")
             time.tzset()
             answer = _answer(request)
     except BaseException as error:  # noqa: BLE001  (the one who asked tells it)
