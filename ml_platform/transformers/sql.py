@@ -1,5 +1,6 @@
 """How does one SELECT over the lake become a step?"""
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,11 @@ from ml_platform.pipeline.contract import DataTransformer
 from ml_platform.schema import Column, Schema
 
 BATCH_ROWS = 65_536
+_MOODS = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
+_WRITTEN_AS_COLUMNS = {
+    "current_date": "current_date", "current_time": "get_current_time", "localtime": "get_current_time",
+    "current_timestamp": "get_current_timestamp", "localtimestamp": "get_current_timestamp",
+}  # fmt: skip
 _SQL_TYPES = {
     "string": "VARCHAR",
     "integer": "BIGINT",
@@ -67,6 +73,7 @@ class SQL(DataTransformer):
         """
         with self._connect() as connection:
             tables = self._named(connection, schema, side)
+            self._refuse_moods(connection)
             if any(table.is_open for table in tables.values()):
                 return Schema(is_open=True)
             for name, table in tables.items():
@@ -123,6 +130,17 @@ class SQL(DataTransformer):
             )
         return {others[0]: first, **side}
 
+    def _refuse_moods(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Refuses functions that answer otherwise another time: clocks, chance, settings."""
+        moods = {row[0] for row in connection.execute(_MOODS).fetchall()}
+        parsed = connection.execute("SELECT json_serialize_sql(?)", [self._select()]).fetchall()[0][0]
+        found = sorted(_functions_in(json.loads(parsed)) & moods)
+        if found:
+            raise DataError(
+                f"the query calls {', '.join(f'{name}()' for name in found)}, whose answer another day is another one; "
+                "take it from the data, or write the value"
+            )
+
     def _run(self, connection: duckdb.DuckDBPyConnection, statement: str) -> Any:
         try:
             return connection.execute(statement)
@@ -175,6 +193,18 @@ def _database(process: int, memory_limit: str) -> tuple[duckdb.DuckDBPyConnectio
         "temp_directory": spill.name,
     }
     return duckdb.connect(config=settings), spill
+
+
+def _functions_in(node: Any) -> set[str]:
+    """Names the functions that a parsed query calls; some are written as a column is, such as current_date."""
+    if isinstance(node, list):
+        return {name for item in node for name in _functions_in(item)}
+    if not isinstance(node, dict):
+        return set()
+    own = {str(node["function_name"]).lower()} if "function_name" in node else set()
+    if node.get("class") == "COLUMN_REF" and len(node.get("column_names", ())) == 1:
+        own |= {_WRITTEN_AS_COLUMNS.get(str(node["column_names"][0]).lower(), "")}
+    return own | {name for item in node.values() for name in _functions_in(item)}
 
 
 def _in_utc(field: pa.Field) -> pa.Field:

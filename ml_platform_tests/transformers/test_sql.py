@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml_platform.errors import DataError
+from ml_platform.schema import Schema
 from ml_platform.transformers import SQL
 from ml_platform_tests.conftest import run_python
 
@@ -85,3 +86,22 @@ frame = pd.DataFrame({"t0": pd.to_datetime(["2013-01-01T05:00:00Z"])})
 print(SQL("SELECT *, CAST(t0 AS DATE) AS day, hour(t0) AS h FROM t", key=["t0"]).transform(frame).to_json(), SQL("SELECT * FROM t", key=["t0"]).transform(frame).dtypes)
 """
     assert run_python(code, TZ="America/New_York") == run_python(code, TZ="UTC")
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        ("now()", "now"),
+        ("current_date", "current_date"),
+        ("current_timestamp", "get_current_timestamp"),
+        ("today()", "today"),
+        ("random()", "random"),
+        ("uuid()", "uuid"),
+        ("current_setting('TimeZone')", "current_setting"),
+    ],
+)
+def test_a_query_that_answers_otherwise_another_day_is_refused(call: str, named: str) -> None:
+    step = SQL(f"SELECT a, {call} AS b FROM t WHERE a IN (SELECT 1)", ["a"])
+    with pytest.raises(DataError, match=rf"the query calls {named}\(\)"):
+        step.output_schema(Schema.of(a="integer"))
+    SQL("SELECT a, abs(a) AS now FROM t", ["a"]).output_schema(Schema.of(a="integer"))
