@@ -28,6 +28,9 @@ def check_path(import_path: str, params: str, examples: Sequence[str], target: s
     transformer = _built(import_path, params)
     read = {name: _read(file) for name, file in frames.items()}
     first = read.pop("", None)
+    taken = sorted({"transformer", "examples", "y", "promises"} & set(read))
+    if taken:
+        raise Unusable(f"--examples: {taken[0]!r} cannot be the name of another input; rename transform's parameter")
     y = None
     if target is not None:
         if first is None or target not in first:
@@ -55,17 +58,16 @@ def _built(import_path: str, params: str) -> Any:
         is_missing = isinstance(error.__cause__, ImportError)
         hint = "; a module of your own is found if its folder is on PYTHONPATH" if is_missing else ""
         raise Unusable(f"{import_path}: {error}{hint}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Unusable(f"{import_path} cannot be built: {type(error).__name__}: {error}") from error
 
 
 def _read(file: str) -> Any:
     import pandas as pd
-    import pyarrow as pa
 
     if not Path(file).is_file():
         raise Unusable(f"--examples: no file {file!r}")
     try:
         return pd.read_parquet(file)
-    except (pa.ArrowInvalid, OSError) as error:
+    except Exception as error:
         raise Unusable(f"--examples: {file!r} is no Parquet file ({error})") from error

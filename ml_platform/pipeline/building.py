@@ -27,9 +27,15 @@ def resolve(path: str) -> Any:
         BuildError: no such module or attribute.
     """
     module_name, _, name = path.rpartition(".")
+    if not module_name:
+        raise BuildError(("uses",), f"{path!r} is no dotted path; expected a module and a name in it: module.{path}")
     try:
         module = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:
+    except ImportError as error:
+        if not module_name.startswith(str(error.name)):
+            raise BuildError(("uses",), f"module {module_name!r} cannot be imported: {error}") from error
+        raise BuildError(("uses",), f"no module {module_name!r} to take {path!r} from ({error})") from error
+    except ValueError as error:
         raise BuildError(("uses",), f"no module {module_name!r} to take {path!r} from ({error})") from error
     if not hasattr(module, name):
         public = [known for known, value in vars(module).items() if known[0] != "_" and not inspect.ismodule(value)]

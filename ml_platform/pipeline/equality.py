@@ -1,5 +1,6 @@
 """What is the first thing in which two frames differ?"""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -8,6 +9,7 @@ if TYPE_CHECKING:
 # How far answers may be apart where rows are computed in other chunks, as a part of the column's largest magnitude:
 # the same row alone and in a batch differs by 1e-15 in a PCA, by 1e-7 in a layer of single precision.
 TOLERANCES = {"float64": 1e-9, "float32": 1e-5, "float16": 1e-2}
+_LAST_BITS = 1e-15
 
 
 def first_difference(
@@ -28,22 +30,23 @@ def first_difference(
         return column, None, [f"{names[0]} has columns {left}", f"{names[1]} has {right}"]
     if len(one) != len(other):
         return None, min(len(one), len(other)), [f"{names[0]} has {len(one):,} rows", f"{names[1]} {len(other):,}"]
+    scale = _largest([one, other]) if is_close_enough else None
     for place, column in enumerate(left):
-        found = _in_column(one.iloc[:, place], other.iloc[:, place], names, is_close_enough)
+        found = _in_column(one.iloc[:, place], other.iloc[:, place], names, scale)
         if found is not None:
             return column, *found
     return None
 
 
 def _in_column(
-    one: "pd.Series", other: "pd.Series", names: tuple[str, str], is_close_enough: bool
+    one: "pd.Series", other: "pd.Series", names: tuple[str, str], scale: float | None
 ) -> tuple[int | None, list[str]] | None:
     if one.dtype != other.dtype:
         return None, [f"{names[0]} has {_type(one)}", f"{names[1]} {_type(other)}"]
     values = one.reset_index(drop=True), other.reset_index(drop=True)
-    equal = (values[0] == values[1]) | (values[0].isna() & values[1].isna())
-    if is_close_enough and str(one.dtype) in TOLERANCES and not equal.all():
-        equal |= _close(*values)
+    equal = _equal(*values)
+    if scale is not None and not equal.all() and _digits(one.dtype):
+        equal |= _close(*values, scale)
     if equal.all():
         return None
     row = int((~equal).to_numpy().argmax())
@@ -51,11 +54,49 @@ def _in_column(
     return row, [*shown, f"{int((~equal).sum()):,} rows differ"]
 
 
-def _close(one: "pd.Series", other: "pd.Series") -> Any:
+def _equal(one: "pd.Series", other: "pd.Series") -> "pd.Series":
+    import pandas as pd
+
+    if one.dtype == object:
+        return pd.Series([_is_same(*pair) for pair in zip(one, other, strict=True)], dtype=bool)
+    same = (one == other).astype("boolean").fillna(False).astype(bool)
+    return same | (one.isna() & other.isna())
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Compares two cells of any kind."""
     import numpy as np
 
-    scale = np.nanmax(np.abs(np.where(np.isfinite(one), one, 0.0)), initial=0.0)
-    return (one - other).abs() <= TOLERANCES[str(one.dtype)] * scale
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return type(one) is type(other) and np.array_equal(one, other)
+    return one is other or repr(one) == repr(other)
+
+
+def _digits(dtype: Any) -> str:
+    """Names the width of a float type, whoever carries it; empty of others."""
+    name = str(dtype).lower().removesuffix("[pyarrow]").replace("double", "float64")
+    return name if name in TOLERANCES else ""
+
+
+def _numbers(series: "pd.Series") -> Any:
+    return series.to_numpy(dtype="float64", na_value=float("nan"))
+
+
+def _largest(frames: "Sequence[pd.DataFrame]") -> float:
+    import numpy as np
+
+    found = [_numbers(column) for frame in frames for _, column in frame.items() if _digits(column.dtype)]
+    return max((float(np.nanmax(np.abs(numbers[np.isfinite(numbers)]), initial=0.0)) for numbers in found), default=0.0)
+
+
+def _close(one: "pd.Series", other: "pd.Series", scale: float) -> Any:
+    """Says which numbers are as near as rounding: by the largest of their column, and some last bits of the frame's."""
+    import numpy as np
+
+    left, right = _numbers(one), _numbers(other)
+    finite = np.abs(left[np.isfinite(left)])
+    allowed = max(TOLERANCES[_digits(one.dtype)] * np.max(finite, initial=0.0), _LAST_BITS * scale)
+    return np.abs(left - right) <= allowed
 
 
 def _type(series: "pd.Series") -> str:

@@ -30,9 +30,29 @@ def test_missing_values_are_equal() -> None:
     assert first_difference(FRAME, FRAME.copy(), NAMES) is None
 
 
+@pytest.mark.parametrize("dtype", ["Int64", "Float64", "string", "boolean"])
+def test_a_missing_value_differs_from_one_that_is_there(dtype: str) -> None:
+    value = {"string": "a", "boolean": True}.get(dtype, 7)
+    one, other = (pd.DataFrame({"a": pd.array([value, last], dtype=dtype)}) for last in (pd.NA, value))
+    assert first_difference(one, other, NAMES)[:2] == ("a", 1)
+    assert first_difference(one, one.copy(), NAMES) is None
+
+
+def test_cells_of_any_kind_are_compared() -> None:
+    one = pd.DataFrame({"a": [[1, 2], {"b": 1}, None]})
+    assert first_difference(one, one.copy(), NAMES) is None
+    assert first_difference(one, pd.DataFrame({"a": [[1, 2], {"b": 2}, None]}), NAMES)[:2] == ("a", 1)
+
+
 @pytest.mark.parametrize(
     ("dtype", "by", "differs"),
-    [("float64", 1e-10, False), ("float64", 1e-8, True), ("float32", 1e-6, False), ("float32", 1e-4, True)],
+    [
+        ("float64", 1e-10, False),
+        ("float64", 1e-8, True),
+        ("Float64", 1e-10, False),
+        ("float32", 1e-6, False),
+        ("float32", 1e-4, True),
+    ],
 )
 def test_floats_may_be_apart_by_a_part_of_the_largest_in_their_column(dtype: str, by: float, differs: bool) -> None:
     one = pd.DataFrame({"a": [0.0, 100.0]}, dtype=dtype)

@@ -7,9 +7,10 @@ from typing import Any
 
 from ml_platform.errors import expected_one_of
 from ml_platform.pipeline.promises import concurrency, declarations, point_in_time, processes, purity, rows, schemas
+from ml_platform.pipeline.promises.examples import subject_of
 from ml_platform.pipeline.promises.processes import Elsewhere
 from ml_platform.pipeline.promises.proofs import error_line
-from ml_platform.pipeline.promises.subject import Subject, subject_of, told
+from ml_platform.pipeline.promises.subject import Subject, told
 from ml_platform.pipeline.promises.verdicts import (
     PROMISES,
     Broken,
@@ -20,6 +21,7 @@ from ml_platform.pipeline.promises.verdicts import (
     Unusable,
     Verdict,
 )
+from ml_platform.pipeline.promises.worker import frame_bytes
 
 Check = Callable[[Subject], None]
 
@@ -34,9 +36,16 @@ _CHECKS: dict[str, tuple[Check, ...]] = {
     "purity": purity.CHECKS,
     "rows": (rows.rows_are_as_declared,),
     "row_wise": (rows.one_row_alone_is_answered_as_in_a_batch,),
-    "partition_invariance": (rows.parts_give_what_the_whole_gives,),
-    "point_in_time": (point_in_time.the_future_does_not_matter,),
-    "determinism": (processes.fits_are_equal, processes.fit_transform_is_fit_and_transform),
+    "partition_invariance": (
+        rows.parts_give_what_the_whole_gives,
+        point_in_time.other_inputs_are_looked_back_into_as_declared,
+    ),
+    "point_in_time": point_in_time.CHECKS,
+    "determinism": (
+        processes.fits_are_equal,
+        processes.fit_transform_is_fit_and_transform,
+        processes.chance_is_seeded,
+    ),
     "concurrency": (concurrency.threads_answer_as_one_does,),
 }
 _ELSEWHERE: dict[str, tuple[Callable[[Subject, Elsewhere], None], ...]] = {
@@ -136,10 +145,12 @@ def _require_answers(subject: Subject) -> None:
     try:
         fitted = subject.fit()
         what = "asked to transform"
-        subject.answer(fitted, subject.pool)
+        answer = subject.answer(fitted, subject.pool)
+        what = "whose answer is to be stored as Parquet"
+        frame_bytes(answer)
     except Unusable:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Unusable(f"{subject.name}, {what} with the examples, raises {error_line(error)}") from error
 
 
@@ -153,6 +164,6 @@ def _try(check: Callable[..., None], *given: Any) -> Finding:
         return Finding(name, "not declared", str(missing))
     except Inapplicable as silent:
         return Finding(name, "not applicable", str(silent))
-    except Exception as error:  # noqa: BLE001  (the transformer's own: it fails where it must answer)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (the transformer's own: it fails where it must answer)
         return Finding(name, "broken", f"it raises {error_line(error)}")
     return Finding(name, "kept")

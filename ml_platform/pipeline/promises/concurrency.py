@@ -6,18 +6,20 @@ and the first goes on; so for one line after the other. Races between two lines 
 
 import inspect
 import sys
+import sysconfig
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ml_platform.pipeline.promises.proofs import error_line, require_equal
-from ml_platform.pipeline.promises.subject import Subject
+from ml_platform.pipeline.promises.subject import Subject, seeded
 from ml_platform.pipeline.promises.verdicts import Broken
 
-PLACES = 25
+PLACES = 12
 _SECONDS = 0.5  # how long the second thread may wait for a lock that the first one holds
 _ADVICE = "keep what transform works with in local variables, not on self or in a global"
 
@@ -29,10 +31,27 @@ def threads_answer_as_one_does(subject: Subject) -> None:
     transformer = subject.fitted()
     expected = [subject.answer(transformer, frame) for frame in (one, other)]
     files = _files(transformer)
-    total = _count_lines(files, lambda: subject.answer(transformer, one))
-    for place in np.unique(np.linspace(1, max(total, 1), PLACES).astype(int)):
-        answers = _interleaved(subject, transformer, (one, other), files, int(place))
-        _require_each(expected, answers, f"while the first was at line {place} of {total} of its code")
+    lines = _lines(files, lambda: subject.answer(transformer, one))
+    for place in _places(lines):
+        with seeded(1):
+            answers = _interleaved(subject, transformer, (one, other), files, place)
+        _require_each(expected, answers, f"while the first was at line {place} of {len(lines)} of its code")
+
+
+def _places(lines: list[tuple[str, int]]) -> list[int]:
+    """Chooses where to stop, counted from 1: the first time at each line, and some more all over."""
+    firsts = {line: place for place, line in reversed(list(enumerate(lines, 1)))}
+    spread = np.linspace(1, max(len(lines), 1), PLACES).astype(int)
+    return sorted({*sorted(firsts.values())[: 2 * PLACES], *map(int, spread)})
+
+
+def _is_own(file: str, kinds: set[str]) -> bool:
+    """Says whether code of this file is the transformer's own: its class's, or of a module that no library has."""
+    return file in kinds or not ("site-packages" in file or file.startswith((_LIBRARY, _OURS, "<frozen")))
+
+
+_LIBRARY = sysconfig.get_paths()["stdlib"]
+_OURS = str(Path(__file__).parents[2])
 
 
 def _files(transformer: Any) -> set[str]:
@@ -43,25 +62,21 @@ def _files(transformer: Any) -> set[str]:
     return {function.__code__.co_filename for function in functions}
 
 
-def _count_lines(files: set[str], work: Callable[[], Any]) -> int:
-    count = 0
-
-    def at_line() -> None:
-        nonlocal count
-        count += 1
-
-    _traced(files, at_line, work)
-    return count
+def _lines(files: set[str], work: Callable[[], Any]) -> list[tuple[str, int]]:
+    """Lists the lines of its own code that a transformer goes through."""
+    lines: list[tuple[str, int]] = []
+    _traced(files, lambda file, number: lines.append((file, number)), work)
+    return lines
 
 
-def _traced(files: set[str], at_line: Callable[[], None], work: Callable[[], Any]) -> Any:
+def _traced(files: set[str], at_line: Callable[[str, int], None], work: Callable[[], Any]) -> Any:
     """Runs work in this thread and calls back at each line of some files."""
 
     def trace(frame: Any, event: str, _: Any) -> Any:
-        if frame.f_code.co_filename not in files:
+        if not _is_own(frame.f_code.co_filename, files):
             return None
         if event == "line":
-            at_line()
+            at_line(frame.f_code.co_filename, frame.f_lineno)
         return trace
 
     before = sys.gettrace()
@@ -81,13 +96,13 @@ def _interleaved(
 
     def answer(which: int) -> None:
         try:
-            answers[which] = subject.answer(transformer, frames[which])
-        except Exception as error:  # noqa: BLE001  (told as a counterexample)
+            answers[which] = subject.ask(transformer, frames[which])
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (told as a counterexample)
             answers[which] = error
 
     second = threading.Thread(target=answer, args=(1,))
 
-    def at_line() -> None:
+    def at_line(_file: str, _number: int) -> None:
         nonlocal lines
         lines += 1
         if lines == place:
@@ -105,7 +120,7 @@ def _interleaved(
 
 def _require_each(expected: list[Any], answers: list[Any], when: str) -> None:
     for alone, found in zip(expected, answers, strict=True):
-        if isinstance(found, Exception):
+        if isinstance(found, BaseException):
             raise Broken(f"with two threads it raises {error_line(found)}", f"the second ran {when}", _ADVICE)
         broken = Broken("with two threads it answers differently", f"the second ran {when}", _ADVICE)
         require_equal(alone, found, ("one thread", "with two it"), broken, is_close_enough=True)

@@ -21,21 +21,26 @@ def constructor_only_stores(transformer: Any) -> None:
     """Every parameter is an attribute of its name, as it was given, and there is no other attribute."""
     kind = type(transformer)
     names = _parameters(kind)
-    given: dict[str, Any] = {name: _Anything() for name in names}
     for name in names:
         others = {other: value for other, value in _current(transformer, names).items() if other != name}
+        anything = _Anything()
         try:
-            built = kind(**others, **{name: given[name]})
+            kept = getattr(kind(**others, **{name: anything}), name, None)
         except Exception as error:
             raise Broken(
                 f"the constructor works with {name!r}: {type(error).__name__}: {error}", "", _STORES
             ) from error
-        if getattr(built, name, None) is not given[name]:
+        probes = [value for value in _PROBES if getattr(kind(**others, **{name: value}), name, None) is not value]
+        if kept is not anything or probes:
             raise Broken(f"the constructor does not keep {name!r} as it was given", "", _STORES)
     inherited = {name for parent in kind.__mro__[:-1] for name in inspect.signature(parent).parameters}
     more = sorted(set(vars(kind(**_current(transformer, names)))) - inherited)
     if more:
         raise Broken(f"the constructor sets {first_few(more)}, which no parameter is named", "", _STORES)
+
+
+# What constructors like to convert: `columns or []`, `if columns is None`, `if isinstance(columns, str)`.
+_PROBES: tuple[Any, ...] = (None, "a text", 0, 1.5, [], ["a list"], ())
 
 
 class _Anything:

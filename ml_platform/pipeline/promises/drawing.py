@@ -1,12 +1,15 @@
 """Which frames is a property tried on, and how is the smallest that breaks it found?"""
 
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import strategies as st
+from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.errors import Flaky, Unsatisfiable
 
 from ml_platform.pipeline.promises.subject import Subject
@@ -14,6 +17,7 @@ from ml_platform.pipeline.promises.verdicts import Broken, Inapplicable
 from ml_platform.schema import Column
 
 EXAMPLES = 20
+set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "ml_platform-hypothesis")  # else a folder where one stands
 MAX_ROWS = 8
 
 
@@ -43,18 +47,20 @@ def search(check: Callable[..., None], *strategies: st.SearchStrategy[Any], exam
         ) from error
 
 
-def positions(subject: Subject, at_least: int = 1) -> st.SearchStrategy[list[int]]:
-    """Draws some of the pool's rows, each once."""
+def positions(subject: Subject, at_least: int = 1, *, repeats: bool = False) -> st.SearchStrategy[list[int]]:
+    """Draws some of the pool's rows; with repeats, one twice now and then."""
     last = len(subject.pool) - 1
-    return st.lists(st.integers(0, last), min_size=min(at_least, last + 1), max_size=MAX_ROWS, unique=True)
+    return st.lists(st.integers(0, last), min_size=min(at_least, last + 1), max_size=MAX_ROWS, unique=not repeats)
 
 
-def frames(subject: Subject, at_least: int = 1) -> st.SearchStrategy[pd.DataFrame]:
+def frames(subject: Subject, at_least: int = 1, *, repeats: bool = False) -> st.SearchStrategy[pd.DataFrame]:
     """Draws frames that the transformer must answer: of the examples, and of its declared schema where it has one.
 
     One whose rows depend on others gets them in the order of their times, as from the runtimes.
     """
-    known = positions(subject, at_least).map(lambda drawn: subject.pool.iloc[drawn].reset_index(drop=True))
+    known = positions(subject, at_least, repeats=repeats).map(
+        lambda drawn: subject.pool.iloc[drawn].reset_index(drop=True)
+    )
     drawn = st.one_of(known, fitting(subject, at_least)) if subject.input_schema else known
     as_of = subject.as_of
     if subject.row_wise or as_of is None:
@@ -96,7 +102,8 @@ def _cells(column: Column, pool: pd.DataFrame) -> st.SearchStrategy[Any]:
         "timestamp": lambda: st.datetimes(datetime(2000, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC)),
     }
     values = st.one_of(known, drawn[kind]())
-    return st.one_of(values, st.none()) if column.nullable else values
+    can_be_missing = column.nullable and kind not in ("integer", "boolean")
+    return st.one_of(values, st.none()) if can_be_missing else values
 
 
 def _kind(column: Column, pool: pd.DataFrame) -> str:

@@ -3,9 +3,8 @@
 from typing import Any
 
 import pandas as pd
-from hypothesis import strategies as st
 
-from ml_platform.pipeline.promises.drawing import search
+from ml_platform.errors import first_few
 from ml_platform.pipeline.promises.proofs import answering, require_equal, shown
 from ml_platform.pipeline.promises.subject import Subject
 from ml_platform.pipeline.promises.verdicts import Broken, Inapplicable, Undeclared
@@ -15,6 +14,18 @@ _ADVICE = "use only what was known at each row's own time, by as_of"
 
 def the_future_does_not_matter(subject: Subject) -> None:
     """Rows up to a time are answered the same without all that was known later, in every input."""
+    as_of = _time_of(subject)
+    transformer = subject.fitted()
+    whole = subject.answer(transformer, subject.pool)
+    if as_of not in whole and subject.rows != "preserve":
+        raise Undeclared(
+            f"as_of names {as_of!r}, which the result has no column of: nobody can tell what was known when"
+        )
+    for now in sorted(subject.pool[as_of].dropna().unique()):
+        _require_unchanged(subject, transformer, whole, now)
+
+
+def _time_of(subject: Subject) -> str:
     if not subject.side and subject.row_wise and subject.rows != "aggregate":
         raise Inapplicable("it sees one row and no other input, so no future")
     as_of = subject.as_of
@@ -22,18 +33,18 @@ def the_future_does_not_matter(subject: Subject) -> None:
         raise Undeclared("as_of: the column that says when a row was known, as it sees more than one row")
     if as_of not in subject.pool:
         raise Broken(f"as_of names {as_of!r}, which is no column of the first input", "", "name the column of times")
-    whole = subject.answer(subject.fitted(), subject.pool)
-    if as_of not in whole and subject.rows != "preserve":
-        raise Undeclared(
-            f"as_of names {as_of!r}, which the result has no column of: nobody can tell what was known when"
-        )
-    transformer = subject.fitted()
-    times = sorted(subject.pool[as_of].dropna().unique())
+    return as_of
 
-    def unchanged(place: int) -> None:
-        _require_unchanged(subject, transformer, whole, times[place])
 
-    search(unchanged, st.integers(0, len(times) - 1))
+def times_of_other_inputs_are_declared(subject: Subject) -> None:
+    """Another input that has times has the column that as_of names, or nobody could take its future away."""
+    as_of = _time_of(subject)
+    for name, frame in subject.side.items():
+        times = list(frame.select_dtypes(["datetime", "datetimetz"]).columns)
+        if times and as_of not in frame:
+            raise Undeclared(
+                f"input {name!r} has times ({first_few(times)}) but no column {as_of!r}, which as_of names"
+            )
 
 
 def _require_unchanged(subject: Subject, transformer: Any, whole: pd.DataFrame, now: Any) -> None:
@@ -44,5 +55,28 @@ def _require_unchanged(subject: Subject, transformer: Any, whole: pd.DataFrame, 
     with answering(f"without what came after {now} it cannot be answered", shown(seen), _ADVICE):
         answer = subject.answer(transformer, seen, side)
     expected = whole[is_past.to_numpy()] if subject.rows == "preserve" else whole[whole[as_of] <= now]
+    found = answer if subject.rows == "preserve" else answer[answer[as_of] <= now]
     broken = Broken(f"what came after {now} changes the answer for rows before", shown(seen[-3:], "the last"), _ADVICE)
-    require_equal(expected, answer, ("with the future it", "without it"), broken, is_close_enough=True)
+    require_equal(expected, found, ("with the future it", "without it"), broken, is_close_enough=True)
+
+
+def other_inputs_are_looked_back_into_as_declared(subject: Subject) -> None:
+    """Rows of a time are answered the same by what other inputs had from their lookback on: all that a run gives."""
+    as_of = _time_of(subject)
+    timed = [name for name, frame in subject.side.items() if as_of in frame]
+    if not timed or subject.rows == "aggregate":
+        return
+    transformer, lookback = subject.fitted(), subject.transformer.lookback
+    for now in sorted(subject.pool[as_of].dropna().unique()):
+        rows = subject.pool[subject.pool[as_of] == now]
+        side = {name: frame[frame[as_of] >= now - lookback] if name in timed else frame
+                for name, frame in subject.side.items()}  # fmt: skip
+        advice = "declare how far it looks back: lookback"
+        with answering(f"with the {lookback} before {now} alone it cannot be answered", shown(rows), advice):
+            found = subject.answer(transformer, rows, side)
+        expected = subject.answer(transformer, rows)
+        broken = Broken(f"what other inputs had before the {lookback} that it looks back matters", shown(rows), advice)
+        require_equal(expected, found, ("with all of it, it", "with its lookback it"), broken, is_close_enough=True)
+
+
+CHECKS = (the_future_does_not_matter, times_of_other_inputs_are_declared)

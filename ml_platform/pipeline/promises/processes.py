@@ -15,7 +15,7 @@ from ml_platform.artifacts.objects import dump_object, own_types
 from ml_platform.errors import ArtifactError, first_few
 from ml_platform.pipeline.promises.proofs import answering, require_equal
 from ml_platform.pipeline.promises.subject import Subject, fresh, seeded, unfitted_copy
-from ml_platform.pipeline.promises.verdicts import Broken
+from ml_platform.pipeline.promises.verdicts import Broken, Undeclared
 from ml_platform.pipeline.promises.worker import frame_bytes, receive, send
 from ml_platform.pipeline.running import plain_frame
 
@@ -31,11 +31,11 @@ class _Workshop:
 
     def start(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "ml_platform.pipeline.promises.worker"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONHASHSEED": HASH_SEED, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            )  # fmt: skip
+            path = os.pathsep.join(map(os.path.abspath, sys.path))
+            environment = {**os.environ, "PYTHONHASHSEED": HASH_SEED, "PYTHONPATH": path}
+            command = [sys.executable, "-m", "ml_platform.pipeline.promises.worker"]
+            pipe = subprocess.PIPE
+            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment)  # noqa: S603  (ours)
             atexit.register(self.stop)
         return self._process
 
@@ -76,15 +76,23 @@ class Elsewhere:
                 self.stored = dump_object(self.original, own_types(self.subject.transformer))
             except ArtifactError as error:
                 self.refused = error
-        request = {
-            "path": sys.path,
+        try:
+            request = cloudpickle.dumps(self._request())
+        except Exception as error:  # noqa: BLE001  (a parameter that no other process can have)
+            self._found = {"error": f"{type(error).__name__}: {error}", "trace": ""}
+            return
+        self._reader = threading.Thread(target=self._converse, args=(request,))
+        self._reader.start()
+
+    def _request(self) -> dict[str, Any]:
+        """Gives what the other process is asked for."""
+        return {
+            "path": list(map(os.path.abspath, sys.path)),
             "subject": cloudpickle.dumps(self.subject),
             "stored": self.stored,
             "trusted": own_types(self.subject.transformer),
             "threads": 1 if getattr(self.subject.transformer, "depends_on_threads", True) is False else None,
         }
-        self._reader = threading.Thread(target=self._converse, args=(cloudpickle.dumps(request),))
-        self._reader.start()
 
     def _converse(self, request: bytes) -> None:
         with _WORKSHOP.lock:
@@ -101,10 +109,10 @@ class Elsewhere:
         Raises:
             Broken: it fails there, and not here.
         """
-        if self._reader is None:
+        if self._reader is None and not self._found:
             self.ask()
-        assert self._reader is not None
-        self._reader.join()
+        if self._reader is not None:
+            self._reader.join()
         if "error" in self._found:
             raise Broken(
                 f"in another process it fails: {self._found['error']}",
@@ -139,6 +147,13 @@ def fit_transform_is_fit_and_transform(subject: Subject) -> None:
         "call fit and transform one after the other, or take another transformer",
     )  # fmt: skip
     require_equal(expected, found, ("fit, transform", "fit_transform"), broken, is_close_enough=True)
+
+
+def chance_is_seeded(subject: Subject) -> None:
+    """A transformer that draws by chance is given its seed; some draw only when there are many rows."""
+    parameters = subject.transformer.get_params()
+    if subject.learns and parameters.get("random_state", 0) is None:
+        raise Undeclared("random_state is None: set it, or equal rows may be fitted otherwise another time")
 
 
 def _advice(subject: Subject) -> str:

@@ -1,11 +1,14 @@
 """Promise 3: nothing but the given values decides the answer, and transform changes neither them nor itself."""
 
+import copy
 import os
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ml_platform.pipeline.promises.proofs import (
@@ -17,24 +20,28 @@ from ml_platform.pipeline.promises.proofs import (
     shown,
     whole_answer,
 )
-from ml_platform.pipeline.promises.subject import Subject, unfitted_copy
+from ml_platform.pipeline.promises.subject import Subject, fresh, unfitted_copy
 from ml_platform.pipeline.promises.verdicts import Broken
 
+_VALUES = ("7", "true", "metric")
 _CLOCKS = (datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC), datetime(2030, 11, 12, 13, 14, 15, tzinfo=UTC))
 
 
 def inputs_are_left_as_they_are(subject: Subject) -> None:
     """Neither fit nor transform changes a frame that it was given."""
-    given = {"X": subject.X.copy(), **{name: frame.copy() for name, frame in subject.side.items()}}
+    given = {"X": fresh(subject.X), **{name: frame.copy() for name, frame in subject.side.items()}}
     side = {name: frame for name, frame in given.items() if name != "X"}
     transformer = unfitted_copy(subject.transformer)
     for what in ("fit", "transform"):
-        before = {name: frame.copy() for name, frame in given.items()}
+        before = {name: fresh(frame) for name, frame in given.items()}
         if what == "transform":
             with answering("it does not answer its examples"):
                 subject.fitted().transform(given["X"], **side)
         elif subject.learns:
-            transformer.fit(given["X"], subject.y, **side)
+            labels = copy.deepcopy(subject.y)
+            transformer.fit(given["X"], labels, **side)
+            if labels is not None and not np.array_equal(labels, subject.y):
+                raise Broken("fit changes y", "", "work on a copy of it")
         changed = list(changed_inputs(before, given))
         if changed:
             raise Broken(
@@ -116,9 +123,9 @@ def the_environment_does_not_matter(subject: Subject) -> None:
     with _reads_of_the_environment() as names:
         expected = subject.answer(subject.fit(), subject.pool)
     advice = "make it a parameter"
-    for name in sorted(names):
+    for name, value in [(name, value) for name in sorted(names) for value in _VALUES]:
         before = os.environ.get(name)
-        os.environ[name] = "1" if before != "1" else "2"
+        os.environ[name] = value
         try:
             with answering(f"with another {name} in the environment it fails", "", advice):
                 found = subject.answer(subject.fit_again(), subject.pool)
@@ -138,6 +145,35 @@ def global_random_state_does_not_matter(subject: Subject) -> None:
     advice = "draw from a generator of your own: np.random.default_rng(self.random_state)"
     broken = Broken("it answers differently after np.random.seed or random.seed", "", advice)
     require_equal(first, second, ("after seed 1 it", "after seed 2 it"), broken, is_close_enough=True)
+
+
+def the_surroundings_are_left_as_they_are(subject: Subject) -> None:
+    """Neither fit nor transform changes the environment, the working folder or the global random generators."""
+    before = _surroundings()
+    environment, folder = dict(os.environ), os.getcwd()
+    generators = random.getstate(), np.random.get_state()
+    try:
+        subject.ask(subject.fit_again(), subject.pool)
+        after = _surroundings()
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(folder)
+        random.setstate(generators[0])
+        np.random.set_state(generators[1])
+    changed = [name for name in before if before[name] != after[name]]
+    if changed:
+        advice = "leave what others depend on as it is; draw from a generator of your own"
+        raise Broken(f"it changes {' and '.join(changed)}", "", advice)
+
+
+def _surroundings() -> dict[str, Any]:
+    return {
+        "the environment": dict(os.environ),
+        "the working folder": os.getcwd(),
+        "random's state": random.getstate(),
+        "np.random's state": [str(part) for part in np.random.get_state()],
+    }
 
 
 def transform_leaves_the_transformer_as_it_is(subject: Subject) -> None:
@@ -176,5 +212,6 @@ CHECKS = (
     the_clock_does_not_matter,
     the_environment_does_not_matter,
     global_random_state_does_not_matter,
+    the_surroundings_are_left_as_they_are,
     transform_leaves_the_transformer_as_it_is,
 )

@@ -1,7 +1,6 @@
 """What is a transformer tried on, and how does it answer?"""
 
 import copy
-import inspect
 import random
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,11 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml_platform.errors import first_few
 from ml_platform.pipeline.equality import first_difference
 from ml_platform.pipeline.promises.verdicts import Unusable
 from ml_platform.pipeline.running import plain_frame
-from ml_platform.schema import DTYPES, Column, Schema
+from ml_platform.schema import Schema
 
 FIT_ROWS = 400
 POOL_ROWS = 60
@@ -126,9 +124,12 @@ class Subject:
         Raises:
             Unusable: the transformer gives something else.
         """
-        given = fresh(frame)
         with seeded(seed):
-            result = transformer.transform(given, **({} if self.is_plain else self._side(side)))
+            return self.ask(transformer, frame, side)
+
+    def ask(self, transformer: Any, frame: pd.DataFrame, side: Mapping[str, pd.DataFrame] | None = None) -> Any:
+        """Transforms a copy of the frame, with the global random generators as they are."""
+        result = transformer.transform(fresh(frame), **({} if self.is_plain else self._side(side)))
         if self.is_plain:
             return plain_frame(transformer, result, frame, self.name.lower())
         if not isinstance(result, pd.DataFrame):
@@ -136,7 +137,8 @@ class Subject:
         return result
 
     def _side(self, side: Mapping[str, pd.DataFrame] | None = None) -> dict[str, pd.DataFrame]:
-        return {name: fresh(frame) for name, frame in (self.side if side is None else side).items()}
+        # Other inputs may be large; pandas copies what is written to.
+        return {name: frame.copy(deep=False) for name, frame in (self.side if side is None else side).items()}
 
 
 @contextmanager
@@ -159,8 +161,15 @@ def seeded(seed: int) -> Iterator[None]:
 
 def fresh(frame: pd.DataFrame) -> pd.DataFrame:
     """Copies a frame into memory of an order of its own: what it was made of decides nothing, not even a last bit."""
-    columns = {place: frame.iloc[:, place].array.copy() for place in range(frame.shape[1])}
+    columns = {place: _fresh_column(frame.iloc[:, place]) for place in range(frame.shape[1])}
     return pd.DataFrame(columns, index=frame.index.copy()).set_axis(frame.columns, axis=1)
+
+
+def _fresh_column(column: pd.Series) -> Any:
+    if column.dtype == object:
+        return copy.deepcopy(column.array)
+    # A slice of texts keeps the whole they were cut from, which shows in its bytes.
+    return column.array.take(np.arange(len(column)))
 
 
 def unfitted_copy(transformer: Any) -> Any:
@@ -170,100 +179,7 @@ def unfitted_copy(transformer: Any) -> Any:
     return clone(transformer)
 
 
-def subject_of(transformer: Any, examples: Any, y: Any, side: Mapping[str, pd.DataFrame]) -> Subject:
-    """Puts a transformer and what it is tried on together.
-
-    Raises:
-        Unusable: no transformer, or nothing to try it on.
-    """
-    _require_transformer(transformer)
-    is_drawn = examples is None
-    if is_drawn:
-        examples, side = _drawn(transformer, side)
-    if not isinstance(examples, pd.DataFrame) or examples.empty:
-        raise Unusable(f"examples: expected a DataFrame with rows, found {type(examples).__name__} of {len(examples)}")
-    _require_sides(transformer, side)
-    subject = Subject(transformer, examples, y, side, is_drawn)
-    if subject.input_schema is not None and not is_drawn:
-        wrong = subject.input_schema.violations(examples, is_exact=False)
-        if wrong:
-            raise Unusable(f"the examples do not fit the input schema of {subject.name}: {first_few(wrong)}")
-    taken = _block_positions(len(examples), FIT_ROWS)
-    labels = y if y is None else np.asarray(y)[taken]
-    return Subject(transformer, examples.iloc[taken].reset_index(drop=True), labels, side, is_drawn)
-
-
-def _require_transformer(transformer: Any) -> None:
-    kind = type(transformer).__name__
-    if isinstance(transformer, type):
-        raise Unusable(f"{transformer.__name__} is a class; expected an object: {transformer.__name__}(...)")
-    for name in ("transform", "get_params", "__sklearn_tags__"):
-        if not hasattr(transformer, name):
-            raise Unusable(
-                f"{kind} has no {name}; expected a transformer: derive from ml_platform.pipeline.DataTransformer"
-            )
-
-
-def takes_side_inputs(transformer: Any) -> bool:
-    """Says whether `transform` takes other frames than the first."""
-    parameters = list(inspect.signature(transformer.transform).parameters.values())
-    return len(parameters) > 1 and hasattr(transformer, "output_schema")
-
-
-def _require_sides(transformer: Any, side: Mapping[str, pd.DataFrame]) -> None:
-    kind = type(transformer).__name__
-    parameters = list(inspect.signature(transformer.transform).parameters.values())[1:]
-    needed = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD and one.default is one.empty]
-    missing = [name for name in needed if name not in side] if hasattr(transformer, "output_schema") else []
-    if missing:
-        raise Unusable(f"{kind} takes the other inputs {first_few(missing)}; give examples of them, by name")
-    if side and not takes_side_inputs(transformer):
-        raise Unusable(f"{kind} takes one input, found examples of {first_few(list(side))} too")
-
-
-def _drawn(transformer: Any, side: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, Mapping[str, pd.DataFrame]]:
-    """Draws examples from the declared schemas."""
-    kind = type(transformer).__name__
-    try:
-        schema, other = (getattr(transformer, name, None) for name in ("input_schema", "side_schema"))
-    except Exception as error:
-        raise Unusable(f"{kind}.input_schema raises {type(error).__name__}: {error}") from error
-    if schema is None or any(column.type == "any" for column in schema.columns):
-        raise Unusable(f"no examples, and {kind} declares no input_schema to draw them from; give examples, or declare")
-    if other is not None and not side:
-        side = {"side": drawn_frame(other)}
-    return drawn_frame(schema), side
-
-
-def drawn_frame(schema: Schema, rows: int = 40) -> pd.DataFrame:
-    """Draws rows that fit a schema, the ends of each range and missing values among them; always the same rows."""
-    columns = {
-        column.name: _drawn_column(column, rows, np.random.default_rng(place))
-        for place, column in enumerate(schema.columns)
-    }
-    return pd.DataFrame(columns)
-
-
-def _drawn_column(column: Column, rows: int, rng: np.random.Generator) -> Any:
-    kind = column.type.split("|")[0].replace("any", "string")
-    low, high = (column.minimum, column.maximum) if column.minimum is not None else (-100.0, 100.0)
-    assert low is not None
-    assert high is not None
-    series: Any = pd.Series([low, high, *rng.uniform(low, high, rows - 2)])
-    if kind == "string":
-        series = pd.Series(rng.choice(["a", "b", "c", "", "a b", "ä"], rows))
-    elif kind == "boolean":
-        series = series > series.median()
-    elif kind == "integer":
-        series = series.round()
-    elif kind in ("datetime", "timestamp"):
-        series = pd.Timestamp("2024-01-01", tz="UTC") + pd.to_timedelta(rng.integers(0, 90 * 24, rows), unit="h")
-        series = pd.Series(series) if kind == "timestamp" else pd.Series(series).dt.tz_localize(None)
-    series = series.astype(DTYPES[kind])
-    return series.mask(rng.random(rows) < 0.2) if column.nullable else series
-
-
-def _block_positions(count: int, wanted: int, size: int = 10) -> np.ndarray:
+def block_positions(count: int, wanted: int, size: int = 10) -> np.ndarray:
     """Spreads blocks of neighbouring rows over a frame."""
     if count <= wanted:
         return np.arange(count)
@@ -272,7 +188,7 @@ def _block_positions(count: int, wanted: int, size: int = 10) -> np.ndarray:
 
 
 def _blocks(frame: pd.DataFrame, wanted: int) -> pd.DataFrame:
-    return frame.iloc[_block_positions(len(frame), wanted)].reset_index(drop=True)
+    return frame.iloc[block_positions(len(frame), wanted)].reset_index(drop=True)
 
 
 def told(transformer: Any) -> str:

@@ -88,6 +88,15 @@ class FillsInADefault(DataTransformer):
         return X.assign(**{f"{column}_km": X[column] * 1.609 for column in self.columns})
 
 
+@breaks("parameters")
+class TakesNoneForADefault(DataTransformer):
+    def __init__(self, columns: Sequence[str] | None = None):
+        self.columns = columns if columns is not None else ["distance"]
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(**{f"{column}_km": X[column] * 1.609 for column in self.columns})
+
+
 @breaks("parameters", given={"factor": 2.0})
 class CountsItsCopies(DataTransformer):
     def __init__(self, factor: float):
@@ -191,7 +200,7 @@ class CountsDaysUntilToday(DataTransformer):
         return X.assign(days_ago=(today - X["at"]).dt.days)
 
 
-@breaks("purity")
+@breaks("purity", "determinism")
 class AsksTheYearInFit(DataTransformer):
     learns = True
 
@@ -222,6 +231,14 @@ class JittersWithGlobalNumpy(DataTransformer):
         return X.assign(noisy=X["distance"] + np.random.normal(size=len(X)))
 
 
+@breaks("purity", "concurrency")
+class SeedsTheGlobalGenerator(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        np.random.seed(7)
+        weights = np.random.normal(size=2)
+        return X.assign(mixed=X["distance"] * weights[0] + X["delay"] * weights[1])
+
+
 @breaks("purity")
 class TakesColumnsByPosition(DataTransformer):
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
@@ -239,7 +256,7 @@ class NumbersRowsForEver(DataTransformer):
         return X.assign(number=list(numbers))
 
 
-@breaks("purity", "point_in_time", side=True)
+@breaks("purity", "point_in_time", "partition_invariance", side=True)
 class SortsTheOtherTableInPlace(DataTransformer):
     def transform(self, X: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
         weather.sort_values("temp", ignore_index=True, inplace=True)
@@ -257,7 +274,7 @@ class DropsRowsWithMissingValues(DataTransformer):
         return X.dropna(subset=["seats"])
 
 
-@breaks("rows", "point_in_time", side=True)
+@breaks("rows", "point_in_time", "partition_invariance", side=True)
 class JoinsSeveralRowsToOne(DataTransformer):
     as_of = "at"
     row_wise = True
@@ -357,6 +374,12 @@ class IntegersWhereNothingIsMissing(DataTransformer):
         return X if X["seats"].isna().any() else X.astype({"seats": "int64"})
 
 
+@breaks("row_wise", "partition_invariance")
+class MarksWhatCameBefore(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(is_repeat=X.duplicated())
+
+
 # 6. partition_invariance
 
 
@@ -406,6 +429,17 @@ class SharesOfTheTotal(DataTransformer):
         return counts.assign(share=counts["size"] / len(X))
 
 
+@breaks("partition_invariance", side=True)
+class LooksFurtherIntoTheWeatherThanItSays(DataTransformer):
+    as_of = "at"
+    lookback = timedelta(minutes=30)
+
+    def transform(self, X: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
+        wanted = X[["at", "origin"]].reset_index(drop=True).reset_index().sort_values("at")
+        found = pd.merge_asof(wanted, weather.sort_values("at"), on="at", by="origin")
+        return X.assign(temp=found.sort_values("index")["temp"].to_numpy())
+
+
 # 7. point_in_time
 
 
@@ -415,7 +449,7 @@ class CentresItsWindow(_Windowed):
         return X.assign(usual=X.rolling("3h", on="at", center=True)["delay"].mean())
 
 
-@breaks("point_in_time", side=True)
+@breaks("point_in_time", "partition_invariance", side=True)
 class TakesTheNearestWeather(DataTransformer):
     as_of = "at"
 
@@ -425,7 +459,7 @@ class TakesTheNearestWeather(DataTransformer):
         return X.assign(temp=found.sort_values("index")["temp"].to_numpy())
 
 
-@breaks("point_in_time", side=True)
+@breaks("point_in_time", "partition_invariance", side=True)
 class TakesTheNewestOfAllTimes(DataTransformer):
     as_of = "at"
 
@@ -499,6 +533,15 @@ class NumbersASet(DataTransformer):
 class HashesText(DataTransformer):
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         return X.assign(bucket=[hash(value) % 1000 for value in X["dest"]])
+
+
+_TODAY = pd.Timestamp.now(tz="UTC").normalize()
+
+
+@breaks("determinism")
+class NotesTheDayOfItsImport(DataTransformer):
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(days_ago=(_TODAY - X["at"]).dt.days)
 
 
 @breaks("determinism")

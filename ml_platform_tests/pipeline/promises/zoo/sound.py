@@ -85,6 +85,37 @@ class PositiveDelays(DataTransformer):
         return X[X["delay"] > 0]
 
 
+class AsText(DataTransformer):
+    """Changes types, and no order."""
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(flight=X["flight"].astype("str"), distance=X["distance"].astype("float32"))
+
+
+class BusyHours(DataTransformer):
+    """Counts rows of the same time."""
+
+    row_wise = False
+    as_of = "at"
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(busy=X.groupby("at")["flight"].transform("size"))
+
+
+class HourEnds(DataTransformer):
+    """Counts by an hour that is known when it ends."""
+
+    rows = "aggregate"
+    as_of = "at"
+
+    def __init__(self, key: Sequence[str] = ("origin", "at")):
+        self.key = key
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        hours = X.assign(at=X["at"].dt.ceil("h"))
+        return hours.groupby(list(self.key), as_index=False).agg(n=("flight", "size"))
+
+
 class Departures(DataTransformer):
     """Counts by a key."""
 
@@ -152,11 +183,20 @@ class SortedSet(DataTransformer):
 
 NUMBERS = FLIGHTS[["distance", "seats", "delay"]]
 FULL = FLIGHTS[["distance", "delay"]]
+ODD = FLIGHTS.assign(
+    at=FLIGHTS["at"].dt.as_unit("ns"),
+    count=pd.array([None if place % 3 else place for place in range(80)], dtype="Int64"),
+    kind=FLIGHTS["origin"].astype("category"),
+    tags=[["b", "a"]] * 80,
+    note=pd.Series(["x", None] * 40, dtype="object"),
+)
 WIDE = pd.DataFrame(np.random.default_rng(1).normal(size=(80, 30))).rename(columns=str)
 TEXT = FLIGHTS[["origin", "dest"]]
 
 SOUND: dict[str, Sound] = {
     "Calendar": Sound(Calendar("at")),
+    "Calendar among odd columns": Sound(Calendar("at"), ODD),
+    "Calendar on one row": Sound(Calendar("at"), FLIGHTS[5:6]),
     "Calendar, drawn": Sound(Calendar("at"), None),
     "Frequencies": Sound(Frequencies(["dest", "origin"])),
     "AsOfLookup": Sound(AsOfLookup("at", ["origin"], ["temp"], 1, 3), side={"weather": WEATHER}),
@@ -167,6 +207,9 @@ SOUND: dict[str, Sound] = {
     "UsualDelay": Sound(UsualDelay()),
     "UsualDelay, drawn": Sound(UsualDelay(), None),
     "RecentDelay": Sound(RecentDelay()),
+    "AsText": Sound(AsText()),
+    "BusyHours": Sound(BusyHours(), FLIGHTS.assign(at=FLIGHTS["at"].dt.floor("h"))),
+    "HourEnds": Sound(HourEnds(), FLIGHTS.assign(at=FLIGHTS["at"].dt.floor("h"))),
     "PositiveDelays": Sound(PositiveDelays()),
     "Departures": Sound(Departures()),
     "SeededProjection": Sound(SeededProjection(3)),
