@@ -1,6 +1,6 @@
 """What is the first thing in which two frames differ?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def first_difference(
         return column, None, [f"{names[0]} has columns {left}", f"{names[1]} has {right}"]
     if len(one) != len(other):
         return None, min(len(one), len(other)), [f"{names[0]} has {len(one):,} rows", f"{names[1]} {len(other):,}"]
-    scale = _largest([one, other]) if is_close_enough else None
+    scale = (lambda: _largest([one, other])) if is_close_enough else None
     for place, column in enumerate(left):
         found = _in_column(one.iloc[:, place], other.iloc[:, place], names, scale)
         if found is not None:
@@ -39,14 +39,14 @@ def first_difference(
 
 
 def _in_column(
-    one: "pd.Series", other: "pd.Series", names: tuple[str, str], scale: float | None
+    one: "pd.Series", other: "pd.Series", names: tuple[str, str], scale: Callable[[], float] | None
 ) -> tuple[int | None, list[str]] | None:
     if one.dtype != other.dtype:
         return None, [f"{names[0]} has {_type(one)}", f"{names[1]} {_type(other)}"]
     values = one.reset_index(drop=True), other.reset_index(drop=True)
     equal = _equal(*values)
     if scale is not None and not equal.all() and _digits(one.dtype):
-        equal |= _close(*values, scale)
+        equal |= _close(*values, scale())
     if equal.all():
         return None
     row = int((~equal).to_numpy().argmax())

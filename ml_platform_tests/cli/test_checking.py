@@ -84,7 +84,7 @@ def test_other_inputs_are_given_by_name(folder: Path) -> None:
         (("ml_platform.transformers.Calendar",), "missing 1 required positional argument: 'column'"),
         ((*CALENDAR, "--examples", "nothing"), "--examples: no file"),
         ((*CALENDAR, "--examples", "text"), "is no Parquet file"),
-        ((*CALENDAR, "--examples", "empty"), "expected a DataFrame with rows"),
+        ((*CALENDAR, "--examples", "empty"), "expected rows and columns, found 0 of 7"),
         ((*CALENDAR, "--examples", "weather", "--target", "latee"), "--target: no column 'latee'"),
         ((*CALENDAR, "--examples", "numbers"), "the examples do not fit the input schema of Calendar: column 'at' is missing"),
         (("sklearn.preprocessing.StandardScaler",), "declares no input_schema to draw them from"),

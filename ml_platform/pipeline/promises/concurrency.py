@@ -19,7 +19,7 @@ from ml_platform.pipeline.promises.proofs import error_line, require_equal
 from ml_platform.pipeline.promises.subject import Subject, seeded
 from ml_platform.pipeline.promises.verdicts import Broken
 
-PLACES = 12
+PLACES = 8
 _SECONDS = 0.5  # how long the second thread may wait for a lock that the first one holds
 _ADVICE = "keep what transform works with in local variables, not on self or in a global"
 

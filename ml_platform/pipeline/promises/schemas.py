@@ -10,7 +10,7 @@ from ml_platform.pipeline.promises.proofs import answering, shown
 from ml_platform.pipeline.promises.subject import Subject
 from ml_platform.pipeline.promises.verdicts import Broken, Undeclared
 from ml_platform.pipeline.running import empty_answer, refuse_unfit
-from ml_platform.schema import Column, Schema, frame_schema
+from ml_platform.schema import DTYPES, Column, Schema, frame_schema
 
 _MORE = "declare the column in input_schema, or do without it"
 
@@ -31,8 +31,13 @@ def schemas_are_declared(subject: Subject) -> None:
 
 
 def _given(subject: Subject) -> Schema:
-    """The schema of the examples, with the nullability and ranges that are declared."""
-    return frame_schema(subject.X).with_columns(
+    """The schema of the examples, with the nullability and ranges that are declared.
+
+    A column of a dtype that the store would give another one (categories, nanoseconds) has any type.
+    """
+    seen = frame_schema(subject.X)
+    odd = [Column(c.name, "any", True) for c in seen.columns if str(subject.X[c.name].dtype) != DTYPES[c.type]]
+    return seen.with_columns(odd).with_columns(
         [column for column in (subject.input_schema or Schema()).columns if column.is_exact]
     )
 

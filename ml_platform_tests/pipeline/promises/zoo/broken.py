@@ -374,7 +374,7 @@ class IntegersWhereNothingIsMissing(DataTransformer):
         return X if X["seats"].isna().any() else X.astype({"seats": "int64"})
 
 
-@breaks("row_wise", "partition_invariance")
+@breaks("partition_invariance", "row_wise")
 class MarksWhatCameBefore(DataTransformer):
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         return X.assign(is_repeat=X.duplicated())
