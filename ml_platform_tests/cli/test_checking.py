@@ -40,7 +40,7 @@ def test_what_is_kept_exits_0_and_is_told_line_by_line() -> None:
 
 
 def test_what_is_broken_exits_1_with_counterexample_and_what_to_do(folder: Path) -> None:
-    done = check(f"{ZOO}.broken.AveragesTheGroupOnline", "--examples", folder / "flights.parquet")
+    done = check(f"{ZOO}.broken_rows.AveragesTheGroupOnline", "--examples", folder / "flights.parquet")
     assert done.exit_code == 1, done.output
     assert "5 row_wise              BROKEN" in done.output
     assert "one row alone is answered differently than in a batch of 2" in done.output

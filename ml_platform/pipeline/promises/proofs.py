@@ -67,7 +67,7 @@ def answering(what: str, proof: str = "", advice: str = "") -> Iterator[None]:
         yield
     except (Broken, Unusable):
         raise
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         raise Broken(f"{what}: {error_line(error)}", proof, advice) from error
 
 

@@ -129,7 +129,10 @@ class Subject:
 
     def ask(self, transformer: Any, frame: pd.DataFrame, side: Mapping[str, pd.DataFrame] | None = None) -> Any:
         """Transforms a copy of the frame, with the global random generators as they are."""
-        result = transformer.transform(fresh(frame), **({} if self.is_plain else self._side(side)))
+        try:
+            result = transformer.transform(fresh(frame), **({} if self.is_plain else self._side(side)))
+        except SystemExit as error:
+            raise RuntimeError(f"it calls sys.exit({error.code!r})") from error
         if self.is_plain:
             return plain_frame(transformer, result, frame, self.name.lower())
         if not isinstance(result, pd.DataFrame):

@@ -11,7 +11,7 @@ pytest_plugins = ["pytester"]
 
 MODULE = """
 from ml_platform.pipeline import Case, parametrize_with_promises
-from ml_platform_tests.pipeline.promises.zoo.broken import AveragesTheGroupOnline
+from ml_platform_tests.pipeline.promises.zoo.broken_rows import AveragesTheGroupOnline
 from ml_platform_tests.pipeline.promises.zoo.rows import FLIGHTS
 
 @parametrize_with_promises(Case(AveragesTheGroupOnline(), FLIGHTS, name="usual"), strict=STRICT)
