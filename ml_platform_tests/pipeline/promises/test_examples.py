@@ -79,9 +79,7 @@ def test_an_unknown_promise_is_refused_with_the_likely_one() -> None:
 def test_leaving_the_process_for_some_rows_is_a_broken_promise() -> None:
     report = check_transformer(ExitsOnOneRow(), FLIGHTS, promises=["row_wise"])
     assert report.broken == ["row_wise"]
-    with pytest.raises(
-        PromiseBroken, match="one row alone cannot be answered, and can in a batch: RuntimeError: it calls sys.exit"
-    ):
+    with pytest.raises(PromiseBroken, match=r"and can in a batch: RuntimeError: it calls sys\.exit"):
         report.require_all()
 
 
