@@ -92,6 +92,8 @@ def check_transformer(
             raise ValueError(f"no promise {promise!r}: {expected_one_of(promise, PROMISES)}")
     started = time.perf_counter()
     subject = subject_of(transformer, examples, y, side)
+    if not _ELSEWHERE.keys().isdisjoint(promises):
+        processes.start_worker()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         verdicts = _verdicts(subject, promises)
@@ -113,7 +115,7 @@ def _verdicts(subject: Subject, promises: Collection[str]) -> list[Verdict]:
             raise
         return known
     elsewhere = Elsewhere(subject)
-    if any(promise in promises for promise in _ELSEWHERE):
+    if not _ELSEWHERE.keys().isdisjoint(promises):
         elsewhere.ask()
     for promise, checks in _CHECKS.items():
         if promise in promises:

@@ -169,11 +169,10 @@ def _is_lookback(value: Any) -> bool:
 
 def declaration_problems(transformer: Any) -> Iterator[str]:
     """Lists what can be told of a transformer without data, for the check of definitions."""
-    for check in (constructor_only_stores, copies_are_equal):
-        try:
-            check(transformer)
-        except Broken as broken:
-            yield f"{type(transformer).__name__}: {broken}; {broken.advice}"
-            return
+    try:
+        constructor_only_stores(transformer)
+    except Broken as broken:
+        yield f"{type(transformer).__name__}: {broken}; {broken.advice}"
+        return
     for _, problem in invalid_declarations(transformer):
         yield f"{type(transformer).__name__}: {problem}"
