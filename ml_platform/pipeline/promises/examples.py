@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ml_platform.errors import first_few
+from ml_platform.pipeline.inspecting import takes_side_inputs
 from ml_platform.pipeline.promises.subject import FIT_ROWS, Subject, block_positions
 from ml_platform.pipeline.promises.verdicts import Unusable
 from ml_platform.schema import DTYPES, Column, Schema
@@ -92,12 +93,6 @@ def _require_transformer(transformer: Any) -> None:
             )
 
 
-def takes_side_inputs(transformer: Any) -> bool:
-    """Says whether `transform` takes other frames than the first."""
-    parameters = list(inspect.signature(transformer.transform).parameters.values())
-    return len(parameters) > 1 and hasattr(transformer, "output_schema")
-
-
 def _require_sides(transformer: Any, side: Mapping[str, pd.DataFrame]) -> None:
     kind = type(transformer).__name__
     parameters = list(inspect.signature(transformer.transform).parameters.values())[1:]
@@ -105,7 +100,7 @@ def _require_sides(transformer: Any, side: Mapping[str, pd.DataFrame]) -> None:
     missing = [name for name in needed if name not in side] if hasattr(transformer, "output_schema") else []
     if missing:
         raise Unusable(f"{kind} takes the other inputs {first_few(missing)}; give examples of them, by name")
-    if side and not takes_side_inputs(transformer):
+    if side and not (hasattr(transformer, "output_schema") and takes_side_inputs(transformer)):
         raise Unusable(f"{kind} takes one input, found examples of {first_few(list(side))} too")
 
 
