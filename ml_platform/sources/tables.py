@@ -126,7 +126,8 @@ class TableSource:
             return  # not a distribution: nothing was recorded to compare with
         for file in files:
             size = self.path.stat().st_size
-            if str(file) == f"{self.package}/{self.file}" and file.size != size:
+            # Some installers note no sizes.
+            if str(file) == f"{self.package}/{self.file}" and file.size not in (None, size):
                 raise DataError(
                     f"{self.path}: truncated or changed: {size:,} bytes, the package was installed with "
                     f"{file.size:,}; install {self.package} again"
