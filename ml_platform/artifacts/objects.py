@@ -115,8 +115,13 @@ def _why_not(estimator: Any, trusted: Collection[str], error: Exception) -> str:
 
 def own_types(estimator: Any) -> list[str]:
     """Names the classes of an object and of the estimators that it is built of: what code may trust in its file."""
+    return sorted({f"{kind.__module__}.{kind.__qualname__}" for kind in own_classes(estimator)})
+
+
+def own_classes(estimator: Any) -> set[type]:
+    """Gives the classes of an object and of the estimators that it is built of."""
     parts = [estimator, *(part for part in estimator.get_params(deep=True).values() if hasattr(part, "get_params"))]
-    return sorted({f"{type(part).__module__}.{type(part).__qualname__}" for part in parts})
+    return {type(part) for part in parts}
 
 
 def stored_object(store: ArtifactStore, artifact: Artifact, trusted: Collection[str] = ()) -> Fitted:

@@ -4,7 +4,6 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from ml_platform.pipeline.inspection import (
     StepFacts,
 )
 from ml_platform.pipeline.modules import text_hash
-from ml_platform.pipeline.promises.declarations import declaration_problems
+from ml_platform.pipeline.promises.declarations import declaration_problems, learns, takes_side_inputs
 from ml_platform.pipeline.spec import PipelineSpec, Step, Use, in_order
 from ml_platform.schema import Column, Schema
 from ml_platform.sources import TableSource
@@ -101,7 +100,7 @@ class _Checker:
             self.schemas[name] = schema
             self.require(schema, step.key or (), ("steps", name, "key"), f"step {name!r}")
             self.steps[name] = StepFacts(
-                learns=_learns(transformer),
+                learns=learns(transformer),
                 rows=getattr(transformer, "rows", None),
                 key=list(transformer.key) if hasattr(transformer, "key") else None,
                 lookback_seconds=transformer.lookback.total_seconds() if declares else 0.0,
@@ -196,16 +195,6 @@ def inspect_here(spec: PipelineSpec, objects: Mapping[str, Any] | None = None) -
     places = {place.rpartition(":")[0] for code in checker.code.values() if code for place in code.places.values()}
     files = {place: str(text_hash(Path(place))) for place in sorted(places)}
     return Inspection(checker.sources, checker.steps, checker.models, checker.code, files, checker.problems)
-
-
-def takes_side_inputs(transformer: Any) -> bool:
-    """Says whether `transform` takes more than one frame."""
-    return len(signature(transformer.transform).parameters) > 1
-
-
-def _learns(transformer: Any) -> bool:
-    tags = transformer.__sklearn_tags__()
-    return bool(tags.requires_fit)
 
 
 def _plain_output_schema(transformer: Any, schema: Schema, step: Step) -> Schema:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ml_platform.artifacts.objects import own_classes
 from ml_platform.pipeline.promises.proofs import error_line, require_equal
 from ml_platform.pipeline.promises.subject import Subject, seeded
 from ml_platform.pipeline.promises.verdicts import Broken
@@ -56,8 +57,7 @@ _OURS = str(Path(__file__).parents[2])
 
 def _files(transformer: Any) -> set[str]:
     """Names the files that the transformer's and its parts' own code is in."""
-    parts = [transformer, *(part for part in transformer.get_params(deep=True).values() if hasattr(part, "transform"))]
-    kinds = {kind for part in parts for kind in type(part).__mro__ if hasattr(kind, "transform")}
+    kinds = {kind for own in own_classes(transformer) for kind in own.__mro__ if hasattr(kind, "transform")}
     functions = (inspect.unwrap(value) for kind in kinds for value in vars(kind).values() if inspect.isfunction(value))
     return {function.__code__.co_filename for function in functions}
 

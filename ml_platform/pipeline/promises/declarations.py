@@ -118,7 +118,7 @@ def wrong_values_are_refused(transformer: Any) -> None:
         build(parsed["uses"], parsed.get("with", {}))
     except (BuildError, Undescribable) as error:
         raise Inapplicable("its class cannot be named") from error
-    loose = [name for name in _parameters(type(transformer)) if not _refuses(transformer, parsed, name)]
+    loose = [name for name in _parameters(type(transformer)) if not _refuses(parsed, name)]
     if loose:
         raise Undeclared(
             f"parameter {first_few([repr(name) for name in loose])} takes anything until data are there: annotate the "
@@ -126,17 +126,40 @@ def wrong_values_are_refused(transformer: Any) -> None:
         )
 
 
-def _refuses(transformer: Any, parsed: dict[str, Any], name: str) -> bool:
-    for wrong in _WRONG:
-        try:
-            again = build(parsed["uses"], {**parsed.get("with", {}), name: wrong})
-            if hasattr(again, "output_schema"):
-                again.output_schema(again.input_schema or Schema(is_open=True))
-        except (BuildError, DataError):
-            return True
-        except Exception:  # noqa: BLE001, S112  (an unprepared error is no refusal)
-            continue
+def _refuses(parsed: dict[str, Any], name: str) -> bool:
+    uses, given = parsed["uses"], parsed.get("with", {})
+    # Where even the right values are refused without real schemas, asking for the answer's proves nothing.
+    is_asked = not _is_refused(uses, given, is_asked=True)
+    return any(_is_refused(uses, {**given, name: wrong}, is_asked=is_asked) for wrong in _WRONG)
+
+
+def _is_refused(uses: str, given: dict[str, Any], *, is_asked: bool) -> bool:
+    """Says whether a declaration is refused before there are data.
+
+    Args:
+        is_asked: whether the columns that come out are asked for too.
+    """
+    anything = Schema(is_open=True)
+    try:
+        built = build(uses, given)
+        if is_asked and hasattr(built, "output_schema"):
+            side = {"other": anything} if takes_side_inputs(built) else {}
+            built.output_schema(built.input_schema or anything, **side)
+    except (BuildError, DataError):
+        return True
+    except Exception:  # noqa: BLE001  (an unprepared error is no refusal)
+        return False
     return False
+
+
+def takes_side_inputs(transformer: Any) -> bool:
+    """Says whether `transform` takes more than one frame."""
+    return len(inspect.signature(transformer.transform).parameters) > 1
+
+
+def learns(transformer: Any) -> bool:
+    """Says whether a transformer must be fitted before it answers."""
+    return bool(transformer.__sklearn_tags__().requires_fit)
 
 
 def invalid_declarations(transformer: Any) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ml_platform.errors import first_few
-from ml_platform.pipeline.inspecting import takes_side_inputs
+from ml_platform.pipeline.promises.declarations import takes_side_inputs
 from ml_platform.pipeline.promises.subject import FIT_ROWS, Subject, block_positions
 from ml_platform.pipeline.promises.verdicts import Unusable
 from ml_platform.schema import DTYPES, Column, Schema

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ml_platform.pipeline.equality import first_difference
+from ml_platform.pipeline.promises.declarations import learns
 from ml_platform.pipeline.promises.verdicts import Unusable
 from ml_platform.pipeline.running import plain_frame
 from ml_platform.schema import Schema
@@ -66,7 +67,7 @@ class Subject:
     @property
     def learns(self) -> bool:
         """Whether it must be fitted before it answers."""
-        return bool(self.transformer.__sklearn_tags__().requires_fit)
+        return learns(self.transformer)
 
     @property
     def input_schema(self) -> Schema | None:

@@ -74,9 +74,11 @@ def _answer_at_another_time(asked: dict[str, Any]) -> dict[str, Any]:
 
 def _name_classes_of_notebooks(transformer: Any) -> None:
     """Puts classes that no module has where a stored object is looked up by name."""
-    parts = [transformer, *(part for part in transformer.get_params(deep=True).values() if hasattr(part, "get_params"))]
-    for kind in {type(part) for part in parts if type(part).__module__ == "__main__"}:
-        setattr(sys.modules["__main__"], kind.__qualname__, kind)
+    from ml_platform.artifacts.objects import own_classes
+
+    for kind in own_classes(transformer):
+        if kind.__module__ == "__main__":
+            setattr(sys.modules["__main__"], kind.__qualname__, kind)
 
 
 def _in_a_fork(request: bytes, sink: int) -> None:

@@ -49,6 +49,19 @@ class HoldsALock(DataTransformer):
             return X.assign(far=X["distance"] > 1000)
 
 
+class LooseLookup(AsOfLookup):
+    def __init__(self, on: str, by: list[str], columns: list[str], note=None):  # type: ignore[no-untyped-def]
+        super().__init__(on, by, columns)
+        self.note = note
+
+
+def test_a_parameter_that_takes_anything_is_told_of_a_class_with_other_inputs_too() -> None:
+    step = LooseLookup("at", ["origin"], ["temp"])
+    report = check_transformer(step, FLIGHTS, weather=WEATHER, promises=["parameters"])
+    assert report["parameters"].outcome == "not declared"
+    assert report["parameters"].telling[0].why.startswith("parameter 'note' takes anything until data are there")
+
+
 @pytest.mark.parametrize(
     ("transformer", "given", "message"),
     [
