@@ -22,19 +22,21 @@ from ml_platform.artifacts import Report
 from ml_platform.artifacts.home import project_root
 from ml_platform.definitions import defs
 from ml_platform.evaluation.gates import judge
-from ml_platform.evaluation.metrics import by_group, confusion, score
+from ml_platform.evaluation.metrics import by_group, confusion
 from ml_platform.evaluation.page import render_page
 from ml_platform.evaluation.pictures import draw_all
 from ml_platform.io_managers import FrameIOManager, ReportIOManager, SklearnIOManager
 from ml_platform.pipeline import CompiledPipeline, load_pipeline
 from ml_platform.pipeline.compiled import build_use
 from ml_platform.pipeline.running import apply_plain
+from ml_platform.pipeline.tasks import TASKS
 from ml_platform.resources import CutResource, StoreResource
 from ml_platform.resources.event_log import KeptEngineSqliteEventLogStorage
 from ml_platform.sources.nycflights13 import TABLES
 from ml_platform.training.models import features_and_target
 
 YAML = project_root() / "ml_platform" / "defs" / "flight_delays" / "pipeline.yaml"
+TASK = TASKS["binary"]
 TRAIN, VALIDATION, TEST = slice(0, 8), slice(8, 9), slice(9, 12)
 
 
@@ -91,8 +93,7 @@ def plain_models(pipeline: CompiledPipeline, frames: dict[Any, pd.DataFrame], wa
     for name, model in spec.models.items():
         with watch.on(spec.asset(name)):
             trial = build_use(model).fit(*data["train"])
-            guess = trial.predict_proba(data["validation"][0])[:, 1]
-            losses[name] = score(data["validation"][1], guess)["log_loss"]
+            losses[name] = TASK.score(data["validation"][1], TASK.answer(trial, data["validation"][0]))["log_loss"]
             models[name] = build_use(model).fit(*data["both"])
     best = min(losses, key=losses.__getitem__)
     with watch.on(spec.asset("evaluation")):
@@ -107,15 +108,16 @@ def evaluate_plainly(
 ) -> Report:
     """The same figures, pictures and page."""
     (features, target), spec = test, pipeline.spec
-    guesses = {name: model.predict_proba(features)[:, 1] for name, model in models.items()}
-    scores = {name: score(target, guess) for name, guess in guesses.items()}
+    guesses = {name: TASK.answer(model, features) for name, model in models.items()}
+    scores = {name: TASK.score(target, guess) for name, guess in guesses.items()}
     about = {"rows_train": 0, "class": "", "digest": ""}
     facts = {
-        "pipeline": "", "description": "", "target": spec.target, "best": best, "split": {}, "rows_train": 0,
+        "pipeline": "", "description": "", "task": "binary", "target": spec.target, "metrics": TASK.metrics,
+        "selected_by": "log_loss", "best": best, "split": {}, "rows_train": 0,
         "rows_test": len(rows), "rate_test": 0.0, **scores[best], "features": [], "data_test": {},
         "models": {name: scores[name] | about | {"validation_log_loss": losses[name]} for name in models},
         "confusion": confusion(target, guesses[best], 0.25),
-        "by": {column: by_group(rows, column, target, guesses[best]) for column in spec.evaluation.by},
+        "by": {column: by_group(rows, column, TASK, target, guesses[best]) for column in spec.evaluation.by},
         "gates": [result.to_json() for result in judge(spec.gates, scores[best])],
     }  # fmt: skip
     pictures = draw_all(facts, target, guesses)

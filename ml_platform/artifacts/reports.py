@@ -4,9 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ml_platform.artifacts.frames import FILE, read_frames, write_frame
 from ml_platform.artifacts.store import Artifact, ArtifactStore
+from ml_platform.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KIND = "report"
 FACTS = "report.json"
@@ -15,11 +20,16 @@ PAGE = "report.html"
 
 @dataclass(frozen=True)
 class Report:
-    """Facts (plain JSON values), pictures (PNG, by name) and, where people look, one HTML page."""
+    """Facts (plain JSON values), pictures (PNG, by name) and, where people look, one HTML page.
+
+    Attributes:
+        answers: a frame that the facts were drawn from, such as what a model said of the test rows.
+    """
 
     facts: Mapping[str, Any]
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     page: str | None = None
+    answers: "pd.DataFrame | None" = None
     ref: Artifact | None = None
 
 
@@ -30,12 +40,25 @@ def write_report(folder: Path, report: Report) -> dict[str, Any]:
         (folder / f"{name}.png").write_bytes(picture)
     if report.page is not None:
         (folder / PAGE).write_text(report.page)
+    if report.answers is not None:
+        write_frame(folder, report.answers)
     return {"pictures": list(report.pictures)}
 
 
 def read_report(store: ArtifactStore, artifact: Artifact) -> Report:
     """Loads a report's facts; pictures and page stay files."""
     return Report(json.loads((store.open(artifact) / FACTS).read_text()), ref=artifact)
+
+
+def read_answers(store: ArtifactStore, artifact: Artifact) -> "pd.DataFrame":
+    """Loads a report's answers.
+
+    Raises:
+        ArtifactError: if it has none.
+    """
+    if not any(file.name == FILE for file in artifact.files):
+        raise ArtifactError(f"{artifact.label}: this version keeps no answers; evaluate again")
+    return read_frames([store.open(artifact) / FILE])
 
 
 def page_path(store: ArtifactStore, artifact: Artifact) -> Path:

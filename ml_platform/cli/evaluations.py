@@ -11,9 +11,8 @@ from rich.table import Table
 from ml_platform.artifacts import Artifact, ArtifactStore, default_store
 from ml_platform.artifacts.reports import page_path, read_report
 from ml_platform.errors import ArtifactError
+from ml_platform.pipeline.tasks import LABELS
 from ml_platform.runtime.provenance import made_of
-
-METRICS = ("roc_auc", "log_loss", "brier_score", "average_precision")
 
 
 def last_evaluation(pipeline: str, store: ArtifactStore | None = None) -> dict[str, Any]:
@@ -47,7 +46,9 @@ def evaluation_facts(store: ArtifactStore, artifact: Artifact) -> dict[str, Any]
 def print_evaluation(facts: Mapping[str, Any], console: Console | None = None) -> None:
     """Prints the best model's figures with their gates, the other models, and where the page is."""
     console = console or Console()
-    chosen = f"{facts['best']}, chosen by log loss on the validation rows, judged on the test rows"
+    chosen = (
+        f"{facts['best']}, chosen by {LABELS[facts['selected_by']]} on the validation rows, judged on the test rows"
+    )
     console.print(f"[bold]{facts['pipeline']}[/]: {chosen}", soft_wrap=True, highlight=False)
     console.print(_figures(facts))
     for gate in facts["gates"]:
@@ -57,7 +58,8 @@ def print_evaluation(facts: Mapping[str, Any], console: Console | None = None) -
             console.print(f"  [red]not approved[/]: {escape(reason + why)}", soft_wrap=True, highlight=False)
     for name, model in facts["models"].items():
         if name != facts["best"]:
-            console.print(f"  {name}, for comparison: AUC {model['roc_auc']:.4f}, log loss {model['log_loss']:.4f}")
+            scores = ", ".join(f"{LABELS[metric]} {model[metric]:.4f}" for metric in facts["metrics"][:2])
+            console.print(f"  {name}, for comparison: {scores}", highlight=False)
     data, code = Counter(label.partition("[")[0] for label in facts["made_of"]["data"]), facts["made_of"]["code"]
     tables = ", ".join(name if count == 1 else f"{name} ({count} partitions)" for name, count in sorted(data.items()))
     told = f"{tables}; {len(code)} versions of code (--json lists data, parameters, code)"
@@ -73,7 +75,7 @@ def _figures(facts: Mapping[str, Any]) -> Table:
     table = Table()
     for name, justify in (("metric", "left"), ("value", "right"), ("gate", "left"), ("verdict", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for metric in METRICS:
+    for metric in facts["metrics"]:
         gates = [gate for gate in facts["gates"] if gate["metric"] == metric]
         bounds = "\n".join(f"{gate['bound']} ({gate['name']})" for gate in gates)
         table.add_row(metric, f"{facts[metric]:.4f}", bounds, "\n".join(map(_verdict, gates)))

@@ -51,7 +51,7 @@ def run_in_process(spec: PipelineSpec, folder: Path, rows: int | None) -> None:
     store.promote(artifact for parts in made.values() for artifact in parts.values())
     sources = pipeline.sources()
     answers = pipeline.transform(sources)[list(pipeline.compiled.features.key)]
-    answers["probability"] = pipeline.predict_proba(sources)[:, 1]
+    answers = answers.assign(**pipeline.answers(sources))
     store.promote([_keep(store, answers)])
 
 

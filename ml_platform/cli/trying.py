@@ -28,9 +28,8 @@ def print_trial(facts: dict[str, Any]) -> None:
         console.print("  production has no evaluation to compare with; `ml-platform run` makes one", style="dim")
         return
     same = " (on another split)" if current["split"] != facts["split"] else ""
-    changes = ", ".join(
-        f"{metric} {facts[metric] - current[metric]:+.4f}" for metric in ("roc_auc", "log_loss", "brier_score")
-    )
+    shared = [metric for metric in facts["metrics"] if metric in current]
+    changes = ", ".join(f"{metric} {facts[metric] - current[metric]:+.4f}" for metric in shared)
     console.print(
         f"  against the current evaluation{same}: {changes}; production is as it was", highlight=False, soft_wrap=True
     )

@@ -72,7 +72,12 @@ def _report_asset(pipeline: CompiledPipeline, node: Node, description: str, kind
 
 def _predictions_asset(pipeline: CompiledPipeline, node: Node) -> dg.AssetsDefinition:
     step = pipeline.features
-    text = f"The approved model's probability of {pipeline.spec.target}, and its answer at the evaluation's threshold."
+    target = pipeline.spec.target
+    text = {
+        "binary": f"The approved model's probability of {target}, and its answer at the evaluation's threshold.",
+        "multiclass": f"The approved model's {target}, and its probability of each class.",
+        "regression": f"The approved model's {target}.",
+    }[pipeline.spec.task]
     return dg.asset(
         **asset_options(pipeline, node),
         ins={name: dg.AssetIn(asset_key(asset)) for name, asset in node.inputs.items()},

@@ -7,6 +7,7 @@ import dagster as dg
 from ml_platform.components.options import asset_key, asset_options
 from ml_platform.components.values import body_of
 from ml_platform.pipeline.compiled import CompiledPipeline
+from ml_platform.pipeline.tasks import LABELS, TASKS
 from ml_platform.runtime import Node
 
 
@@ -34,10 +35,11 @@ def _model_asset(pipeline: CompiledPipeline, node: Node) -> dg.AssetsDefinition:
 
 
 def _selection_asset(pipeline: CompiledPipeline, node: Node) -> dg.AssetsDefinition:
+    loss = LABELS[TASKS[pipeline.spec.task].selected_by]
     return dg.asset(
         **asset_options(pipeline, node),
         ins={name: dg.AssetIn(asset_key(asset)) for name, asset in node.inputs.items()},
-        description="The model with the lowest log loss on the validation rows; the test rows have no say.",
+        description=f"The model with the lowest {loss} on the validation rows; the test rows have no say.",
         kinds={"python"},
         io_manager_key="reports",
     )(body_of(pipeline, node))

@@ -20,7 +20,7 @@ _FIGURES: Mapping[str, tuple[str, ...]] = {
     "fitted": ("rows_fit", "split"),
     "model": ("rows_train", "split"),
     "selection": ("best", "ranked"),
-    "evaluation": ("best", "roc_auc", "log_loss", "rows_train", "rows_test", "split"),
+    "evaluation": ("best", "rows_train", "rows_test", "split"),
     "approved": ("model", "digest"),
 }
 
@@ -49,6 +49,7 @@ def _shown(store: ArtifactStore, node: Node, artifact: Artifact) -> dict[str, An
     is_report = node.kind in ("selection", "evaluation", "approved")
     facts = read_report(store, artifact).facts if is_report else artifact.facts
     shown = {name: facts[name] for name in _FIGURES[node.kind]}
+    shown |= {metric: facts[metric] for metric in facts.get("metrics", ())}
     shown |= {f"validation_{name}": value for name, value in facts.get("validation", {}).items() if not is_report}
     if node.kind == "evaluation":
         shown["made_of"] = dg.MetadataValue.json(made_of(store, artifact))

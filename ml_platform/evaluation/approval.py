@@ -23,7 +23,7 @@ def approve(gates: Mapping[str, Gate], evaluation: Report) -> Report:
         {
             "model": best,
             "digest": evaluation.facts["models"][best]["digest"],
-            "threshold": evaluation.facts["confusion"]["threshold"],
+            "threshold": evaluation.facts["threshold"],
             "evaluation": evaluation.ref.digest,
             "gates": evaluation.facts["gates"],
         }

@@ -9,12 +9,13 @@ import pandas as pd
 from ml_platform.artifacts import Fitted, Frames, Report
 from ml_platform.errors import ArtifactError, DataError
 from ml_platform.evaluation.gates import judge
-from ml_platform.evaluation.metrics import by_group, confusion, score
+from ml_platform.evaluation.metrics import by_group, confusion, confusion_of_classes
 from ml_platform.evaluation.page import render_page
 from ml_platform.evaluation.pictures import draw_all
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.pipeline.splitting import Cut, narrow, read_rows
-from ml_platform.training.models import features_and_target, require_both_classes
+from ml_platform.pipeline.tasks import TASKS, Task
+from ml_platform.training.models import features_and_target
 
 
 def evaluate(
@@ -33,12 +34,17 @@ def evaluate(
     columns = [*spec.features.columns, spec.target, *spec.evaluation.by]
     rows = read_rows(frames, cut, ["test"], columns, pipeline.features.key)
     features, target = features_and_target(pipeline, rows)
-    require_both_classes(target, "test")
-    guesses = {name: model.estimator.predict_proba(features)[:, 1] for name, model in models.items()}
+    task, best = TASKS[spec.task], selection.facts["best"]
+    task.require_learnable(target, "test")
+    classes = models[best].facts["classes"]
+    truth = task.truth(target, classes)
+    answers = {name: task.answer(model.estimator, features) for name, model in models.items()}
     data = {part.label: part.digest for part in test.parts.values()}
-    facts = {**_facts(pipeline, models, selection, rows, target, guesses), "data_test": data}
-    pictures = draw_all(facts, target, guesses)
-    return Report(facts, pictures, render_page(facts, pictures))
+    facts = {**_facts(pipeline, models, selection, rows, truth, answers), "data_test": data}
+    pictures = draw_all(facts, truth, answers)
+    said = task.columns(spec.target, answers[best], classes, selection.facts["threshold"])
+    kept = rows[[*pipeline.features.key]].assign(**{spec.target: target, **said})
+    return Report(facts, pictures, render_page(facts, pictures), answers=kept)
 
 
 def _facts(
@@ -46,36 +52,47 @@ def _facts(
     models: Mapping[str, Fitted],
     selection: Report,
     rows: pd.DataFrame,
-    target: np.ndarray,
-    guesses: Mapping[str, np.ndarray],
+    truth: np.ndarray,
+    answers: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
     """Gathers what an evaluation says, as plain JSON values."""
-    spec, best = pipeline.spec, selection.facts["best"]
-    scores = {name: score(target, guess) for name, guess in guesses.items()}
+    spec, best, task = pipeline.spec, selection.facts["best"], TASKS[pipeline.spec.task]
+    scores = {name: task.score(truth, answer) for name, answer in answers.items()}
     return {
         "pipeline": spec.pipeline,
         "description": spec.description,
+        "task": spec.task,
         "target": spec.target,
+        "metrics": list(task.metrics),
+        "selected_by": task.selected_by,
         "best": best,
         "split": selection.facts["split"],
         "rows_train": models[best].facts["rows_train"],
         "rows_test": len(rows),
-        "rate_test": float(target.mean()),
+        **task.about(truth),
         **scores[best],
-        "models": {name: scores[name] | _about(models[name], len(rows)) for name in models},
-        "confusion": confusion(target, guesses[best], selection.facts["threshold"]),
-        "by": {column: by_group(rows, column, target, guesses[best]) for column in spec.evaluation.by},
+        "models": {name: scores[name] | _about(models[name], len(rows), task) for name in models},
+        "classes": models[best].facts["classes"],
+        "threshold": selection.facts["threshold"],
+        "confusion": _confusion(task, truth, answers[best], selection.facts["threshold"]),
+        "by": {column: by_group(rows, column, task, truth, answers[best]) for column in spec.evaluation.by},
         "features": list(spec.features.columns),
         "gates": [result.to_json() for result in judge(spec.gates, scores[best])],
     }
 
 
-def _about(model: Fitted, rows_test: int) -> dict[str, Any]:
+def _confusion(task: Task, truth: np.ndarray, answer: np.ndarray, threshold: float | None) -> dict[str, Any] | None:
+    if threshold is not None:
+        return confusion(truth, answer, threshold)
+    return confusion_of_classes(truth, answer) if answer.ndim == 2 else None
+
+
+def _about(model: Fitted, rows_test: int, task: Task) -> dict[str, Any]:
     assert model.ref is not None
     return {
         "rows_train": model.facts["rows_train"],
         "rows_test": rows_test,
-        "validation_log_loss": model.facts["validation"]["log_loss"],
+        f"validation_{task.selected_by}": model.facts["validation"][task.selected_by],
         "class": type(model.estimator).__name__,
         "digest": model.ref.digest,
     }

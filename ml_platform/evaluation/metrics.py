@@ -1,25 +1,15 @@
-"""What do the probabilities of a model say, in numbers?"""
+"""Where are a model's answers right and wrong, by class and by group?"""
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-
-def score(target: np.ndarray, probability: np.ndarray) -> dict[str, float]:
-    """Scores probabilities in [0, 1] against 0 and 1; definitions are scikit-learn's."""
-    from sklearn import metrics
-
-    return {
-        "roc_auc": float(metrics.roc_auc_score(target, probability)),
-        "log_loss": float(metrics.log_loss(target, probability, labels=[0, 1])),
-        "brier_score": float(metrics.brier_score_loss(target, probability)),
-        "average_precision": float(metrics.average_precision_score(target, probability)),
-    }
+from ml_platform.pipeline.tasks import Task
 
 
 def confusion(target: np.ndarray, probability: np.ndarray, threshold: float) -> dict[str, Any]:
-    """Counts right and wrong answers at a threshold (at or above it is a yes)."""
+    """Counts right and wrong answers of yes or no at a threshold (at or above it is a yes)."""
     from sklearn.metrics import confusion_matrix
 
     (true_no, false_yes), (false_no, true_yes) = confusion_matrix(target, probability >= threshold, labels=[0, 1])
@@ -34,21 +24,24 @@ def confusion(target: np.ndarray, probability: np.ndarray, threshold: float) -> 
     }
 
 
-def by_group(frame: pd.DataFrame, column: str, target: np.ndarray, probability: np.ndarray) -> list[dict[str, Any]]:
-    """Scores each value of a column; a group with one class only has no AUC."""
+def confusion_of_classes(truth: np.ndarray, answer: np.ndarray) -> dict[str, Any]:
+    """Counts for each class (a row, by its place) what was said of it (a column)."""
+    from sklearn.metrics import confusion_matrix
+
+    counts = confusion_matrix(truth, answer.argmax(axis=1), labels=np.arange(answer.shape[1]))
+    return {"counts": counts.tolist()}
+
+
+def by_group(
+    frame: pd.DataFrame, column: str, task: Task, truth: np.ndarray, answer: np.ndarray
+) -> list[dict[str, Any]]:
+    """Describes each value of a column; missing values are a group of their own."""
     rows = []
     values: list[Any] = sorted(frame[column].dropna().unique())
     if frame[column].isna().any():
         values.append(None)
     for value in values:
         mask = (frame[column].isna() if value is None else frame[column] == value).to_numpy()
-        truth, guess = target[mask], probability[mask]
-        row = {
-            "value": "missing" if value is None else str(value),
-            "rows": int(mask.sum()),
-            "rate": float(truth.mean()),
-        }
-        row["mean_probability"] = float(guess.mean())
-        scores = score(truth, guess) if len(set(truth)) > 1 else {}
-        rows.append(row | {"roc_auc": scores.get("roc_auc"), "log_loss": scores.get("log_loss")})
+        row = {"value": "missing" if value is None else str(value), "rows": int(mask.sum())}
+        rows.append(row | task.group(truth[mask], answer[mask]))
     return rows

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ml_platform.pipeline.tasks import LABELS
+
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
 
 
@@ -20,4 +22,10 @@ def render_page(facts: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
     )
     images = {name: base64.b64encode(content).decode() for name, content in pictures.items()}
     template = environment.get_template(_TEMPLATE.name)
-    return template.render(facts=facts, images=images, passed=all(gate["passed"] for gate in facts["gates"]))
+    passed = all(gate["passed"] for gate in facts["gates"])
+    return template.render(facts=facts, images=images, passed=passed, labels=LABELS, figure=_figure)
+
+
+def _figure(value: float) -> str:
+    """Gives four places to shares and losses, fewer to what is counted in tens."""
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"

@@ -1,33 +1,65 @@
-"""What do a model's probabilities look like?"""
+"""What do a model's answers look like?"""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
+
+from ml_platform.pipeline.tasks import LABELS
 
 INK = "#334155"
 BEST = "#2563eb"
 OTHERS = ("#f59e0b", "#10b981", "#a855f7", "#64748b", "#ef4444")
 DPI = 110
+MOST_WITH_NUMBERS = 12
 
 
-def draw_all(facts: Mapping[str, Any], target: np.ndarray, guesses: Mapping[str, np.ndarray]) -> dict[str, bytes]:
+def draw_all(facts: Mapping[str, Any], truth: np.ndarray, answers: Mapping[str, np.ndarray]) -> dict[str, bytes]:
     """Draws every picture of an evaluation.
 
     Returns:
-        PNG by name: `roc`, `calibration`, `confusion`, and `by_<column>` for each breakdown.
+        PNG by name: `roc`, `calibration` and `confusion` for two classes, `confusion` and `models` for several,
+        `predicted` and `errors` for numbers, and `by_<column>` for each breakdown.
     """
     best = facts["best"]
-    colors = {best: BEST, **dict(zip((name for name in guesses if name != best), OTHERS, strict=False))}
-    pictures = {
-        "roc": _draw(lambda axes: _roc(axes, facts, target, guesses, colors)),
-        "calibration": _draw(lambda axes: _calibration(axes, target, guesses, colors)),
-        "confusion": _draw(lambda axes: _confusion(axes, facts["confusion"], facts["target"])),
-    }
+    others = zip((name for name in answers if name != best), cycle(OTHERS), strict=False)
+    pictures = _DRAWN[facts["task"]](facts, truth, answers, {best: BEST, **dict(others)})
     for column, rows in facts["by"].items():
         pictures[f"by_{column}"] = _draw_breakdown(column, rows)
     return pictures
+
+
+def _draw_binary(
+    facts: Mapping[str, Any], truth: np.ndarray, answers: Mapping[str, np.ndarray], colors: Mapping[str, str]
+) -> dict[str, bytes]:
+    return {
+        "roc": _draw(lambda axes: _roc(axes, facts, truth, answers, colors)),
+        "calibration": _draw(lambda axes: _calibration(axes, truth, answers, colors)),
+        "confusion": _draw(lambda axes: _confusion(axes, facts["confusion"], facts["target"])),
+    }
+
+
+def _draw_multiclass(
+    facts: Mapping[str, Any], truth: np.ndarray, answers: Mapping[str, np.ndarray], colors: Mapping[str, str]
+) -> dict[str, bytes]:
+    return {
+        "confusion": _draw(lambda axes: _confusion_of_classes(axes, facts)),
+        "models": _draw(lambda axes: _accuracies(axes, facts, colors)),
+    }
+
+
+def _draw_regression(
+    facts: Mapping[str, Any], truth: np.ndarray, answers: Mapping[str, np.ndarray], colors: Mapping[str, str]
+) -> dict[str, bytes]:
+    return {
+        "predicted": _draw(lambda axes: _predicted(axes, facts["target"], truth, answers, colors)),
+        "errors": _draw(lambda axes: _errors(axes, facts["target"], truth, answers, colors)),
+    }
+
+
+_DRAWN = {"binary": _draw_binary, "multiclass": _draw_multiclass, "regression": _draw_regression}
 
 
 def _figure(columns: int = 1, width: float = 5.2) -> tuple[Any, Sequence[Any]]:
@@ -101,24 +133,82 @@ def _confusion(axes: Any, counts: Mapping[str, Any], target: str) -> None:
     axes.set(xlabel="predicted", ylabel="true", title=f"Confusion at {counts['threshold']:.3f}")
 
 
+def _confusion_of_classes(axes: Any, facts: Mapping[str, Any]) -> None:
+    """Counts stand in the cells; mistakes are what is coloured, for right answers would drown them."""
+    counts, names = np.array(facts["confusion"]["counts"]), [str(name) for name in facts["classes"]]
+    wrong = counts * (1 - np.eye(len(counts), dtype=int))
+    axes.imshow(wrong, cmap="Reds", vmin=0, vmax=max(wrong.max(), 1))
+    for (row, column), count in np.ndenumerate(counts):
+        if count and len(counts) <= MOST_WITH_NUMBERS:
+            axes.text(column, row, f"{count:,}", ha="center", va="center", color=INK, fontsize=8)
+    axes.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 3 else 0)
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="predicted", ylabel="true", title=f"Confusion of {facts['best']}, mistakes in red")
+
+
+def _accuracies(axes: Any, facts: Mapping[str, Any], colors: Mapping[str, str]) -> None:
+    names = sorted(facts["models"], key=lambda name: facts["models"][name]["accuracy"])
+    values = [facts["models"][name]["accuracy"] for name in names]
+    bars = axes.barh(names, values, color=[colors[name] for name in names])
+    axes.bar_label(bars, [f"{value:.4f}" for value in values], padding=-44, color="white")
+    axes.set(title="Accuracy on the test rows", xlim=(0, 1))
+
+
+def _predicted(
+    axes: Any, target: str, truth: np.ndarray, answers: Mapping[str, np.ndarray], colors: Mapping[str, str]
+) -> None:
+    """Tenths of the rows by what was said: what was true of each on average."""
+    for name, answer in answers.items():
+        parts = [part for part in np.array_split(np.argsort(answer, kind="stable"), 10) if len(part)]
+        said, happened = [answer[part].mean() for part in parts], [truth[part].mean() for part in parts]
+        axes.plot(said, happened, marker="o", markersize=4, color=colors[name], label=name)
+    axes.axline((truth.mean(), truth.mean()), slope=1, color="#cbd5e1", linestyle="--", label="perfect")
+    axes.set(
+        xlabel=f"mean predicted {target}", ylabel=f"mean {target}", title="Predicted and true (tenths of the rows)"
+    )
+    axes.legend(loc="upper left", frameon=False, fontsize=9)
+
+
+def _errors(
+    axes: Any, target: str, truth: np.ndarray, answers: Mapping[str, np.ndarray], colors: Mapping[str, str]
+) -> None:
+    errors = {name: answer - truth for name, answer in answers.items()}
+    low, high = np.percentile(np.concatenate(list(errors.values())), [1, 99])
+    bins = np.linspace(low, high, 60) if low < high else np.linspace(low - 1, high + 1, 60)
+    for name, values in errors.items():
+        axes.hist(values, bins=bins, histtype="step", color=colors[name], label=name)
+    axes.axvline(0, color="#cbd5e1", linestyle="--")
+    axes.set(xlabel=f"predicted minus true {target} (middle 98 %)", ylabel="rows", title="Errors")
+    axes.legend(frameon=False, fontsize=9)
+
+
 def _draw_breakdown(column: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
-    figure, (left, right) = _figure(columns=2, width=8.4)
-    places = np.arange(len(rows))
-    known = [row for row in rows if row["roc_auc"] is not None]
-    left.bar([row["value"] for row in known], [row["roc_auc"] for row in known], color=BEST)
-    left.axhline(0.5, color="#cbd5e1", linestyle="--")
-    left.set(ylim=(0.4, 1.0), title=f"AUC by {column}", xlabel=column)
-    for bar, row in zip(left.patches, known, strict=True):
-        left.annotate(
-            f"{row['roc_auc']:.3f}",
-            (bar.get_x() + bar.get_width() / 2, bar.get_height()),
-            ha="center",
-            va="bottom",
-            fontsize=8,
-        )
-    right.bar(places - 0.2, [row["rate"] for row in rows], width=0.4, color="#94a3b8", label="happened")
-    right.bar(places + 0.2, [row["mean_probability"] for row in rows], width=0.4, color=BEST, label="predicted")
-    right.set_xticks(places, [row["value"] for row in rows])
-    right.set(title=f"Rate by {column}", xlabel=column)
-    right.legend(frameon=False, fontsize=9)
+    """Draws how well each group is predicted and, where there are such, what was true and said of it on average."""
+    metric = next(name for name in ("roc_auc", "accuracy", "rmse") if name in rows[0])
+    means = next(
+        (pair for pair in (("rate", "mean_probability"), ("mean", "mean_predicted")) if pair[0] in rows[0]), ()
+    )
+    figure, axes = _figure(columns=2 if means else 1, width=8.4)
+    _groups(axes[0], column, metric, [row for row in rows if row[metric] is not None])
+    if means:
+        _means(axes[1], column, means, rows)
     return _png(figure)
+
+
+def _groups(axes: Any, column: str, metric: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    bars = axes.bar([row["value"] for row in rows], [row[metric] for row in rows], color=BEST)
+    axes.bar_label(bars, [f"{row[metric]:.3g}" for row in rows], fontsize=8)
+    axes.set(title=f"{LABELS[metric]} by {column}", xlabel=column)
+    axes.tick_params(axis="x", rotation=90 if len(rows) > MOST_WITH_NUMBERS else 0)
+    if metric == "roc_auc":
+        axes.axhline(0.5, color="#cbd5e1", linestyle="--")
+        axes.set_ylim(0.4, 1.0)
+
+
+def _means(axes: Any, column: str, means: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    places, (true, said) = np.arange(len(rows)), means
+    axes.bar(places - 0.2, [row[true] for row in rows], width=0.4, color="#94a3b8", label="happened")
+    axes.bar(places + 0.2, [row[said] for row in rows], width=0.4, color=BEST, label="predicted")
+    axes.set_xticks(places, [row["value"] for row in rows], rotation=90 if len(rows) > MOST_WITH_NUMBERS else 0)
+    axes.set(title=f"{true.capitalize()} by {column}", xlabel=column)
+    axes.legend(frameon=False, fontsize=9)

@@ -6,16 +6,20 @@ from ml_platform.artifacts import Fitted, Frames
 from ml_platform.errors import require_columns
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.pipeline.running import require_same_lineage
+from ml_platform.pipeline.tasks import TASKS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def predict_partition(pipeline: CompiledPipeline, model: Fitted, threshold: float, features: Frames) -> "pd.DataFrame":
+def predict_partition(
+    pipeline: CompiledPipeline, model: Fitted, threshold: float | None, features: Frames
+) -> "pd.DataFrame":
     """Scores the rows of one partition.
 
     Returns:
-        A frame with the key's columns, `probability` in [0, 1] and `predicted_<target>`.
+        A frame with the key's columns, `predicted_<target>`, and what the task adds: `probability` in [0, 1], or one
+        for each class.
 
     Raises:
         DataError: features that went through other versions of steps than the model was trained on.
@@ -27,5 +31,6 @@ def predict_partition(pipeline: CompiledPipeline, model: Fitted, threshold: floa
     require_columns(features.columns, columns, f"{model.ref.label} was trained on")
     require_same_lineage(features, model)
     frame = features.read_all(columns)
-    probability = model.estimator.predict_proba(frame[names])[:, 1]
-    return frame[key].assign(**{"probability": probability, f"predicted_{spec.target}": probability >= threshold})
+    task = TASKS[spec.task]
+    answer = task.answer(model.estimator, frame[names])
+    return frame[key].assign(**task.columns(spec.target, answer, model.facts["classes"], threshold))

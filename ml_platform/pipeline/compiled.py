@@ -6,10 +6,10 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from ml_platform.errors import SpecError
+from ml_platform.errors import SpecError, expected_one_of
 from ml_platform.pipeline.document import Document
 from ml_platform.pipeline.inspection import Inspection, inspect
-from ml_platform.pipeline.spec import Model, PipelineSpec, RandomSplit, Step, in_order, load_spec
+from ml_platform.pipeline.spec import Model, OrderedSplit, PipelineSpec, RandomSplit, Step, in_order, load_spec
 from ml_platform.schema import Schema
 from ml_platform.sources import Partitions, TableSource
 
@@ -164,7 +164,11 @@ def _split_problems(spec: PipelineSpec, inspection: Inspection, document: Docume
     if spec.partitions == "none" or not cuts:
         if isinstance(spec.split, RandomSplit):
             return []
-        return [document.problem(("split",), "a split by time needs partitions; expected 'method: random'")]
+        if isinstance(spec.split, OrderedSplit):
+            return _order_problems(spec, inspection, document)
+        return [
+            document.problem(("split",), "a split by time needs partitions; expected 'method: random' or 'ordered'")
+        ]
     first = next(iter(cuts))
     return [
         document.problem(
@@ -173,6 +177,16 @@ def _split_problems(spec: PipelineSpec, inspection: Inspection, document: Docume
         for name, cut in cuts.items()
         if cut != cuts[first]
     ]
+
+
+def _order_problems(spec: PipelineSpec, inspection: Inspection, document: Document) -> list[Any]:
+    """Every frame that is split must have the column: so it must be in the key of all of them."""
+    assert isinstance(spec.split, OrderedSplit)
+    key = _compile(spec, inspection, {}).features.key
+    if spec.split.column in key:
+        return []
+    hint = expected_one_of(spec.split.column, key)
+    return [document.problem(("split", "column"), f"the rows' key has no column {spec.split.column!r}: {hint}")]
 
 
 def _compile(spec: PipelineSpec, inspection: Inspection, objects: Mapping[str, Any]) -> CompiledPipeline:

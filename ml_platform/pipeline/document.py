@@ -10,6 +10,7 @@ import yaml
 from ml_platform.errors import Problem, SpecError
 
 Place = tuple[str | int, ...]
+_NUMBERED = re.compile(r"(?P<name>[A-Za-z_]\w*_)(?P<first>0|[1-9]\d*)\.\.(?P<last>\d+)")
 
 
 class _Loader(yaml.SafeLoader):
@@ -77,8 +78,19 @@ class _Reader:
         if isinstance(node, yaml.MappingNode):
             return self._read_mapping(node, place)
         if isinstance(node, yaml.SequenceNode):
-            return [self.read(item, (*place, index)) for index, item in enumerate(node.value)]
+            return self._read_sequence(node, place)
         return self._loader.construct_object(node, deep=True)
+
+    def _read_sequence(self, node: yaml.SequenceNode, place: Place) -> list[Any]:
+        """Reads a list; an item such as `pixel_0..63` stands for all those names."""
+        values: list[Any] = []
+        for item in node.value:
+            here = (*place, len(values))
+            value = self.read(item, here)
+            names = _names_in(value) if isinstance(value, str) else [value]
+            self.lines |= {(*place, len(values) + index): self.lines[here] for index in range(len(names))}
+            values += names
+        return values
 
     def _read_mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -92,6 +104,18 @@ class _Reader:
             self.lines.setdefault(here, line)
             values[key] = self.read(value_node, here)
         return values
+
+
+def _names_in(item: str) -> list[str]:
+    """Writes out names that are numbered.
+
+    >>> _names_in("pixel_0..2")
+    ['pixel_0', 'pixel_1', 'pixel_2']
+    """
+    match = _NUMBERED.fullmatch(item)
+    if match is None:
+        return [item]
+    return [f"{match['name']}{number}" for number in range(int(match["first"]), int(match["last"]) + 1)]
 
 
 def _shown(path: Path) -> str:

@@ -25,6 +25,7 @@ from ml_platform.pipeline.inspection import (
 from ml_platform.pipeline.modules import text_hash
 from ml_platform.pipeline.promises.declarations import declaration_problems, learns, takes_side_inputs
 from ml_platform.pipeline.spec import PipelineSpec, Step, Use, in_order
+from ml_platform.pipeline.tasks import TASKS
 from ml_platform.schema import Column, Schema
 from ml_platform.sources import TableSource
 
@@ -161,23 +162,31 @@ class _Checker:
         if schema.missing([self.spec.target]):
             hint = expected_one_of(self.spec.target, schema.names)
             self.note(("target",), f"no column {self.spec.target!r} to learn: {hint}")
-        elif self.spec.target in schema.names and schema[self.spec.target].type not in (
-            "boolean",
-            "integer",
-            "any",
-        ):
-            found = schema[self.spec.target].type
-            self.note(("target",), f"target {self.spec.target!r} is {found}; expected boolean or integer 0 and 1")
+        elif self.spec.target in schema.names:
+            found, allowed = schema[self.spec.target].type, TASKS[self.spec.task].target_types
+            if found not in (*allowed, "any"):
+                expected = " or ".join(allowed) + (" 0 and 1" if self.spec.task == "binary" else "")
+                told = f"target {self.spec.target!r} is {found}; expected {expected} (task is {self.spec.task})"
+                self.note(("target",), told)
         if self.spec.target in self.spec.features.columns:
             index = self.spec.features.columns.index(self.spec.target)
             self.note(("features", "columns", index), f"the target {self.spec.target!r} is among the features")
         for name, model in self.spec.models.items():
             with self.at("models", name):
                 estimator = self.build(name, model)
-                if not hasattr(estimator, "predict_proba"):
-                    kind = type(estimator).__name__
-                    raise BuildError(("uses",), f"{kind} has no predict_proba; expected a classifier that has")
+                self._require_answers(estimator)
                 self.models[name] = ModelFacts(own_types(estimator), self.maker(f"models.{name}", estimator))
+
+    def _require_answers(self, estimator: Any) -> None:
+        """Refuses an estimator that does not answer the pipeline's task."""
+        from sklearn.base import is_regressor
+
+        kind, asks, task = type(estimator).__name__, TASKS[self.spec.task].asks, self.spec.task
+        if not hasattr(estimator, asks):
+            wanted = "a classifier" if asks == "predict_proba" else "a regressor"
+            raise BuildError(("uses",), f"{kind} has no {asks}; expected {wanted} that has")
+        if task == "regression" and not is_regressor(estimator):
+            raise BuildError(("uses",), f"{kind} is no regressor; expected one (task is regression)")
 
 
 def inspect_here(spec: PipelineSpec, objects: Mapping[str, Any] | None = None) -> Inspection:

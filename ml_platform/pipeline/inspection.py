@@ -28,13 +28,13 @@ _STORED = "ml_platform.artifacts.frames.write_frame"
 _FRAMES = "ml_platform.artifacts.frames.read_frames"
 _OBJECTS = "ml_platform.artifacts.objects.write_object"
 _REPORTS = "ml_platform.artifacts.reports.write_report"
-_CUTS = ("ml_platform.pipeline.splitting.random_mask",)
+_CUTS = ("ml_platform.pipeline.splitting.random_mask", "ml_platform.pipeline.splitting.ordered_mask")
 RUNNERS: Mapping[str, tuple[str, ...]] = {
     "source": ("ml_platform.sources.TableSource", _STORED),
     "frame": ("ml_platform.pipeline.running.transformed", _STORED, _FRAMES),
     "fitted": ("ml_platform.pipeline.running.fit_step", _OBJECTS, _FRAMES, *_CUTS),
     "model": ("ml_platform.training.train_model", _OBJECTS, _FRAMES, *_CUTS),
-    "selection": ("ml_platform.training.select_best", _REPORTS),
+    "selection": ("ml_platform.training.select_best", "ml_platform.pipeline.tasks.TASKS", _REPORTS),
     "evaluation": ("ml_platform.evaluation.evaluate", _REPORTS, _FRAMES, *_CUTS),
     "approved": ("ml_platform.evaluation.approve", _REPORTS),
     "predictions": ("ml_platform.evaluation.scoring.predict_partition", _STORED, _FRAMES),

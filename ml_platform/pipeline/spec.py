@@ -20,9 +20,9 @@ from pydantic import (
 
 from ml_platform.errors import SpecError, expected_one_of
 from ml_platform.pipeline.document import Document, Place, load_document
+from ml_platform.pipeline.tasks import TASKS
 
 Stage = Literal["filtering", "preprocessing", "features"]
-Metric = Literal["roc_auc", "log_loss", "brier_score", "average_precision"]
 
 # Assets that every pipeline has, and what their functions call their parameters; nothing else takes these names.
 RESERVED = (
@@ -83,7 +83,7 @@ class Step(Use):
 
 
 class Model(Use):
-    """A candidate model: an estimator with `predict_proba`."""
+    """A candidate model: an estimator with `predict_proba`, for regression with `predict`."""
 
     description: str = ""
     launcher: str = "cpu"
@@ -119,20 +119,36 @@ class RandomSplit(_Strict):
         return self
 
 
+class OrderedSplit(_Strict):
+    """Rows by a number in their key: those below `validation_from` train, those from `test_from` on test."""
+
+    method: Literal["ordered"]
+    column: str
+    validation_from: float
+    test_from: float
+
+    @model_validator(mode="after")
+    def _be_in_order(self) -> "OrderedSplit":
+        if self.validation_from >= self.test_from:
+            raise ValueError("expected validation_from below test_from")
+        return self
+
+
 def _kind_of_split(value: Any) -> str:
-    is_random = "method" in value if isinstance(value, dict) else isinstance(value, RandomSplit)
-    return "random" if is_random else "time"
+    method = value.get("method", "time") if isinstance(value, dict) else getattr(value, "method", "time")
+    return "ordered" if method == "ordered" else "time" if method == "time" else "random"
 
 
 Split = Annotated[
-    Annotated[TimeSplit, Tag("time")] | Annotated[RandomSplit, Tag("random")], Discriminator(_kind_of_split)
+    Annotated[TimeSplit, Tag("time")] | Annotated[RandomSplit, Tag("random")] | Annotated[OrderedSplit, Tag("ordered")],
+    Discriminator(_kind_of_split),
 ]
 
 
 class Gate(_Strict):
     """What the best model's metric on the test rows must keep."""
 
-    metric: Metric
+    metric: str
     at_least: float | None = None
     at_most: float | None = None
     why: str = ""
@@ -157,6 +173,8 @@ class PipelineSpec(_Strict):
     pipeline: Name
     description: str
     owners: list[str] = Field(default_factory=list)
+    extends: str | None = Field(None, description="The pipeline that this one is a variant of.")
+    task: Literal["binary", "multiclass", "regression"] = "binary"
     partitions: Literal["sources", "none"] = "sources"
     sources: dict[Name, str] = Field(min_length=1)
     steps: dict[Name, Step] = Field(min_length=1)
@@ -207,7 +225,7 @@ def check_graph(spec: PipelineSpec) -> None:
 
 def _explain(error: Any, document: Document) -> tuple[Place, str]:
     """Turns one pydantic error into a place in the file and a sentence."""
-    place = tuple(part for part in error["loc"] if part not in ("time", "random", "[key]"))
+    place = tuple(part for part in error["loc"] if part not in ("time", "random", "ordered", "[key]"))
     name = ".".join(map(str, place))
     if error["type"] == "extra_forbidden":
         known = _known_keys(error["loc"][:-1])
@@ -222,7 +240,7 @@ def _known_keys(place: Place) -> list[str]:
     """Lists the keys that the model at this place has."""
     models: dict[str, type[BaseModel]] = {
         "steps": Step, "models": Model, "gates": Gate, "features": Features, "evaluation": Evaluation,
-        "time": TimeSplit, "random": RandomSplit,
+        "time": TimeSplit, "random": RandomSplit, "ordered": OrderedSplit,
     }  # fmt: skip
     named = [models[str(part)] for part in place if str(part) in models]
     fields = (named[-1] if named else PipelineSpec).model_fields
@@ -240,6 +258,10 @@ def graph_problems(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
     if spec.features.step not in spec.steps:
         hint = expected_one_of(spec.features.step, spec.steps)
         yield ("features", "from"), f"features: no step {spec.features.step!r}: {hint}"
+    for name, gate in spec.gates.items():
+        if gate.metric not in TASKS[spec.task].metrics:
+            hint = expected_one_of(gate.metric, TASKS[spec.task].metrics)
+            yield ("gates", name, "metric"), f"gate {name!r}: {spec.task} has no metric {gate.metric!r}: {hint}"
     cycle = find_cycle(spec)
     if cycle:
         yield ("steps", cycle[0]), f"the steps form a cycle: {' -> '.join(cycle)}; expected a graph without one"

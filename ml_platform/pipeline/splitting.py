@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ml_platform.artifacts import Frames
 from ml_platform.errors import DataError, require_columns
-from ml_platform.pipeline.spec import PipelineSpec, RandomSplit, TimeSplit
+from ml_platform.pipeline.spec import OrderedSplit, PipelineSpec, RandomSplit, TimeSplit
 from ml_platform.sources import Partitions
 
 if TYPE_CHECKING:
@@ -85,6 +85,35 @@ class RandomCut:
         return self.split.model_dump()
 
 
+@dataclass(frozen=True)
+class OrderedCut:
+    """Rows by a number in their key, which does not depend on the other rows."""
+
+    split: OrderedSplit
+
+    def partitions(self, roles: Sequence[Role]) -> None:
+        """Needs all partitions."""
+
+    def mask(self, frame: "pd.DataFrame", roles: Sequence[Role]) -> "np.ndarray":
+        """Marks the rows of these roles."""
+        return ordered_mask(frame, self.split, roles)
+
+    def facts(self) -> dict[str, Any]:
+        """Names column and bounds."""
+        return self.split.model_dump()
+
+
+def ordered_mask(frame: "pd.DataFrame", split: OrderedSplit, roles: Sequence[Role]) -> "np.ndarray":
+    """Marks rows by where their number stands: train, validation, test."""
+    import numpy as np
+
+    place = frame[split.column].to_numpy()
+    names: list[Role] = ["train", "validation", "test"]
+    bounds = np.digitize(place, [split.validation_from, split.test_from])
+    marked: np.ndarray = np.isin(bounds, [names.index(role) for role in roles])
+    return marked
+
+
 def random_mask(frame: "pd.DataFrame", key: Sequence[str], split: RandomSplit, roles: Sequence[Role]) -> "np.ndarray":
     """Marks rows by where their key's hash falls in [0, 1): test, validation, train."""
     import numpy as np
@@ -128,10 +157,11 @@ def settle(
     Raises:
         DataError: no partition at all, or too few to train on.
     """
-    if isinstance(spec.split, RandomSplit):
+    if isinstance(spec.split, RandomSplit | OrderedSplit):
         if as_of != "latest":
-            raise DataError(f"{spec.pipeline}: as_of {as_of!r} has no meaning for a random split; leave it out")
-        return RandomCut(key, spec.split)
+            kind = spec.split.method
+            raise DataError(f"{spec.pipeline}: as_of {as_of!r} has no meaning for a split that is {kind}; leave it out")
+        return RandomCut(key, spec.split) if isinstance(spec.split, RandomSplit) else OrderedCut(spec.split)
     if spans is None:
         raise DataError(f"{spec.pipeline}: a split by time needs partitioned sources; use a random split")
     return _settle_time(spec.pipeline, spec.split, spans, newest, as_of)

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.base import ClassifierMixin, clone
+from sklearn.base import clone
+from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn.utils.validation import check_is_fitted
 
 from ml_platform.artifacts import ArtifactStore, Fitted, Frames, Report, default_store
@@ -19,13 +20,14 @@ from ml_platform.pipeline.inspecting import inspect_here
 from ml_platform.pipeline.modules import text_hash
 from ml_platform.pipeline.running import require_same_lineage
 from ml_platform.pipeline.spec import PipelineSpec, check_graph, load_spec
+from ml_platform.pipeline.tasks import TASKS, Task
 from ml_platform.runtime.cutting import settle_within
 from ml_platform.runtime.demand import InProcess
 from ml_platform.runtime.parameters import NamedParts, told_of
 from ml_platform.runtime.progress import Progress
 from ml_platform.runtime.rows import RowPath, aligned, labels_by_key, path_to
 from ml_platform.runtime.work import Work
-from ml_platform.training.models import features_and_target, require_both_classes
+from ml_platform.training.models import features_and_target
 
 
 class Sources(Mapping[str, Frames]):
@@ -45,7 +47,7 @@ class Sources(Mapping[str, Frames]):
         return len(self._frames)
 
 
-class Pipeline(ClassifierMixin, NamedParts):
+class Pipeline(NamedParts):
     """A declared pipeline as one scikit-learn estimator: `fit`, `transform`, `predict`, `predict_proba`.
 
     It takes either `Sources` (what Dagster takes: partition by partition, split as declared, filters apply, every
@@ -68,8 +70,8 @@ class Pipeline(ClassifierMixin, NamedParts):
         fitted_: what each step learnt, by step.
         models_: the fitted models by name.
         best_: the name of the one that predicts.
-        threshold_: the probability from which `predict` says 1.
-        classes_: 0 and 1.
+        threshold_: the probability from which `predict` says 1; None if the task is not binary.
+        classes_: the classes, if the task has such: 0 and 1 if it is binary.
 
     Examples:
         >>> pipeline = Pipeline.load("flight_delays").set_params(boosted__learning_rate=0.1)
@@ -234,7 +236,6 @@ class Pipeline(ClassifierMixin, NamedParts):
         with self._session(None if X is None else X.partitions) as session:
             self._fit_assets(session)
         self._rows_path = None
-        self.classes_ = np.array([0, 1])
         return self
 
     def _fit_assets(self, session: InProcess) -> None:
@@ -247,7 +248,8 @@ class Pipeline(ClassifierMixin, NamedParts):
         if self.until is None:
             self.models_ = {name: session.fitted(spec.asset(name)) for name in spec.models}
             self.best_ = session.report(spec.asset("selection")).facts["best"]
-            self.threshold_ = float(self.models_[self.best_].facts["validation"]["threshold"])
+            self.threshold_ = self.models_[self.best_].facts["validation"].get("threshold")
+            self.classes_ = np.array(self.models_[self.best_].facts["classes"])
         self._fitted_in = session
 
     def _steps_within(self, pipeline: CompiledPipeline) -> set[str]:
@@ -274,12 +276,12 @@ class Pipeline(ClassifierMixin, NamedParts):
             if known is not None:
                 result = result.assign(**{self.spec.target: aligned(known, result, path.key)})
             features, target = features_and_target(self.compiled, result)
-            require_both_classes(target, "training")
+            self.task.require_learnable(target, "training")
             estimator = self.compiled.build_model(self.best_)
             estimator.fit(features, target)
             self.models_ = {self.best_: Fitted.of(estimator)}
-            self.threshold_ = 0.5
-        self.classes_ = np.array([0, 1])
+            self.threshold_ = 0.5 if self.spec.task == "binary" else None
+            self.classes_ = np.array(self.task.classes(estimator))
         self._rows_path, self._fitted_in = ((self.entry, self.until, self.compiled), path), None
         return self
 
@@ -321,21 +323,52 @@ class Pipeline(ClassifierMixin, NamedParts):
             return frames.read_all()
 
     def predict_proba(self, X: Sources | pd.DataFrame) -> np.ndarray:
-        """Gives the probabilities of 0 and 1, shape (rows, 2), in the order of the rows; for sources of `transform`'s.
+        """Gives the probabilities of `classes_`, shape (rows, classes), in the order of the rows, or of `transform`'s.
 
         Raises:
             RowsRefused: rows of a frame that a step drops.
         """
-        if self.until is not None:
-            raise PlatformError(f"this pipeline ends with step {self.until!r}; it has no model")
-        features = self.transform(X)[self.spec.features.columns]
+        if self.task.asks != "predict_proba":
+            raise PlatformError(f"{self.spec.pipeline} predicts a number, which has no probability; ask predict")
+        features = self._features(X)
         probabilities: np.ndarray = self.models_[self.best_].estimator.predict_proba(features)
         return probabilities
 
     def predict(self, X: Sources | pd.DataFrame) -> np.ndarray:
-        """Gives 0 or 1 for each row: 1 from the threshold on that validation chose (0.5 if there was none)."""
-        positive: np.ndarray = self.predict_proba(X)[:, 1] >= self.threshold_
-        return positive.astype("int64")
+        """Gives the class or number of each row; of two classes 1 from the threshold on that validation chose."""
+        said: np.ndarray = self.answers(X)[f"predicted_{self.spec.target}"]
+        return said.astype("int64") if self.spec.task == "binary" else said
+
+    def answers(self, X: Sources | pd.DataFrame) -> dict[str, np.ndarray]:
+        """Gives the columns that Dagster's predictions have beside the key."""
+        features = self._features(X)
+        answer = self.task.answer(self.models_[self.best_].estimator, features)
+        return self.task.columns(self.spec.target, answer, list(self.classes_), self.threshold_)
+
+    def score(self, X: pd.DataFrame, y: Any) -> float:
+        """Gives the accuracy of `predict`, for numbers R², as scikit-learn's estimators do."""
+        from sklearn.metrics import accuracy_score, r2_score
+
+        measure = r2_score if self.spec.task == "regression" else accuracy_score
+        return float(measure(y, self.predict(X)))
+
+    def _features(self, X: Sources | pd.DataFrame) -> pd.DataFrame:
+        if self.until is not None:
+            raise PlatformError(f"this pipeline ends with step {self.until!r}; it has no model")
+        return self.transform(X)[self.spec.features.columns]
+
+    @property
+    def task(self) -> Task:
+        """What is predicted, and how it is judged."""
+        return TASKS[self.spec.task]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        is_number = self.spec.task == "regression"
+        tags.estimator_type = "regressor" if is_number else "classifier"
+        tags.regressor_tags = RegressorTags() if is_number else None
+        tags.classifier_tags = None if is_number else ClassifierTags()
+        return tags
 
     def make_all(self, X: Sources | None = None) -> InProcess:
         """Makes every value that Dagster would make, the approval and the predictions included; moves no head.

@@ -14,6 +14,7 @@ from ml_platform.artifacts.store import Write
 from ml_platform.errors import PlatformError
 from ml_platform.pipeline.code import hash_of
 from ml_platform.pipeline.running import check_inputs, fit_step, naming, transformed
+from ml_platform.pipeline.tasks import TASKS
 from ml_platform.runtime.nodes import Node, trusted_types
 from ml_platform.runtime.work import Work, kind_of
 
@@ -117,7 +118,7 @@ class _SelectionMaker(_ReportMaker):
     def report(self, used: Mapping[str, Any]) -> Report:
         from ml_platform.training import select_best
 
-        return select_best(used)
+        return select_best(used, TASKS[self.pipeline.spec.task])
 
 
 class _EvaluationMaker(_ReportMaker):

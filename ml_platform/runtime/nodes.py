@@ -173,6 +173,7 @@ def _model(pipeline: CompiledPipeline, name: str) -> Node:
     parameters = {
         "made by": maker.parameters,
         "features": spec.features.columns,
+        "task": spec.task,
         "target": spec.target,
         "key": list(pipeline.features.key),
     }
@@ -189,9 +190,9 @@ def _judging(pipeline: CompiledPipeline) -> Iterator[Node]:
     gates = {name: gate.model_dump() for name, gate in spec.gates.items()}
     evaluated = {
         "pipeline": spec.pipeline, "description": spec.description, "by": spec.evaluation.by, "gates": gates,
-        "features": spec.features.columns, "target": spec.target, "key": list(pipeline.features.key),
+        "features": spec.features.columns, "task": spec.task, "target": spec.target, "key": list(pipeline.features.key),
     }  # fmt: skip
-    predicted = {"target": spec.target, "key": list(pipeline.features.key)}
+    predicted = {"task": spec.task, "target": spec.target, "key": list(pipeline.features.key)}
 
     def node(name: str, stage: str, inputs: Mapping[str, str], parameters: Any, **more: Any) -> Node:
         # Whoever asks a model for probabilities runs its code.
@@ -200,7 +201,7 @@ def _judging(pipeline: CompiledPipeline) -> Iterator[Node]:
         return Node(name, spec.asset(name), name, name, inputs, more.pop("spans", None), stage,
                     more.pop("launcher", "cpu"), recipe, places, **more)  # fmt: skip
 
-    yield node("selection", "selection", models, {})
+    yield node("selection", "selection", models, {"task": spec.task})
     judged = {**features, **models, "selection": spec.asset("selection")}
     threads = any(facts.maker.depends_on_threads for facts in pipeline.inspection.models.values())
     yield node("evaluation", "evaluation", judged, evaluated,

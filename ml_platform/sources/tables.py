@@ -1,10 +1,12 @@
 """How does a CSV file become typed frames that keep what their schema promises?"""
 
+import gzip
 import hashlib
 import importlib.metadata
 import importlib.util
 import io
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -26,7 +28,7 @@ _ROW = "__row"  # line in the file; the header is line 1
 
 @dataclass(frozen=True)
 class TableSource:
-    """One table of outside data: a CSV file (or a zip of one) inside an installed package.
+    """One table of outside data: a CSV file (or a zip or gzip of one) inside an installed package.
 
     Attributes:
         key: columns that identify a row; frames come sorted by them.
@@ -34,6 +36,8 @@ class TableSource:
         partitions: the spans that the table is cut into, None if it is read whole.
         dated_by: year, month and day columns that say which partition a row is in.
         folder: where the file lies, if not in the package.
+        has_header: whether the file's first line names its columns; else they are those of the schema, in order.
+        numbered: the column of the schema, if any, that is not in the file and numbers its rows from 0.
         rows: about how many rows of the whole table to keep, evenly spaced in each partition; None: all of them.
     """
 
@@ -46,6 +50,8 @@ class TableSource:
     partitions: Partitions | None = None
     dated_by: tuple[str, str, str] = ("year", "month", "day")
     folder: Path | None = None
+    has_header: bool = True
+    numbered: str | None = None
     rows: int | None = None
 
     @property
@@ -72,6 +78,8 @@ class TableSource:
             "key": list(self.key),
             "dated_by": list(self.dated_by) if self.partitions else None,
             "every": self.partitions.every if self.partitions else None,
+            **({} if self.has_header else {"has_header": False}),
+            **({"numbered": self.numbered} if self.numbered else {}),
             **({"rows": self._rows_kept} if self.rows else {}),
         }
 
@@ -108,13 +116,17 @@ class TableSource:
 
         content = _content_of(self.path)
         self._compare_with_record()
+        declared = [name for name in self.schema.names if name != self.numbered]
         header = content[: content.find(b"\n")].decode().rstrip("\r").replace('"', "").split(",")
-        for name in self.schema.names:
+        for name in declared if self.has_header else ():
             if name not in header:
                 hint = expected_one_of(name, header)
                 raise DataError(f"{self.path}: no column {name!r} in the header (line 1); {hint}")
-        table = _parse_csv(content, self.path, header)
-        return table.select(self.schema.names).append_column(_ROW, pa.array(range(2, table.num_rows + 2)))
+        table = _parse_csv(content, self.path, header if self.has_header else declared, has_header=self.has_header)
+        first = 2 if self.has_header else 1
+        if self.numbered:
+            table = table.append_column(self.numbered, pa.array(map(str, range(table.num_rows)), pa.string()))
+        return table.select(self.schema.names).append_column(_ROW, pa.array(range(first, table.num_rows + first)))
 
     def _compare_with_record(self) -> None:
         """Refuses a package's file that is not as it was installed: one cut at a line's end still parses."""
@@ -220,19 +232,21 @@ def _content_of(path: Path) -> bytes:
         if path.suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
                 content = archive.read(archive.namelist()[0])
+        elif path.suffix == ".gz":
+            content = gzip.decompress(path.read_bytes())
         else:
             content = path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; install the package again") from error
-    except (zipfile.BadZipFile, EOFError, IndexError) as error:
-        raise DataError(f"{path}: truncated or damaged zip ({error}); install the package again") from error
+    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, IndexError) as error:
+        raise DataError(f"{path}: truncated or damaged {path.suffix[1:]} ({error}); install the package again") from error
     if not content.endswith(b"\n"):
         line = content.count(b"\n") + 1
         raise DataError(f"{path}: truncated: line {line:,} has no end; install the package again")
     return content
 
 
-def _parse_csv(content: bytes, path: Path, header: list[str]) -> "pa.Table":
+def _parse_csv(content: bytes, path: Path, header: list[str], *, has_header: bool) -> "pa.Table":
     import pyarrow as pa
     from pyarrow import csv
 
@@ -243,7 +257,7 @@ def _parse_csv(content: bytes, path: Path, header: list[str]) -> "pa.Table":
         return "skip"
 
     # One thread: only then does a ragged row know its number.
-    options = csv.ReadOptions(use_threads=False)
+    options = csv.ReadOptions(use_threads=False, column_names=None if has_header else header)
     types = csv.ConvertOptions(
         column_types=dict.fromkeys(header, pa.string()), null_values=MISSING, strings_can_be_null=True
     )

@@ -2,14 +2,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml_platform.evaluation.metrics import by_group, confusion, score
+from ml_platform.evaluation.metrics import by_group, confusion
+from ml_platform.pipeline.tasks import TASKS
 
 TARGET = np.array([0, 0, 1, 1])
 GUESS = np.array([0.1, 0.6, 0.35, 0.8])
 
 
 def test_scores_are_their_textbook_values() -> None:
-    scores = score(TARGET, GUESS)
+    scores = TASKS["binary"].score(TARGET, GUESS)
     assert scores["roc_auc"] == pytest.approx(0.75)
     assert scores["log_loss"] == pytest.approx(-np.log([0.9, 0.4, 0.35, 0.8]).mean())
     assert scores["brier_score"] == pytest.approx(((GUESS - TARGET) ** 2).mean())
@@ -28,12 +29,12 @@ def test_confusion_counts_at_and_above_the_threshold_as_yes() -> None:
 
 def test_missing_values_are_a_group_of_their_own() -> None:
     frame = pd.DataFrame({"origin": ["a", None, "a", None]})
-    assert [(r["value"], r["rows"]) for r in by_group(frame, "origin", TARGET, GUESS)] == [("a", 2), ("missing", 2)]
+    assert [(r["value"], r["rows"]) for r in by_group(frame, "origin", TASKS["binary"], TARGET, GUESS)] == [("a", 2), ("missing", 2)]
 
 
 def test_a_group_with_one_class_has_no_auc_but_its_rates() -> None:
     frame = pd.DataFrame({"origin": ["a", "b", "a", "b"]})
-    rows = by_group(frame, "origin", np.array([0, 0, 1, 0]), GUESS)
+    rows = by_group(frame, "origin", TASKS["binary"], np.array([0, 0, 1, 0]), GUESS)
     assert [(row["value"], row["rows"], row["rate"], row["roc_auc"]) for row in rows] == [
         ("a", 2, 0.5, 1.0),
         ("b", 2, 0.0, None),

@@ -45,7 +45,7 @@ MISTAKES = [
     ("stage: filtering", "stage: filterin", "expected 'filtering'|'filtering', 'preprocessing' or 'features', found 'filterin'"),
     ("validation: 1 month", "validation: one month", "'one month' is not a span of time: expected such as '1 month'"),
     ("at_least: 0.4", "at_leest: 0.4", "gates.roc_auc_is_high_enough.at_leest': did you mean 'at_least'"),
-    ("metric: roc_auc, at_least", "metric: roc, at_least", "'roc_auc', 'log_loss', .* found 'roc'"),
+    ("metric: roc_auc, at_least", "metric: roc, at_least", "gate 'roc_auc_is_high_enough': binary has no metric 'roc': did you mean 'roc_auc'"),
     ("target: late", "target: latee", "no column 'latee' to learn: did you mean 'late'"),
     ("target: late", "target: tailnum", "target 'tailnum' is string; expected boolean"),
     ("    - minute_of_day\n", "    - minute_of_day\n    - late\n", "the target 'late' is among the features"),
@@ -59,7 +59,7 @@ MISTAKES = [
     ("ml_platform.transformers.Frequencies\n    with: {columns: [dest, carrier, tailnum]}", "ml_platform_tests.planted.Vague", "Vague: rows is 'some'"),
     ("columns: [dest, carrier, tailnum]", "columns: dest", "parameter 'columns': 'str' instances are not allowed as a Sequence"),
     ("lag_hours: 1", "lag_hours: one", "parameter 'lag_hours': Input should be a valid number, found 'one'"),
-    ("split: {as_of", "partitions: none\nsplit: {as_of", "a split by time needs partitions; expected 'method: random'"),
+    ("split: {as_of", "partitions: none\nsplit: {as_of", "a split by time needs partitions; expected 'method: random' or 'ordered'"),
 ]  # fmt: skip
 
 

@@ -4,7 +4,8 @@ import pytest
 
 from ml_platform.errors import DataError
 from ml_platform.pipeline import load_pipeline
-from ml_platform.training.models import features_and_target, require_both_classes
+from ml_platform.pipeline.tasks import TASKS
+from ml_platform.training.models import features_and_target
 from ml_platform_tests.platform import YAML
 
 
@@ -17,7 +18,7 @@ def test_a_target_other_than_0_and_1_is_refused_with_what_was_found() -> None:
 
 def test_rows_of_one_class_are_refused_by_role() -> None:
     with pytest.raises(DataError, match=r"all 3 validation rows have target \[0\]; expected 0 and 1"):
-        require_both_classes(np.zeros(3, dtype="int64"), "validation")
+        TASKS["binary"].require_learnable(np.zeros(3, dtype="int64"), "validation")
 
 
 def test_features_come_in_their_declared_order() -> None:

@@ -1,0 +1,320 @@
+"""What is predicted: one of two classes, one of several, or a number? How is an answer asked for and judged?"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ml_platform.errors import DataError, first_few
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+# What people call a metric.
+LABELS: Mapping[str, str] = {
+    "roc_auc": "AUC", "log_loss": "log loss", "brier_score": "Brier score", "average_precision": "average precision",
+    "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "f1_macro": "F1 (macro)",
+    "rmse": "RMSE", "mae": "MAE", "r2": "R²",
+}  # fmt: skip
+
+
+class Task(ABC):
+    """A kind of prediction. An *answer* is what a model says of rows: an array, a row of it for each of them.
+
+    Attributes:
+        metrics: what is measured on rows, what people look at first in front; definitions are scikit-learn's.
+        selected_by: the metric whose lowest value on the validation rows makes the best model.
+        asks: the method that gives a model's answer.
+        target_types: the types that the target's column may have.
+    """
+
+    metrics: ClassVar[tuple[str, ...]]
+    selected_by: ClassVar[str]
+    asks: ClassVar[str] = "predict_proba"
+    target_types: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def target(self, column: "pd.Series") -> "np.ndarray":
+        """Gives the target as models are fitted to it.
+
+        Raises:
+            DataError: values that it cannot have.
+        """
+
+    @abstractmethod
+    def answer(self, estimator: Any, features: "pd.DataFrame") -> "np.ndarray":
+        """Asks a fitted model."""
+
+    @abstractmethod
+    def score(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float]:
+        """Measures all metrics."""
+
+    @abstractmethod
+    def losses(self, truth: "np.ndarray", answer: "np.ndarray") -> "np.ndarray":
+        """Gives each row's part in `selected_by`: its mean is that metric (for `rmse`, the metric squared)."""
+
+    @abstractmethod
+    def group(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float | None]:
+        """Describes a group of rows: what was true, what was said, and how well."""
+
+    @abstractmethod
+    def columns(self, target: str, answer: "np.ndarray", classes: Sequence[Any], threshold: Any) -> dict[str, Any]:
+        """Turns an answer into the columns of predictions."""
+
+    @abstractmethod
+    def answer_in(self, frame: "pd.DataFrame", target: str, classes: Sequence[Any]) -> "np.ndarray":
+        """Takes an answer from such columns again."""
+
+    def truth(self, target: "np.ndarray", classes: Sequence[Any]) -> "np.ndarray":
+        """Gives the target as answers are judged by it."""
+        return target
+
+    def require_learnable(self, target: "np.ndarray", role: str) -> None:
+        """Refuses rows whose targets are all equal: nothing can be learnt from or scored on them.
+
+        Raises:
+            DataError: names the role, the rows and what they have.
+        """
+        import numpy as np
+
+        found = np.unique(target)
+        if len(found) < 2:
+            expected = "several values" if isinstance(self, Regression) else "0 and 1"
+            expected = "several classes" if isinstance(self, Multiclass) else expected
+            raise DataError(
+                f"all {len(target):,} {role} rows have target {found.tolist()}; expected {expected}; widen the split"
+            )
+
+    def classes(self, estimator: Any) -> list[Any]:
+        """Lists the classes in the order of an answer's columns; none for numbers."""
+        return [*estimator.classes_.tolist()]
+
+    def threshold(self, truth: "np.ndarray", answer: "np.ndarray") -> float | None:
+        """Gives the probability from which the answer is yes, where there is such a thing."""
+        return None
+
+    def about(self, target: "np.ndarray") -> dict[str, Any]:
+        """Describes the targets of the test rows."""
+        return {}
+
+
+class Binary(Task):
+    """Whether something is so: 0 or 1. The answer is the probability of 1, shape (rows,)."""
+
+    metrics = ("roc_auc", "log_loss", "brier_score", "average_precision")
+    selected_by = "log_loss"
+    target_types = ("boolean", "integer")
+
+    def target(self, column: "pd.Series") -> "np.ndarray":
+        """Gives 0 and 1."""
+        if not column.isin([0, 1]).all():
+            found = sorted(map(repr, set(column.unique().tolist()) - {0, 1}))[:3]
+            raise DataError(f"target {column.name!r}: expected 0 and 1 (or booleans), found {', '.join(found)}")
+        return column.to_numpy(dtype="int64")
+
+    def answer(self, estimator: Any, features: "pd.DataFrame") -> "np.ndarray":
+        """Asks for the probability of 1."""
+        probability: np.ndarray = estimator.predict_proba(features)[:, 1]
+        return probability
+
+    def score(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float]:
+        """Measures all metrics."""
+        from sklearn import metrics
+
+        return {
+            "roc_auc": float(metrics.roc_auc_score(truth, answer)),
+            "log_loss": float(metrics.log_loss(truth, answer, labels=[0, 1])),
+            "brier_score": float(metrics.brier_score_loss(truth, answer)),
+            "average_precision": float(metrics.average_precision_score(truth, answer)),
+        }
+
+    def losses(self, truth: "np.ndarray", answer: "np.ndarray") -> "np.ndarray":
+        """Gives each row's log loss."""
+        import numpy as np
+
+        return _log_losses(np.where(truth == 1, answer, 1 - answer))
+
+    def group(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float | None]:
+        """Gives rates and scores; a group with one class only has no AUC."""
+        scores = self.score(truth, answer) if len(set(truth)) > 1 else {}
+        return {
+            "rate": float(truth.mean()),
+            "mean_probability": float(answer.mean()),
+            "roc_auc": scores.get("roc_auc"),
+            "log_loss": scores.get("log_loss"),
+        }
+
+    def threshold(self, truth: "np.ndarray", answer: "np.ndarray") -> float:
+        """Gives the probability where F1 is highest on these rows."""
+        import numpy as np
+        from sklearn.metrics import precision_recall_curve
+
+        precision, recall, thresholds = precision_recall_curve(truth, answer)
+        f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+        return float(thresholds[f1[:-1].argmax()])
+
+    def about(self, target: "np.ndarray") -> dict[str, Any]:
+        """Gives the share of 1."""
+        return {"rate_test": float(target.mean())}
+
+    def columns(self, target: str, answer: "np.ndarray", classes: Sequence[Any], threshold: Any) -> dict[str, Any]:
+        """Gives `probability` in [0, 1] and `predicted_<target>`."""
+        return {"probability": answer, f"predicted_{target}": answer >= threshold}
+
+    def answer_in(self, frame: "pd.DataFrame", target: str, classes: Sequence[Any]) -> "np.ndarray":
+        """Takes the probability."""
+        return frame["probability"].to_numpy()
+
+
+class Multiclass(Task):
+    """Which of several classes: integers or strings. The answer is their probabilities, shape (rows, classes)."""
+
+    metrics = ("accuracy", "log_loss", "balanced_accuracy", "f1_macro")
+    selected_by = "log_loss"
+    target_types = ("integer", "string")
+
+    def target(self, column: "pd.Series") -> "np.ndarray":
+        """Gives the classes as they are; none may be missing."""
+        import numpy as np
+
+        if column.isna().any():
+            raise DataError(f"target {column.name!r}: {int(column.isna().sum()):,} rows have no class; leave them out")
+        return np.asarray(column.to_list())
+
+    def truth(self, target: "np.ndarray", classes: Sequence[Any]) -> "np.ndarray":
+        """Gives each row's place among the classes.
+
+        Raises:
+            DataError: a class that no model knows.
+        """
+        import numpy as np
+
+        known = np.asarray(classes)
+        unknown = np.setdiff1d(target, known)
+        if len(unknown):
+            raise DataError(
+                f"{int(np.isin(target, unknown).sum()):,} rows have classes that no training row has: "
+                f"{first_few(unknown.tolist())}; known: {first_few(known.tolist(), 12)}; widen the split"
+            )
+        return np.searchsorted(known, target)
+
+    def answer(self, estimator: Any, features: "pd.DataFrame") -> "np.ndarray":
+        """Asks for the probabilities of all classes."""
+        probabilities: np.ndarray = estimator.predict_proba(features)
+        return probabilities
+
+    def score(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float]:
+        """Measures all metrics."""
+        import numpy as np
+        from sklearn import metrics
+
+        said = answer.argmax(axis=1)
+        return {
+            "accuracy": float(metrics.accuracy_score(truth, said)),
+            "log_loss": float(metrics.log_loss(truth, answer, labels=np.arange(answer.shape[1]))),
+            "balanced_accuracy": float(metrics.recall_score(truth, said, average="macro", zero_division=0.0)),
+            "f1_macro": float(metrics.f1_score(truth, said, average="macro", zero_division=0.0)),
+        }
+
+    def losses(self, truth: "np.ndarray", answer: "np.ndarray") -> "np.ndarray":
+        """Gives each row's log loss."""
+        import numpy as np
+
+        return _log_losses(answer[np.arange(len(truth)), truth])
+
+    def group(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float | None]:
+        """Gives the scores."""
+        scores = self.score(truth, answer)
+        return {"accuracy": scores["accuracy"], "log_loss": scores["log_loss"]}
+
+    def columns(self, target: str, answer: "np.ndarray", classes: Sequence[Any], threshold: Any) -> dict[str, Any]:
+        """Gives `predicted_<target>` and a `probability_<class>` for each."""
+        import numpy as np
+
+        said = np.asarray(classes)[answer.argmax(axis=1)]
+        return {f"predicted_{target}": said, **{f"probability_{one}": answer[:, i] for i, one in enumerate(classes)}}
+
+    def answer_in(self, frame: "pd.DataFrame", target: str, classes: Sequence[Any]) -> "np.ndarray":
+        """Takes the probabilities."""
+        return frame[[f"probability_{one}" for one in classes]].to_numpy()
+
+
+class Regression(Task):
+    """How much: a number. The answer is a number, shape (rows,)."""
+
+    metrics = ("rmse", "mae", "r2")
+    selected_by = "rmse"
+    asks = "predict"
+    target_types = ("number", "integer")
+
+    def target(self, column: "pd.Series") -> "np.ndarray":
+        """Gives numbers; none may be missing or infinite."""
+        import numpy as np
+
+        values = column.to_numpy(dtype="float64", na_value=np.nan)
+        bad = int((~np.isfinite(values)).sum())
+        if bad:
+            raise DataError(
+                f"target {column.name!r}: {bad:,} of {len(values):,} rows are missing or infinite; leave them out"
+            )
+        return values
+
+    def answer(self, estimator: Any, features: "pd.DataFrame") -> "np.ndarray":
+        """Asks for the number."""
+        import numpy as np
+
+        return np.asarray(estimator.predict(features), dtype="float64").reshape(len(features))
+
+    def classes(self, estimator: Any) -> list[Any]:
+        """Has none."""
+        return []
+
+    def score(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float]:
+        """Measures all metrics; errors are in the target's unit."""
+        from sklearn import metrics
+
+        return {
+            "rmse": float(metrics.root_mean_squared_error(truth, answer)),
+            "mae": float(metrics.mean_absolute_error(truth, answer)),
+            "r2": float(metrics.r2_score(truth, answer)),
+        }
+
+    def losses(self, truth: "np.ndarray", answer: "np.ndarray") -> "np.ndarray":
+        """Gives each row's squared error."""
+        squared: np.ndarray = (truth - answer) ** 2
+        return squared
+
+    def group(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float | None]:
+        """Gives means and errors."""
+        import numpy as np
+
+        errors = truth - answer
+        return {
+            "mean": float(truth.mean()),
+            "mean_predicted": float(answer.mean()),
+            "rmse": float(np.sqrt((errors**2).mean())),
+            "mae": float(np.abs(errors).mean()),
+        }
+
+    def about(self, target: "np.ndarray") -> dict[str, Any]:
+        """Gives mean and standard deviation."""
+        return {"mean_test": float(target.mean()), "std_test": float(target.std())}
+
+    def columns(self, target: str, answer: "np.ndarray", classes: Sequence[Any], threshold: Any) -> dict[str, Any]:
+        """Gives `predicted_<target>`."""
+        return {f"predicted_{target}": answer}
+
+    def answer_in(self, frame: "pd.DataFrame", target: str, classes: Sequence[Any]) -> "np.ndarray":
+        """Takes the number."""
+        return frame[f"predicted_{target}"].to_numpy()
+
+
+def _log_losses(of_the_truth: "np.ndarray") -> "np.ndarray":
+    """Gives each row's log loss from the probability that was given to what was true, as scikit-learn clips it."""
+    import numpy as np
+
+    losses: np.ndarray = -np.log(np.clip(of_the_truth, np.finfo("float64").eps, 1.0))
+    return losses
+
+
+TASKS: Mapping[str, Task] = {"binary": Binary(), "multiclass": Multiclass(), "regression": Regression()}
