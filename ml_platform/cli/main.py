@@ -85,6 +85,23 @@ def try_command(pipeline: str, as_of: str, rows: int | None, model: str | None, 
 
 
 @commands.command()
+@click.argument("a")
+@click.argument("b")
+@_as_of
+@_rows
+@_as_json
+def compare(a: str, b: str, as_of: str, rows: int | None, as_json: bool) -> None:
+    """Score pipelines A and B as they are declared now, and put them side by side on the same test rows."""
+    from ml_platform.cli.comparing import compare_pipelines, print_comparison
+
+    found = compare_pipelines(a, b, as_of, rows)
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        print_comparison(found)
+
+
+@commands.command()
 @_pipeline
 @_rows
 @_as_json

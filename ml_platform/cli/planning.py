@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ml_platform.artifacts import default_store
+from ml_platform.errors import first_few
 from ml_platform.pipeline import load_pipeline
 from ml_platform.pipeline.finding import find_pipeline
 from ml_platform.runtime.planning import RECOMPUTE, REUSE, Planned, plan
@@ -26,6 +27,11 @@ def print_plan(planned: Sequence[Planned], console: Console | None = None) -> No
         more = len(one.why) - SHOWN_REASONS
         for reason in [*one.why[:SHOWN_REASONS], *([f"and {more} more (--json lists all)"] if more > 0 else [])]:
             console.print(f"            {escape(reason)}", soft_wrap=True, highlight=False, style="dim")
+    shared = [asset for one in planned for asset in one.shared_with]
+    if shared:
+        parents = ", ".join(sorted({asset.partition("/")[0] for asset in shared}))
+        count = sum(bool(one.shared_with) for one in planned)
+        console.print(f"{count} of {len(planned)} assets are shared by address with {parents}", highlight=False)
     todo = [one for one in planned if one.action == RECOMPUTE]
     known, unknown = sum(one.seconds or 0.0 for one in todo), sum(one.seconds is None for one in todo)
     told = f" ({known:.1f} s when last computed" + (f", {unknown} never timed)" if unknown else ")") if todo else ""
@@ -38,7 +44,8 @@ def print_plan(planned: Sequence[Planned], console: Console | None = None) -> No
 
 def _line(one: Planned) -> str:
     if one.action == REUSE:
-        return f"[green]{'reuse':<10}[/] {one.asset:<36} {one.launcher}"
+        made_by = f", made by {first_few(one.shared_with, 2)}" if one.shared_with else ""
+        return f"[green]{'reuse':<10}[/] {one.asset:<36} {one.launcher}{made_by}"
     total = sum(one.partitions.values())
     parts = f"{one.partitions[RECOMPUTE]} of {total} partitions, " if total > 1 else ""
     took = "never timed" if one.seconds is None else f"took {one.seconds:.1f} s"

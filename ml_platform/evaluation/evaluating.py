@@ -63,6 +63,7 @@ def _facts(
         "description": spec.description,
         "task": spec.task,
         "target": spec.target,
+        "key": list(pipeline.features.key),
         "metrics": list(task.metrics),
         "selected_by": task.selected_by,
         "best": best,

@@ -10,6 +10,7 @@ import yaml
 from ml_platform.errors import Problem, SpecError
 
 Place = tuple[str | int, ...]
+Spot = tuple[str, int]  # file and line
 _NUMBERED = re.compile(r"(?P<name>[A-Za-z_]\w*_)(?P<first>0|[1-9]\d*)\.\.(?P<last>\d+)")
 
 
@@ -26,17 +27,17 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|fa
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML file's values and, for each place in them, the line it stands on."""
+    """What a YAML file says and, for each place in it, the file and line that say so."""
 
     file: str
     data: dict[str, Any]
-    lines: dict[Place, int]
+    spots: dict[Place, Spot]
 
     def problem(self, place: Place, message: str) -> Problem:
-        """Puts a message at a place, or at the nearest one around it that is in the file."""
-        while place and place not in self.lines:
+        """Puts a message at a place, or at the nearest one around it that was written."""
+        while place and place not in self.spots:
             place = place[:-1]
-        return Problem(self.file, self.lines.get(place, 1), message)
+        return Problem(*self.spots.get(place, (self.file, 1)), message)
 
 
 def load_document(path: Path) -> Document:
@@ -61,7 +62,7 @@ def load_document(path: Path) -> Document:
     data = reader.read(root, ())
     if reader.problems:
         raise SpecError(reader.problems)
-    return Document(file, data, reader.lines)
+    return Document(file, data, {place: (file, line) for place, line in reader.lines.items()})
 
 
 class _Reader:

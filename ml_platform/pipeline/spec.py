@@ -19,7 +19,8 @@ from pydantic import (
 )
 
 from ml_platform.errors import SpecError, expected_one_of
-from ml_platform.pipeline.document import Document, Place, load_document
+from ml_platform.pipeline.document import Document, Place
+from ml_platform.pipeline.extending import load_declaration
 from ml_platform.pipeline.tasks import TASKS
 
 Stage = Literal["filtering", "preprocessing", "features"]
@@ -202,7 +203,7 @@ def load_spec(path: Path) -> PipelineSpec:
     Raises:
         SpecError: every problem found, each with file and line.
     """
-    document = load_document(path)
+    document = load_declaration(path)
     try:
         spec = PipelineSpec.model_validate(document.data)
     except ValidationError as error:

@@ -9,18 +9,18 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
-from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn.utils.validation import check_is_fitted
 
 from ml_platform.artifacts import ArtifactStore, Fitted, Frames, Report, default_store
+from ml_platform.artifacts.reports import read_answers
 from ml_platform.errors import DataError, PlatformError, expected_one_of
+from ml_platform.evaluation.comparing import Comparison, compare_answers
 from ml_platform.pipeline.compiled import CompiledPipeline, compile_spec
 from ml_platform.pipeline.finding import find_pipeline
 from ml_platform.pipeline.inspecting import inspect_here
 from ml_platform.pipeline.modules import text_hash
 from ml_platform.pipeline.running import require_same_lineage
 from ml_platform.pipeline.spec import PipelineSpec, check_graph, load_spec
-from ml_platform.pipeline.tasks import TASKS, Task
 from ml_platform.runtime.cutting import settle_within
 from ml_platform.runtime.demand import InProcess
 from ml_platform.runtime.parameters import NamedParts, told_of
@@ -357,19 +357,6 @@ class Pipeline(NamedParts):
             raise PlatformError(f"this pipeline ends with step {self.until!r}; it has no model")
         return self.transform(X)[self.spec.features.columns]
 
-    @property
-    def task(self) -> Task:
-        """What is predicted, and how it is judged."""
-        return TASKS[self.spec.task]
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        is_number = self.spec.task == "regression"
-        tags.estimator_type = "regressor" if is_number else "classifier"
-        tags.regressor_tags = RegressorTags() if is_number else None
-        tags.classifier_tags = None if is_number else ClassifierTags()
-        return tags
-
     def make_all(self, X: Sources | None = None) -> InProcess:
         """Makes every value that Dagster would make, the approval and the predictions included; moves no head.
 
@@ -388,3 +375,16 @@ class Pipeline(NamedParts):
         with self._session(self._fitted_in.partitions, self._fitted_in) as session:
             session.make(self.spec.asset("evaluation"))
             return session.report(self.spec.asset("evaluation"))
+
+    def compare(self, other: "Pipeline") -> Comparison:
+        """Puts another fitted pipeline's evaluation beside this one's, on the test rows that both have.
+
+        Raises:
+            DataError: evaluations that cannot be compared.
+        """
+        reports = [one.evaluate() for one in (self, other)]
+        answers = []
+        for one, report in zip((self, other), reports, strict=True):
+            assert report.ref is not None
+            answers.append(read_answers(one.store or default_store(), report.ref))
+        return compare_answers((reports[0].facts, reports[1].facts), (answers[0], answers[1]))

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from sklearn.base import BaseEstimator, clone
+from sklearn.utils import ClassifierTags, RegressorTags
 
 from ml_platform.errors import expected_one_of
 from ml_platform.pipeline.compiled import build_use
 from ml_platform.pipeline.describing import Undescribable, describe
 from ml_platform.pipeline.spec import PipelineSpec
+from ml_platform.pipeline.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     from ml_platform.pipeline.compiled import CompiledPipeline
@@ -27,6 +29,19 @@ class NamedParts(BaseEstimator):
             """The pipeline with what stands in for declared parts."""
 
         def _steps_within(self, pipeline: CompiledPipeline) -> set[str]: ...
+
+    @property
+    def task(self) -> Task:
+        """What is predicted, and how it is judged."""
+        return TASKS[self.spec.task]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        is_number = self.spec.task == "regression"
+        tags.estimator_type = "regressor" if is_number else "classifier"
+        tags.regressor_tags = RegressorTags() if is_number else None
+        tags.classifier_tags = None if is_number else ClassifierTags()
+        return tags
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Gives the parameters; `deep` adds every step and model by its name, and theirs as `<name>__<parameter>`."""

@@ -27,6 +27,7 @@ class Planned:
     Attributes:
         action: `reuse` if all partitions are there, else `recompute`.
         partitions: how many would be reused and recomputed.
+        shared_with: the assets that gave first what would be reused, where that are others: those of a parent.
         why: what changed; of an input that is itself recomputed nobody knows yet whether it will come out equal.
         seconds: how long what would be recomputed took the last time, None if nobody knows.
     """
@@ -37,6 +38,7 @@ class Planned:
     why: list[str]
     launcher: str
     seconds: float | None
+    shared_with: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Gives plain JSON values."""
@@ -78,6 +80,7 @@ class _Planner:
             list(reasons),
             node.launcher,
             self._seconds(node, missing) if missing else 0.0,
+            sorted({artifact.asset for artifact in found.values() if artifact is not None} - {node.asset}),
         )
 
     def _look(self, node: Node, partition: str | None) -> tuple[Artifact | None, list[str]]:

@@ -29,7 +29,10 @@ def test_confusion_counts_at_and_above_the_threshold_as_yes() -> None:
 
 def test_missing_values_are_a_group_of_their_own() -> None:
     frame = pd.DataFrame({"origin": ["a", None, "a", None]})
-    assert [(r["value"], r["rows"]) for r in by_group(frame, "origin", TASKS["binary"], TARGET, GUESS)] == [("a", 2), ("missing", 2)]
+    assert [(r["value"], r["rows"]) for r in by_group(frame, "origin", TASKS["binary"], TARGET, GUESS)] == [
+        ("a", 2),
+        ("missing", 2),
+    ]
 
 
 def test_a_group_with_one_class_has_no_auc_but_its_rates() -> None:

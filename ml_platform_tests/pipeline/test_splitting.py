@@ -68,7 +68,7 @@ def test_a_cut_inside_a_month_or_after_the_data_is_refused_with_the_nearest_boun
 
 
 def test_a_random_split_has_no_as_of() -> None:
-    with pytest.raises(DataError, match="as_of '2013-10-01' has no meaning for a random split"):
+    with pytest.raises(DataError, match="as_of '2013-10-01' has no meaning for a split that is random"):
         settle(spec(method="random", validation=0.1, test=0.2, seed=1), ["k"], None, None, as_of="2013-10-01")
 
 
@@ -99,3 +99,16 @@ class TestRandomSplit:
     def test_a_random_split_that_leaves_nothing_to_train_on_is_refused(self) -> None:
         with pytest.raises(ValueError, match="leave no rows to train on"):
             spec(method="random", validation=0.5, test=0.5, seed=1)
+
+
+def test_an_ordered_split_goes_by_a_number_in_the_key() -> None:
+    split = spec(method="ordered", column="image", validation_from=2, test_from=4)
+    cut, frame = settle(split, ["image"], None, None), pd.DataFrame({"image": [5, 0, 3, 4, 1, 2]})
+    roles = {role: frame["image"][cut.mask(frame, [role])].tolist() for role in ("train", "validation", "test")}
+    assert roles == {"train": [0, 1], "validation": [3, 2], "test": [5, 4]}
+    assert frame["image"][cut.mask(frame, ["train", "test"])].tolist() == [5, 0, 4, 1]
+    assert cut.facts() == {"method": "ordered", "column": "image", "validation_from": 2, "test_from": 4}
+    with pytest.raises(DataError, match="no meaning for a split that is ordered"):
+        settle(split, ["image"], None, None, as_of="2013-07-01")
+    with pytest.raises(ValueError, match="expected validation_from below test_from"):
+        spec(method="ordered", column="image", validation_from=4, test_from=4)

@@ -1,3 +1,4 @@
+import gzip
 import importlib.metadata
 import shutil
 import zipfile
@@ -9,7 +10,7 @@ import pytest
 
 from ml_platform.errors import DataError
 from ml_platform.schema import Schema
-from ml_platform.sources import TableSource, nycflights13
+from ml_platform.sources import TableSource, digits, nycflights13
 from ml_platform_tests import lake
 
 JANUARY, MARCH = "2013-01-01", "2013-03-01"
@@ -192,3 +193,26 @@ def test_a_file_that_is_not_utf_8_is_refused_by_path(tmp_path: Path) -> None:
     (tmp_path / "planes.csv").write_bytes(lake.PLANES.path.read_bytes().replace(b"EMBRAER", b"EMBR\xff\xfeR"))
     with pytest.raises(DataError, match=r"planes\.csv: not a CSV file in UTF-8"):
         replace(lake.PLANES, folder=tmp_path).read([None])
+
+
+def test_a_file_without_a_header_is_read_by_its_schema_and_its_rows_are_numbered(tmp_path: Path) -> None:
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"3,a\n1,b\n"))
+    schema = Schema.of(x="integer", name="string", row="integer")
+    table = TableSource("t", "none", "t.csv.gz", schema, ("row",), "a row", has_header=False, numbered="row",
+                        folder=tmp_path)  # fmt: skip
+    assert table.read([None])[None].to_numpy().tolist() == [[3, "a", 0], [1, "b", 1]]
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"3,a\n1,b\nx,c\n4\n"))
+    with pytest.raises(DataError, match="do not have 2 columns: line 4 has 1"):
+        table.read([None])
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"3,a\n1,b\nx,c\n"))
+    with pytest.raises(DataError, match=r"column 'x': expected integer, found 'x' in 1 rows \(lines 3\)"):
+        table.read([None])
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"3,a\n1,b\n")[:-9])
+    with pytest.raises(DataError, match="truncated or damaged gz"):
+        table.read([None])
+
+
+def test_the_digits_are_as_published() -> None:
+    images = digits.IMAGES.read([None])[None]
+    assert images.shape == (1797, 66)
+    assert images["digit"].value_counts().sort_index().tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
