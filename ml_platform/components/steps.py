@@ -12,6 +12,9 @@ from ml_platform.pipeline.compiled import CompiledPipeline, CompiledStep
 from ml_platform.runtime import Node
 
 
+_IN_DUCKDB = tuple(f"ml_platform.transformers.{name}" for name in ("SQL", "Filter", "Aggregate", "Rolling"))
+
+
 def step_assets(pipeline: CompiledPipeline, nodes: Mapping[str, Node]) -> list[dg.AssetsDefinition]:
     """Gives the assets of all steps."""
     return [asset for step in pipeline.steps.values() for asset in _assets_of(pipeline, nodes, step)]
@@ -78,6 +81,6 @@ def _declared(step: CompiledStep, *, with_schema: bool = True) -> dict[str, Any]
 
 
 def _kind(step: CompiledStep) -> str:
-    if step.use.uses == "ml_platform.transformers.SQL":
+    if step.use.uses in _IN_DUCKDB:
         return "duckdb"
     return "scikitlearn" if step.use.uses.startswith("sklearn.") else "pandas"

@@ -7,6 +7,7 @@ import dagster as dg
 from ml_platform.components.options import asset_key, asset_options
 from ml_platform.components.values import body_of
 from ml_platform.pipeline.compiled import CompiledPipeline
+from ml_platform.pipeline.spec import Model
 from ml_platform.pipeline.tasks import LABELS, TASKS
 from ml_platform.runtime import Node
 
@@ -24,7 +25,7 @@ def _model_asset(pipeline: CompiledPipeline, node: Node) -> dg.AssetsDefinition:
         ins={"features": dg.AssetIn(asset_key(pipeline.features.asset))},
         description=f"{model.description or f'`{model.uses}`.'}\n\nFitted on training and validation rows; "
         "its validation scores come from a fit without the validation rows.",
-        kinds={"scikitlearn" if model.uses.startswith("sklearn.") else "python"},
+        kinds={_kind(node, model)},
         io_manager_key="objects",
         metadata={
             "ml_platform/uses": list(pipeline.inspection.models[node.part].types),
@@ -32,6 +33,12 @@ def _model_asset(pipeline: CompiledPipeline, node: Node) -> dg.AssetsDefinition:
             "with": dg.MetadataValue.json(dict(model.with_)),
         },
     )(body_of(pipeline, node))
+
+
+def _kind(node: Node, model: Model) -> str:
+    if node.depends_on_device:
+        return "pytorch"
+    return "scikitlearn" if model.uses.startswith("sklearn.") else "python"
 
 
 def _selection_asset(pipeline: CompiledPipeline, node: Node) -> dg.AssetsDefinition:

@@ -140,7 +140,8 @@ def _confusion_of_classes(axes: Any, facts: Mapping[str, Any]) -> None:
     axes.imshow(wrong, cmap="Reds", vmin=0, vmax=max(wrong.max(), 1))
     for (row, column), count in np.ndenumerate(counts):
         if count and len(counts) <= MOST_WITH_NUMBERS:
-            axes.text(column, row, f"{count:,}", ha="center", va="center", color=INK, fontsize=8)
+            color = "white" if wrong[row, column] > wrong.max() / 2 else INK
+            axes.text(column, row, f"{count:,}", ha="center", va="center", color=color, fontsize=8)
     axes.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 3 else 0)
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="predicted", ylabel="true", title=f"Confusion of {facts['best']}, mistakes in red")
@@ -149,9 +150,9 @@ def _confusion_of_classes(axes: Any, facts: Mapping[str, Any]) -> None:
 def _accuracies(axes: Any, facts: Mapping[str, Any], colors: Mapping[str, str]) -> None:
     names = sorted(facts["models"], key=lambda name: facts["models"][name]["accuracy"])
     values = [facts["models"][name]["accuracy"] for name in names]
-    bars = axes.barh(names, values, color=[colors[name] for name in names])
+    bars = axes.barh(names, values, height=0.6, color=[colors[name] for name in names])
     axes.bar_label(bars, [f"{value:.4f}" for value in values], padding=-44, color="white")
-    axes.set(title="Accuracy on the test rows", xlim=(0, 1))
+    axes.set(title="Accuracy on the test rows", xlim=(0, 1), ylim=(-1, len(names)))
 
 
 def _predicted(

@@ -125,8 +125,8 @@ class OrderedSplit(_Strict):
 
     method: Literal["ordered"]
     column: str
-    validation_from: float
-    test_from: float
+    validation_from: int | float
+    test_from: int | float
 
     @model_validator(mode="after")
     def _be_in_order(self) -> "OrderedSplit":
