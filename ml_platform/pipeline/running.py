@@ -99,16 +99,51 @@ def transform_frame(
             it declares to give.
     """
     refuse_unfit(transformer, frame, side)
-    if step.is_plain:
-        return apply_plain(step, transformer, frame, known.get("gives"))
-    answer = empty_answer(transformer, frame, side) if frame.empty else None
+    answer = empty_answer(transformer, frame, side) if frame.empty and not step.is_plain else None
     if answer is not None:
         return answer
+    result = _answer(step, transformer, frame, side, known)
+    if getattr(transformer, "rows", "preserve") == "preserve":
+        refuse_other_keys(step, frame, result)
+    return result
+
+
+def _answer(
+    step: CompiledStep,
+    transformer: Any,
+    frame: "pd.DataFrame",
+    side: Mapping[str, "pd.DataFrame"],
+    known: Mapping[str, Any],
+) -> "pd.DataFrame":
+    if step.is_plain:
+        return apply_plain(step, transformer, frame, known.get("gives"))
     if step.in_time is not None:
         return _in_time(transformer, frame, side, step.in_time)
     result: pd.DataFrame = transformer.transform(frame, **side)
     refuse_rows(transformer, len(frame), len(result))
     return result
+
+
+def refuse_other_keys(step: CompiledStep, frame: "pd.DataFrame", result: "pd.DataFrame") -> None:
+    """Refuses rows that came out under another key: nobody could tell any more which rows they are.
+
+    Raises:
+        DataError: names the column, and a value before and after.
+    """
+    for name in () if step.use.key else step.key:
+        if name not in frame or name not in result:
+            continue
+        before, after = frame[name].reset_index(drop=True), result[name].reset_index(drop=True)
+        if not before.equals(after):
+            changed = before.astype("str") != after.astype("str")
+            shown = (
+                f"{before[changed].iloc[0]!r} became {after[changed].iloc[0]!r}" if changed.any() else str(after.dtype)
+            )
+            raise DataError(
+                f"step {step.name!r} changes {name!r}, which is of its rows' key ({', '.join(step.key)}), in "
+                f"{int(changed.sum()):,} rows: {shown}; write the result into another column (suffix), or declare the "
+                "key of what comes out"
+            )
 
 
 def _in_time(transformer: Any, frame: "pd.DataFrame", side: Mapping[str, Any], as_of: str) -> "pd.DataFrame":
