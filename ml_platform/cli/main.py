@@ -5,6 +5,7 @@ import os
 import sys
 from contextlib import redirect_stdout
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import click
@@ -164,6 +165,18 @@ def check_transformer_command(
     else:
         click.echo(str(report))
     sys.exit(1 if report.broken or (strict and report.of("not declared")) else 0)
+
+
+@commands.command(name="lift")
+@click.argument("notebook", type=click.Path(path_type=Path))
+@click.argument("class_name", metavar="CLASS")
+@click.option("--to", metavar="MODULE", help="The new module; by default CLASS's name in ml_platform.transformers.")
+@click.option("--force", is_flag=True, help="Write over a module that says something else.")
+def lift_command(notebook: Path, class_name: str, to: str | None, force: bool) -> None:
+    """Move CLASS and what it needs out of NOTEBOOK into a module, so that a pipeline's YAML can name it."""
+    from ml_platform.cli.lifting import lift_class, print_moved
+
+    print_moved(lift_class(notebook, class_name, to, force=force))
 
 
 def _print_json(value: Any) -> None:
