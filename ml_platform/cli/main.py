@@ -119,6 +119,21 @@ def parity(pipeline: str, rows: int | None, as_json: bool) -> None:
 
 
 @commands.command()
+@click.argument("name", required=False)
+@_as_json
+def steps(name: str | None, as_json: bool) -> None:
+    """List the steps and models that a pipeline can use; with NAME, one with its parameters and an example."""
+    from ml_platform.cli.steps import describe_step, list_steps, print_step, print_steps
+
+    if as_json:
+        _print_json(describe_step(name).to_json() if name else [one.to_json() for one in list_steps()])
+    elif name:
+        print_step(name)
+    else:
+        print_steps()
+
+
+@commands.command()
 @_pipeline
 @_as_json
 def evaluation(pipeline: str, as_json: bool) -> None:
@@ -185,6 +200,8 @@ def _print_json(value: Any) -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Runs the command; what the platform refuses is one message and exit status 1."""
+    if not sys.stdout.isatty() or "JPY_PARENT_PID" in os.environ:
+        os.environ.setdefault("TTY_INTERACTIVE", "0")  # rich: a notebook asks for colours, and cannot show what moves
     try:
         return commands.main(arguments, prog_name="ml-platform")
     except PlatformError as error:

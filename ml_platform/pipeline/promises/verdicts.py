@@ -80,8 +80,9 @@ class Verdict:
 
     @property
     def telling(self) -> list[Finding]:
-        """The findings that explain the outcome."""
-        return [finding for finding in self.findings if finding.outcome == self.outcome and finding.why]
+        """The findings that explain the outcome, each once."""
+        found = [finding for finding in self.findings if finding.outcome == self.outcome and finding.why]
+        return list({(finding.why, finding.proof): finding for finding in found}.values())
 
     def to_json(self) -> dict[str, Any]:
         """Gives plain JSON values."""

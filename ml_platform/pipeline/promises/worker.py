@@ -6,6 +6,7 @@ the transformer's code, and forks for each request: a fork has what a new proces
 
 import io
 import os
+import signal
 import struct
 import sys
 import tempfile
@@ -98,6 +99,7 @@ def _in_a_fork(request: bytes, sink: int) -> None:
 
 def serve() -> None:
     """Answers requests until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever interrupts means the process that asks
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a transformer prints is no answer
     import cloudpickle
