@@ -64,31 +64,35 @@ class Described:
 
 def list_steps() -> list[Described]:
     """Describes every class that the steps' and the models' packages export, in the order of their names."""
-    return [described for group, package in GROUPS.items() for described in _exported(group, package)]
+    return list(_known())
 
 
 def describe_step(name: str) -> Described:
-    """Describes one class.
+    """Describes one class; models, which bring torch, are imported only if no step has its name.
 
     Raises:
         PlatformError: there is none of that name.
     """
-    known = {one.name: one for one in list_steps()}
-    if name not in known:
-        raise PlatformError(f"no step or model {name!r}: {expected_one_of(name, known)}")
-    return known[name]
+    found = next((one for one in _known() if one.name == name), None)
+    if found is None:
+        raise PlatformError(f"no step or model {name!r}: {expected_one_of(name, [one.name for one in _known()])}")
+    return found
 
 
-def _exported(group: str, package: str) -> Iterator[Described]:
-    module = import_module(package)
-    for name in sorted(getattr(module, "__all__", ()), key=str.lower):
-        kind = getattr(module, name)
-        if inspect.isclass(kind):
-            yield _described(kind, group, f"{package}.{name}")
+def _known() -> Iterator[Described]:
+    """Describes classes, but for bases: those without parameters that others are derived from."""
+    for group, package in GROUPS.items():
+        module = import_module(package)
+        exported = [getattr(module, name) for name in sorted(getattr(module, "__all__", ()), key=str.lower)]
+        kinds = [kind for kind in exported if inspect.isclass(kind)]
+        bases = {base for kind in kinds for base in kind.__mro__[1:]}
+        for kind in kinds:
+            if kind not in bases or inspect.signature(kind).parameters:
+                yield _described(kind, kinds, group, f"{package}.{kind.__name__}")
 
 
-def _described(kind: type, group: str, path: str) -> Described:
-    sections = _sections(inspect.getdoc(kind) or "")
+def _described(kind: type, kinds: Sequence[type], group: str, path: str) -> Described:
+    sections = _sections(kind)
     first, _, more = sections[""].partition("\n\n")
     return Described(
         name=kind.__name__,
@@ -97,15 +101,21 @@ def _described(kind: type, group: str, path: str) -> Described:
         sentence=_on_one_line(first),
         more="\n\n".join(_on_one_line(paragraph) for paragraph in more.split("\n\n") if paragraph.strip()),
         facts=_facts(kind),
-        parameters=_parameters(kind, sections.get("Args", "")),
+        parameters=_parameters(kind, _arguments(kind, kinds)),
         example=sections.get("Examples", ""),
         snippet=_snippet(kind, path, sections.get("Examples", "")),
     )
 
 
-def _sections(text: str) -> dict[str, str]:
+def _arguments(kind: Any, kinds: Sequence[Any]) -> str:
+    """Gives the docstring's Args; of classes with one constructor in common, one says them for all."""
+    told = (_sections(one).get("Args", "") for one in [kind, *kinds] if one.__init__ is kind.__init__)
+    return next(filter(None, told), "")
+
+
+def _sections(kind: type) -> dict[str, str]:
     """Takes a docstring apart: what stands before the first heading has no name."""
-    parts = re.split(r"^(Args|Attributes|Examples|Raises|Returns):\n", text, flags=re.MULTILINE)
+    parts = re.split(r"^(Args|Attributes|Examples):\n", inspect.getdoc(kind) or "", flags=re.MULTILINE)
     named = dict(zip(parts[1::2], parts[2::2], strict=True))
     return {"": parts[0].strip(), **{name: dedent(part).strip("\n") for name, part in named.items()}}
 
