@@ -29,7 +29,8 @@ def run_in_copy(folder: Path) -> Any:
     """
     copy_project(folder)
     notebook = nbformat.read(folder / NOTEBOOK, as_version=4)
-    own = {"PYTHONPATH": str(folder), "DAGSTER_HOME": str(folder / ".dagster"), "ML_PLATFORM_ARTIFACTS": "", "COLUMNS": "110"}
+    own = {"PYTHONPATH": str(folder), "DAGSTER_HOME": str(folder / ".dagster"), "ML_PLATFORM_ARTIFACTS": "",
+           "COLUMNS": "110"}  # fmt: skip
     client = NotebookClient(
         notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": str(folder / "docs")}}
     )

@@ -11,7 +11,6 @@ from ml_platform.io_managers.metadata import column_schema
 from ml_platform.pipeline.compiled import CompiledPipeline, CompiledStep
 from ml_platform.runtime import Node
 
-
 _IN_DUCKDB = tuple(f"ml_platform.transformers.{name}" for name in ("SQL", "Filter", "Aggregate", "Rolling"))
 
 

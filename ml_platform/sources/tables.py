@@ -239,7 +239,8 @@ def _content_of(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; install the package again") from error
     except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, IndexError) as error:
-        raise DataError(f"{path}: truncated or damaged {path.suffix[1:]} ({error}); install the package again") from error
+        kind = path.suffix[1:]
+        raise DataError(f"{path}: truncated or damaged {kind} ({error}); install the package again") from error
     if not content.endswith(b"\n"):
         line = content.count(b"\n") + 1
         raise DataError(f"{path}: truncated: line {line:,} has no end; install the package again")

@@ -1,6 +1,8 @@
 """How is one candidate model trained, and how good is it before anyone looks at the test?"""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -36,13 +38,15 @@ def train_model(
     train = _rows(pipeline, frames, cut, ["train"])
     validation = _rows(pipeline, frames, cut, ["validation"])
     report(f"{name}: fitting on {len(train[0]):,} rows")
-    trial.fit(*train)
+    with telling(report, name):
+        trial.fit(*train)
     scores = _validate(task, trial, *validation)
     both = pd.concat([train[0], validation[0]], ignore_index=True), np.concatenate([train[1], validation[1]])
     score = f"{LABELS[task.selected_by]} {scores[task.selected_by]:.4f}"
     report(f"{name}: {score} on validation; fitting again on {len(both[0]):,} rows")
     final = pipeline.build_model(name)
-    final.fit(*both)
+    with telling(report, name):
+        final.fit(*both)
     facts = {
         "rows_train": len(both[0]),
         "rows_train_without_validation": len(train[0]),
@@ -52,6 +56,23 @@ def train_model(
         "features": pipeline.spec.features.columns,
     }
     return Fitted.of(final, facts)
+
+
+@contextmanager
+def telling(report: Callable[[str], None], name: str) -> Iterator[None]:
+    """Passes on what a model tells of its training while it goes on: the records of the logger `ml_platform.models`."""
+    logger, handler = logging.getLogger("ml_platform.models"), logging.Handler(logging.INFO)
+    handler.emit = lambda record: report(f"{name}: {record.getMessage()}")  # type: ignore[method-assign]
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # told once, not twice
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 def features_and_target(pipeline: CompiledPipeline, frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
