@@ -22,8 +22,9 @@ def plan_pipeline(pipeline: str, as_of: str = "latest") -> list[Planned]:
 def print_plan(planned: Sequence[Planned], console: Console | None = None) -> None:
     """Prints a line for each asset with the reasons under it, and what all of it may take."""
     console = console or Console()
+    width = max((len(one.asset) for one in planned), default=0)
     for one in planned:
-        console.print(_line(one), soft_wrap=True, highlight=False)
+        console.print(_line(one, width), soft_wrap=True, highlight=False)
         more = len(one.why) - SHOWN_REASONS
         for reason in [*one.why[:SHOWN_REASONS], *([f"and {more} more (--json lists all)"] if more > 0 else [])]:
             console.print(f"            {escape(reason)}", soft_wrap=True, highlight=False, style="dim")
@@ -42,11 +43,11 @@ def print_plan(planned: Sequence[Planned], console: Console | None = None) -> No
         )
 
 
-def _line(one: Planned) -> str:
+def _line(one: Planned, width: int) -> str:
     if one.action == REUSE:
         made_by = f", made by {first_few(one.shared_with, 2)}" if one.shared_with else ""
-        return f"[green]{'reuse':<10}[/] {one.asset:<36} {one.launcher}{made_by}"
+        return f"[green]{'reuse':<10}[/] {one.asset:<{width}} {one.launcher}{made_by}"
     total = sum(one.partitions.values())
     parts = f"{one.partitions[RECOMPUTE]} of {total} partitions, " if total > 1 else ""
     took = "never timed" if one.seconds is None else f"took {one.seconds:.1f} s"
-    return f"[yellow]{'recompute':<10}[/] {one.asset:<36} {one.launcher}, {parts}{took}"
+    return f"[yellow]{'recompute':<10}[/] {one.asset:<{width}} {one.launcher}, {parts}{took}"

@@ -1,6 +1,7 @@
 """What a run would do and why, told before; and that the run does just that."""
 
 import importlib
+import io
 import json
 import os
 import sys
@@ -8,8 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from ml_platform.runtime.planning import Planned, plan
+from ml_platform.cli.planning import print_plan
+from ml_platform.pipeline import load_pipeline
+from ml_platform.runtime.planning import RECOMPUTE, REUSE, Planned, plan
 from ml_platform_tests import lake
 from ml_platform_tests.platform import Platform, small_yaml
 
@@ -366,3 +370,21 @@ def test_the_command_tells_the_same(
     assert "recompute  flight_delays/boosted" in shown
     assert "split.as_of: '2014-01-01' → '2013-09-01'" in shown
     assert "what comes after a recomputed asset is reused all the same" in shown
+
+
+def test_a_variant_reuses_what_is_its_parents_and_says_whose_it_was(tmp_path: Path, made: Platform) -> None:
+    path = tmp_path / "variant.yaml"
+    parent, change = made.folder / "pipeline.yaml", "models: {boosted: {with: {max_leaf_nodes: 7}}}"
+    path.write_text(f"pipeline: variant\nextends: {parent}\n{change}\n")
+    planned = {one.asset: one for one in plan(load_pipeline(path), made.store)}
+    for step in ("departures", "shares_fitted", "codes", "logistic"):
+        one = planned[f"variant/{step}"]
+        assert (one.action, one.shared_with) == (REUSE, [f"flight_delays/{step}"])
+    assert planned["lake/flights"].shared_with == []
+    todo = [one.asset for one in planned.values() if one.action == RECOMPUTE]
+    assert todo == [f"variant/{name}" for name in ("boosted", "selection", "evaluation", "approved", "predictions")]
+    console = Console(file=io.StringIO(), width=200)
+    print_plan(list(planned.values()), console)
+    shown = console.file.getvalue()
+    assert "12 of 21 assets are shared by address with flight_delays" in shown
+    assert "made by flight_delays/codes_fitted" in shown
