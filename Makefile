@@ -36,8 +36,9 @@ check: setup
 	lint-imports --no-logo
 	dg check defs
 
+# Two workers on two cores: each owns one, and more threads than cores wait for each other (five times as long).
 test: setup-tests
-	pytest -n 2 --dist loadscope
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} pytest -n 2 --dist loadscope
 
 demo: setup
 	@ml-platform run flight_delays
