@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ml_platform.artifacts.networks import STATE, is_network, read_network, refuse_nested, write_network
 from ml_platform.artifacts.store import Artifact, ArtifactStore
 from ml_platform.errors import ArtifactError, first_few
 
@@ -70,7 +71,7 @@ class Fitted:
 
 
 def write_object(folder: Path, estimator: Any, trusted: Collection[str] = ()) -> None:
-    """Stores a scikit-learn object.
+    """Stores a scikit-learn object; a network as its weights and plain values.
 
     Args:
         trusted: types beside `TRUSTED` that code (never a file) names, such as a pipeline's own classes.
@@ -78,6 +79,9 @@ def write_object(folder: Path, estimator: Any, trusted: Collection[str] = ()) ->
     Raises:
         ArtifactError: if its state holds types that we would refuse to load.
     """
+    if is_network(estimator):
+        write_network(folder, estimator, trusted)
+        return
     (folder / FILE).write_bytes(dump_object(estimator, trusted))
 
 
@@ -87,6 +91,7 @@ def dump_object(estimator: Any, trusted: Collection[str] = ()) -> bytes:
     Raises:
         ArtifactError: if its state holds types that we would refuse to load; names the attributes.
     """
+    refuse_nested(estimator, own_classes(estimator) if hasattr(estimator, "get_params") else ())
     try:
         content = _canonical(load_skops().dumps(estimator))
         _refuse_untrusted(content, trusted, type(estimator).__name__)
@@ -130,12 +135,15 @@ def stored_object(store: ArtifactStore, artifact: Artifact, trusted: Collection[
 
 
 def read_object(store: ArtifactStore, artifact: Artifact, trusted: Collection[str] = ()) -> Any:
-    """Loads a scikit-learn object.
+    """Loads a scikit-learn object, in the format that its files are of.
 
     Raises:
         ArtifactError: if the file is damaged or names a type outside of the closed list.
     """
-    return load_object((store.open(artifact) / FILE).read_bytes(), trusted, artifact.label)
+    folder = store.open(artifact)
+    if (folder / STATE).exists():
+        return read_network(folder, trusted, artifact.label)
+    return load_object((folder / FILE).read_bytes(), trusted, artifact.label)
 
 
 def load_object(content: bytes, trusted: Collection[str], label: str) -> Any:
