@@ -1,11 +1,13 @@
 """What holds for the whole repository."""
 
+import importlib.util
 import re
 import shlex
 import subprocess
 import tomllib
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 
@@ -109,3 +111,20 @@ def test_the_notebook_guide_runs(
     assert "step 'departures' drops" in printed
     kept = scope["flights"]["dep_delay"].notna().sum()  # type: ignore[index]
     assert len(scope["answers"]) == kept  # type: ignore[arg-type]
+
+
+def test_the_first_notebook_runs_and_shows_real_pictures(tmp_path: Path) -> None:
+    """Every cell, in a copy of the project: a class is checked, compared, lifted, and materialized in Dagster."""
+    spec = importlib.util.spec_from_file_location("run_notebook", ROOT / "docs" / "run_notebook.py")
+    assert spec is not None
+    assert spec.loader is not None
+    runner = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(runner)
+    ran, kept = runner.run_in_copy(tmp_path), nbformat.read(ROOT / runner.NOTEBOOK, as_version=4)
+    assert (tmp_path / "ml_platform" / "transformers" / "holiday_distance.py").exists()
+    pictures = [sum("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))
+                for notebook in (ran, kept)]  # fmt: skip
+    assert pictures == [3, 3]
+    text = (ROOT / runner.NOTEBOOK).read_text()
+    assert "these rows cannot tell holidays from flight_delays" in text
+    assert not re.search(r"/(tmp|home|root|work)/", text)
