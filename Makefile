@@ -51,6 +51,7 @@ bench: setup
 	python benchmarks/start_up.py
 	python benchmarks/loop.py
 	python benchmarks/battery.py
+	python benchmarks/training_throughput.py
 
 soak: setup
 	pytest -m soak -n 0 -s
