@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
+from ml_platform.cli.trying import SAMPLED
 from ml_platform.evaluation.comparing import Comparison
 from ml_platform.pipeline.tasks import LABELS
 from ml_platform.runtime.inprocess import Pipeline
@@ -14,9 +15,9 @@ def compare_pipelines(one: str, other: str, as_of: str = "latest", rows: int | N
     return pipelines[0].fit().compare(pipelines[1].fit())
 
 
-def print_comparison(found: Comparison, console: Console | None = None) -> None:
-    """Prints the metrics side by side, and what they say."""
-    console, table = console or Console(), Table()
+def print_comparison(found: Comparison, rows: int | None = None) -> None:
+    """Prints the metrics side by side, and what they say; `rows` as `compare_pipelines` was told."""
+    console, table = Console(), Table()
     table.add_column("metric")
     for name, model in zip(found.pipelines, found.models, strict=True):
         table.add_column(f"{name}\n{model}", justify="right")
@@ -28,3 +29,5 @@ def print_comparison(found: Comparison, console: Console | None = None) -> None:
     left_out = "".join(f"; {count:,} that only {name} has are left out" for name, count in alone if count)
     console.print(f"on the {found.rows:,} test rows that both have{left_out}", highlight=False, soft_wrap=True)
     console.print(found.verdict, highlight=False, soft_wrap=True)
+    if rows is not None:
+        console.print(SAMPLED.format(rows=rows), style="yellow", soft_wrap=True, highlight=False)

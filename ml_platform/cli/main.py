@@ -25,7 +25,7 @@ def _day_or_latest(_context: click.Context, _parameter: click.Parameter, value: 
         raise click.BadParameter(f"{value!r}: expected 'latest' or a day such as 2013-10-01") from error
 
 
-_pipeline = click.argument("pipeline")
+_pipeline = click.argument("pipeline", metavar="PIPELINE|FILE.yaml")
 _as_of = click.option(
     "--as-of",
     default="latest",
@@ -75,14 +75,14 @@ def plan_command(pipeline: str, as_of: str, as_json: bool) -> None:
 @click.option("--model", help="Fit this candidate alone; by default all of them, and the best is judged.")
 @_as_json
 def try_command(pipeline: str, as_of: str, rows: int | None, model: str | None, as_json: bool) -> None:
-    """Score PIPELINE as it is declared now, in this process; production is left as it is."""
+    """Score PIPELINE as declared now, in this process; production is left as it is. Exit 0 whatever the gates say."""
     from ml_platform.cli.trying import print_trial, try_pipeline
 
     facts = try_pipeline(pipeline, as_of, rows, model)
     if as_json:
         _print_json(facts)
     else:
-        print_trial(facts)
+        print_trial(pipeline, facts, rows)
 
 
 @commands.command()
@@ -99,7 +99,7 @@ def compare(a: str, b: str, as_of: str, rows: int | None, as_json: bool) -> None
     if as_json:
         _print_json(found.to_json())
     else:
-        print_comparison(found)
+        print_comparison(found, rows)
 
 
 @commands.command()
@@ -131,6 +131,21 @@ def steps(name: str | None, as_json: bool) -> None:
         print_step(name)
     else:
         print_steps()
+
+
+@commands.command(name="columns")
+@_pipeline
+@click.argument("step", required=False)
+@_as_json
+def columns_command(pipeline: str, step: str | None, as_json: bool) -> None:
+    """List the columns that the sources and steps of PIPELINE give; of one STEP with their types."""
+    from ml_platform.cli.columns import columns_of, print_columns
+
+    found = columns_of(pipeline, step)
+    if as_json:
+        _print_json({name: schema.to_json() for name, schema in found.items()})
+    else:
+        print_columns(found)
 
 
 @commands.command()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import dagster as dg
+from dagster.components.core.component_tree import ComponentTreeException
 from rich.console import Console
 from rich.markup import escape
 
@@ -75,11 +76,26 @@ def _find_job(pipeline: str, watcher: Watcher) -> dg.JobDefinition:
     from ml_platform.definitions import defs
 
     loggers = dg.Definitions(loggers={"terminal": watcher.logger()})
-    definitions = dg.Definitions.merge(defs(), loggers)
+    try:
+        definitions = dg.Definitions.merge(defs(), loggers)
+    except ComponentTreeException as error:
+        _raise_refusal(error)
+        raise
     jobs = [job.name for job in definitions.jobs or []]
     if pipeline not in jobs:
-        raise PlatformError(f"no pipeline {pipeline!r}: {expected_one_of(pipeline, jobs)}")
+        known = f"no pipeline {pipeline!r} in the project: {expected_one_of(pipeline, jobs)}"
+        hint = "; a YAML elsewhere is tried by `ml-platform try`, and run once it has a folder under ml_platform/defs"
+        raise PlatformError(known + (hint if pipeline.endswith((".yaml", ".yml")) else ""))
     return definitions.resolve_job_def(pipeline)
+
+
+def _raise_refusal(error: BaseException) -> None:
+    """Takes a declaration's mistake out of what Dagster wraps around it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, PlatformError):
+            raise cause from None
+        cause = cause.__cause__ or cause.__context__
 
 
 def _whole_range(job: dg.JobDefinition) -> dict[str, str]:

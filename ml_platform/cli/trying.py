@@ -7,7 +7,14 @@ from rich.console import Console
 from ml_platform.artifacts import default_store
 from ml_platform.cli.evaluations import evaluation_facts, last_evaluation, print_evaluation
 from ml_platform.errors import ArtifactError
+from ml_platform.pipeline.finding import find_pipeline
+from ml_platform.pipeline.spec import load_spec
 from ml_platform.runtime.inprocess import Pipeline
+
+SAMPLED = (
+    "  on a sample of about {rows:,} rows of each partitioned source: what counts, looks back or looks up sees the "
+    "sample alone, so these figures say that it runs, not how good it is"
+)
 
 
 def try_pipeline(name: str, as_of: str = "latest", rows: int | None = None, model: str | None = None) -> dict[str, Any]:
@@ -18,14 +25,26 @@ def try_pipeline(name: str, as_of: str = "latest", rows: int | None = None, mode
     return evaluation_facts(default_store(), report.ref)
 
 
-def print_trial(facts: dict[str, Any]) -> None:
-    """Prints the figures, and how far they are from those of the current evaluation."""
+def print_trial(name: str, facts: dict[str, Any], rows: int | None = None) -> None:
+    """Prints the figures, and how far they are from those of the current evaluation.
+
+    Args:
+        name: of the pipeline, as the user gave it.
+        rows: about how many rows of each partitioned source it saw; None: all of them.
+    """
     console = Console()
     print_evaluation(facts, console)
+    if rows is not None:
+        console.print(SAMPLED.format(rows=rows), style="yellow", soft_wrap=True, highlight=False)
+        return
+    parent = load_spec(find_pipeline(name)).extends
+    if parent is not None:
+        console.print(f"  beside its parent: `ml-platform compare {parent} {name}`", highlight=False, soft_wrap=True)
     try:
         current = last_evaluation(facts["pipeline"])
     except ArtifactError:
-        console.print("  production has no evaluation to compare with; `ml-platform run` makes one", style="dim")
+        if parent is None:
+            console.print("  production has no evaluation to compare with; `ml-platform run` makes one", style="dim")
         return
     same = " (on another split)" if current["split"] != facts["split"] else ""
     shared = [metric for metric in facts["metrics"] if metric in current]

@@ -40,6 +40,8 @@ class Comparison:
         (one, other), (difference, low, high) = self.pipelines, self.loss
         name = "mean squared error" if self.selected_by == "rmse" else LABELS[self.selected_by]
         told = f"{name} {difference:+.4g} (95 % interval {low:+.4g} to {high:+.4g})"
+        if low == high == 0:
+            return f"{one} and {other} answer alike, row by row: nothing that differs reaches the models"
         if low <= 0 <= high:
             return f"these rows cannot tell {other} from {one}: {told}"
         return f"{other} is {'worse' if difference > 0 else 'better'} than {one}: {told}"

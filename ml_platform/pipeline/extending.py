@@ -142,7 +142,8 @@ class _Overlay:
         removed, added = (_as_list(over.get(key)) for key in ("remove", "add"))
         for key, items, wrong in (("remove", removed, _absent(removed, base)), ("add", added, _present(added, base))):
             for item in wrong:
-                hint = "is not there" if key == "remove" else "is there already"
+                known = expected_one_of(str(item), map(str, base))
+                hint = f"is not there: {known}" if key == "remove" else "is there already"
                 self.note((*place, key, items.index(item)), f"{_name(place)}: {item!r} {hint}")
         kept = [(index, item) for index, item in enumerate(base) if item not in removed]
         spots = [self.spots.get((*place, index), self.spots.get(place)) for index, _ in kept]

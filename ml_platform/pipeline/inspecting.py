@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ml_platform.artifacts.objects import own_types
-from ml_platform.errors import DataError, expected_one_of
+from ml_platform.artifacts.networks import is_network, refuse_nested
+from ml_platform.artifacts.objects import own_classes, own_types
+from ml_platform.errors import ArtifactError, DataError, expected_one_of
 from ml_platform.pipeline.building import BuildError, build, resolve
 from ml_platform.pipeline.code import Code, code_of
 from ml_platform.pipeline.describing import Undescribable, describe, paths_in
@@ -56,7 +57,7 @@ class _Checker:
             yield
         except BuildError as error:
             self.note((*place, *error.place), f"{place[-1]!r}: {error}")
-        except DataError as error:
+        except (DataError, ArtifactError) as error:
             self.note(place, str(error))
 
     def note(self, place: Place, message: str) -> None:
@@ -182,6 +183,8 @@ class _Checker:
         from sklearn.base import is_regressor
 
         kind, asks, task = type(estimator).__name__, TASKS[self.spec.task].asks, self.spec.task
+        if not is_network(estimator):
+            refuse_nested(estimator, own_classes(estimator))
         if not hasattr(estimator, asks):
             wanted = "a classifier" if asks == "predict_proba" else "a regressor"
             raise BuildError(("uses",), f"{kind} has no {asks}; expected {wanted} that has")

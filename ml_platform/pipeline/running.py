@@ -337,3 +337,5 @@ class naming:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, PlatformError):
             raise type(error)(f"{self._label}: {error}") from error
+        if isinstance(error, Exception):
+            error.add_note(f"while making {self._label}")

@@ -1,5 +1,6 @@
 """What does a pipeline's declaration say?"""
 
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from datetime import date
@@ -22,6 +23,8 @@ from ml_platform.errors import SpecError, expected_one_of
 from ml_platform.pipeline.document import Document, Place
 from ml_platform.pipeline.extending import load_declaration
 from ml_platform.pipeline.tasks import TASKS
+
+_LOG = logging.getLogger(__name__)
 
 Stage = Literal["filtering", "preprocessing", "features"]
 
@@ -210,6 +213,9 @@ def load_spec(path: Path) -> PipelineSpec:
         raise SpecError([document.problem(*_explain(entry, document)) for entry in error.errors()]) from error
     spec._document = document
     check_graph(spec)
+    for name in unused_steps(spec):
+        told = f"step {name!r} is used by nothing: no step has it among its inputs, and features are from "
+        _LOG.warning("%s", document.problem(("steps", name), f"{told}{spec.features.step!r}"))
     return spec
 
 
@@ -277,6 +283,12 @@ def _clashing_names(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
             if name in taken:
                 yield (section, name), f"{kind} {name!r} has the name of {taken[name]}"
         taken |= dict.fromkeys(names, f"a {kind}")
+
+
+def unused_steps(spec: PipelineSpec) -> list[str]:
+    """Lists the steps whose result reaches no model: made for people's eyes, or forgotten on the way."""
+    used = {spec.features.step, *(source for step in spec.steps.values() for source in step.inputs)}
+    return [name for name in spec.steps if name not in used]
 
 
 def find_cycle(spec: PipelineSpec) -> list[str]:

@@ -103,7 +103,8 @@ class _ModelMaker(_ObjectMaker):
     def fit(self, used: Mapping[str, Any]) -> Fitted:
         from ml_platform.training import train_model
 
-        return train_model(self.pipeline, self.node.part, used["features"], self.work.cut, self.work.report)
+        with naming(self.node.asset):
+            return train_model(self.pipeline, self.node.part, used["features"], self.work.cut, self.work.report)
 
 
 class _ReportMaker(Maker):

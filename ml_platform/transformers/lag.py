@@ -14,9 +14,13 @@ from ml_platform.transformers.columns import NUMBERS, require_typed
 class Lag(DataTransformer):
     """Adds what number columns were in the newest earlier row of the same kind.
 
-    A row at time t gets the values of the newest row with the same `by` and a time in [t - within_hours, t), else
-    missing values. Rows of one kind and time count as one, with the largest value of each column, so that their order
-    does not matter. A row whose `by` is missing is of no kind: it gets missing values, and gives none.
+    A row at time t gets the values of the newest row with the same `by` and a time in [u - within_hours, u), where
+    u = t - lag_hours, else missing values. Rows of one kind and time count as one, with the largest value of each
+    column, so that their order does not matter. A row whose `by` is missing is of no kind: it gets missing values, and
+    gives none.
+
+    A value is often known later than its row's time: a delay, when the flight has left. `lag_hours` says how much
+    later; without it a row sees what nobody knew then, and no check can tell.
 
     Args:
         columns: number or integer columns; column `c` gives the number column `c_before`.
@@ -24,6 +28,7 @@ class Lag(DataTransformer):
         on: the time column.
         within_hours: how old the earlier row may be.
         suffix: what the new columns' names end in.
+        lag_hours: how long after its time a row's values are known.
 
     Examples:
         >>> at = pd.to_datetime(["2013-01-01 05:00", "2013-01-01 06:00", "2013-01-01 09:00"])
@@ -39,13 +44,20 @@ class Lag(DataTransformer):
     depends_on_threads = False
 
     def __init__(
-        self, columns: Sequence[str], by: Sequence[str], on: str, within_hours: float, suffix: str = "_before"
+        self,
+        columns: Sequence[str],
+        by: Sequence[str],
+        on: str,
+        within_hours: float,
+        suffix: str = "_before",
+        lag_hours: float = 0,
     ):
         self.columns = columns
         self.by = by
         self.on = on
         self.within_hours = within_hours
         self.suffix = suffix
+        self.lag_hours = lag_hours
 
     @property
     def as_of(self) -> str:
@@ -55,7 +67,7 @@ class Lag(DataTransformer):
     @property
     def lookback(self) -> timedelta:
         """Reaches back as far as the earlier row may be."""
-        return timedelta(hours=self.within_hours)
+        return timedelta(hours=self.within_hours + self.lag_hours)
 
     @property
     def input_schema(self) -> Schema:
@@ -71,6 +83,8 @@ class Lag(DataTransformer):
         """
         if self.within_hours <= 0:
             raise DataError(f"Lag: within_hours is {self.within_hours!r}; expected more than 0")
+        if self.lag_hours < 0:
+            raise DataError(f"Lag: lag_hours is {self.lag_hours!r}; expected 0 or more: nobody knows the future")
         self._require(schema)
         return schema.with_columns(Column(f"{name}{self.suffix}", "number", nullable=True) for name in self.columns)
 
@@ -86,6 +100,7 @@ class Lag(DataTransformer):
         rows = X[list(dict.fromkeys([*keys, *columns]))].reset_index(drop=True)
         rows[columns] = rows[columns].astype("float64") + 0.0  # makes -0.0 the 0.0 that it equals
         newest = rows.dropna(subset=keys).groupby(keys, observed=True)[columns].max().reset_index()
+        newest[self.on] += timedelta(hours=self.lag_hours)
         wanted = rows[keys].dropna(subset=[self.on]).sort_values(self.on, kind="stable")
         found = pd.merge_asof(
             wanted, newest, on=self.on, by=list(self.by) or None,

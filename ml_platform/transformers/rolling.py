@@ -26,10 +26,13 @@ _LIMIT = 1e15  # of numbers that a decimal with nine places behind the point can
 class Rolling(DataTransformer):
     """Adds means, sums, extremes or counts of number columns over the last hours of the same kind.
 
-    A row at time t looks at the rows with the same `by` and a time in [t - hours, t): neither itself nor others of
-    its time. Sums and means are of values rounded to nine places behind the point, which add up exactly: an answer is
-    the same to the last bit whichever other rows are computed with it, in whatever order. A row that sees no value
-    has a missing answer and the count 0; so has one whose `by` is missing.
+    A row at time t looks at the rows with the same `by` and a time in [u - hours, u), where u = t - lag_hours: neither
+    itself nor others of its time. Sums and means are of values rounded to nine places behind the point, which add up
+    exactly: an answer is the same to the last bit whichever other rows are computed with it, in whatever order. A row
+    that sees no value has a missing answer and the count 0; so has one whose `by` is missing.
+
+    A value is often known later than its row's time: a delay, when the flight has left. `lag_hours` says how much
+    later; without it a row sees what nobody knew then, and no check can tell.
 
     Args:
         columns: number or integer columns, of numbers below 10^15; missing values are passed over.
@@ -38,6 +41,7 @@ class Rolling(DataTransformer):
         hours: how far a row looks back.
         functions: of `mean`, `sum`, `min`, `max` and `count` (of values that are not missing). Column `c` gives the
             number column `c_mean_24h`, for 24 hours; counts are integer.
+        lag_hours: how long after its time a row's values are known.
 
     Examples:
         >>> at = pd.to_datetime(["2013-01-01 05:00", "2013-01-01 06:00", "2013-01-01 09:00"])
@@ -53,13 +57,20 @@ class Rolling(DataTransformer):
     depends_on_threads = False
 
     def __init__(
-        self, columns: Sequence[str], by: Sequence[str], on: str, hours: float, functions: Sequence[str] = ("mean",)
+        self,
+        columns: Sequence[str],
+        by: Sequence[str],
+        on: str,
+        hours: float,
+        functions: Sequence[str] = ("mean",),
+        lag_hours: float = 0,
     ):
         self.columns = columns
         self.by = by
         self.on = on
         self.hours = hours
         self.functions = functions
+        self.lag_hours = lag_hours
 
     @property
     def as_of(self) -> str:
@@ -68,8 +79,8 @@ class Rolling(DataTransformer):
 
     @property
     def lookback(self) -> timedelta:
-        """Reaches back by the hours."""
-        return timedelta(hours=self.hours)
+        """Reaches back by lag and hours."""
+        return timedelta(hours=self.hours + self.lag_hours)
 
     @property
     def input_schema(self) -> Schema:
@@ -88,6 +99,8 @@ class Rolling(DataTransformer):
                 raise DataError(f"Rolling has no function {function!r}: {expected_one_of(function, _FUNCTIONS)}")
         if self.hours <= 0:
             raise DataError(f"Rolling: hours is {self.hours!r}; expected more than 0")
+        if self.lag_hours < 0:
+            raise DataError(f"Rolling: lag_hours is {self.lag_hours!r}; expected 0 or more: nobody knows the future")
         self._require(schema)
         return schema.with_columns(
             Column(name, "integer") if function == "count" else Column(name, "number", nullable=True)
@@ -134,7 +147,8 @@ class Rolling(DataTransformer):
     def _query(self) -> SQL:
         asked = [_FUNCTIONS[function].format(values) for _, values, function in self._added()]
         added = "".join(f", {text} AS a{place}" for place, text in enumerate(asked))
-        frame = f"RANGE BETWEEN {round(self.hours * 3_600_000_000)} PRECEDING AND 1 PRECEDING"  # microseconds
+        first, last = (round(hours * 3_600_000_000) for hours in (self.hours + self.lag_hours, self.lag_hours))
+        frame = f"RANGE BETWEEN {first} PRECEDING AND {last + 1} PRECEDING"  # microseconds
         window = f"(PARTITION BY kind ORDER BY moment {frame})"
         return SQL(f"SELECT place{added} FROM numbered WINDOW past AS {window}", key=["place"])  # noqa: S608  (our own names)
 

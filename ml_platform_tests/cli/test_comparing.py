@@ -11,16 +11,18 @@ def test_a_variant_is_compared_with_its_parent_on_the_same_rows(tmp_path: Path, 
     platform = Platform(tmp_path, seed=made)
     before = {path: path.read_bytes() for path in Path(platform.store.base).glob("heads/**/*.json")}
     variant = platform.folder / "variant.yaml"
-    variant.write_text("pipeline: few_leaves\nextends: pipeline.yaml\nmodels: {boosted: {with: {max_leaf_nodes: 3}}}\n")
+    variant.write_text(
+        "pipeline: cautious\nextends: pipeline.yaml\nmodels: {boosted: null, logistic: {with: {steps: {classify: {with: {C: 0.01}}}}}}\n"
+    )
     pair = (str(platform.folder / "pipeline.yaml"), str(variant))
     done = command(platform, "compare", *pair)
     assert done.returncode == 0, done.stderr
-    for word in ("few_leaves", "AUC", "log loss", "test rows that both have", "95 % interval"):
+    for word in ("cautious", "AUC", "log loss", "test rows that both have", "95 % interval"):
         assert word in done.stdout
     printed = json.loads(command(platform, "compare", *pair, "--json").stdout)
     rows = platform.report("flight_delays/evaluation").facts["rows_test"]
     assert (printed["rows"], printed["rows_alone"]) == (rows, [0, 0])
-    assert printed["pipelines"] == ["flight_delays", "few_leaves"]
+    assert printed["pipelines"] == ["flight_delays", "cautious"]
     assert printed["metrics"]["log_loss"][0] == platform.report("flight_delays/evaluation").facts["log_loss"]
     assert {path: path.read_bytes() for path in Path(platform.store.base).glob("heads/**/*.json")} == before
 

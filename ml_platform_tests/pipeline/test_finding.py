@@ -16,3 +16,26 @@ def test_a_pipeline_is_found_by_its_name_and_any_by_its_path() -> None:
 def test_an_unknown_name_is_refused_with_those_that_exist() -> None:
     with pytest.raises(PlatformError, match="no pipeline 'flight_delay': did you mean 'flight_delays'"):
         find_pipeline("flight_delay")
+
+
+def test_a_folder_that_cannot_be_found_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml_platform.pipeline.finding.project_root", lambda: tmp_path)
+    component = "type: ml_platform.components.MLPipelineComponent\n"
+    for folder, name in (("one", "first"), ("two", "second"), ("three", "third")):
+        path = tmp_path / "ml_platform" / "defs" / folder
+        path.mkdir(parents=True)
+        (path / "pipeline.yaml").write_text(f"pipeline: {name}\n")
+        (path / "defs.yaml").write_text(component)
+    (path / "defs.yaml").unlink()
+    with pytest.raises(
+        PlatformError, match=r"no pipeline 'two': .*; the pipeline in the folder 'two' is called 'second'"
+    ):
+        find_pipeline("two")
+    with pytest.raises(PlatformError, match=r"no pipeline 'three': .*; the folder 'three' has no defs\.yaml"):
+        find_pipeline("three")
+    (path / "defs.yaml").write_text(component)
+    (path / "pipeline.yaml").write_text("pipeline: first\n")
+    with pytest.raises(
+        PlatformError, match=r"one/pipeline\.yaml and .*three/pipeline\.yaml both are the pipeline 'first'"
+    ):
+        declared_pipelines()

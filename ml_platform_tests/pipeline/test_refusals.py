@@ -11,6 +11,7 @@ from ml_platform import Pipeline
 from ml_platform.artifacts import project_root
 from ml_platform.errors import SpecError
 from ml_platform.pipeline import load_pipeline
+from ml_platform.pipeline.spec import load_spec
 from ml_platform_tests.platform import YAML, small_yaml
 
 MISTAKES = [
@@ -20,6 +21,10 @@ MISTAKES = [
     ("transformers.Calendar", "transformers.Calender", "no 'Calender' in 'ml_platform.transformers': did you mean 'Calendar'"),
     ("sklearn.ensemble.Hist", "sklearn.ensembl.Hist", "no module 'sklearn.ensembl'"),
     ("sklearn.ensemble.HistGradientBoostingClassifier", "sklearn.svm.LinearSVC", "LinearSVC has no predict_proba|no parameter"),
+    ("uses: sklearn.linear_model.LogisticRegression\n            with: {max_iter: 300}", "uses: ml_platform.models.EntityEmbeddingClassifier", "it holds the network EntityEmbeddingClassifier; make the network the model itself"),
+    ("target: late\n", "task: regression\ntarget: distance\n", "gate 'roc_auc_is_high_enough': regression has no metric 'roc_auc'"),
+    ("target: late\n", "task: several\ntarget: late\n", "'multiclass' or 'regression', found 'several'"),
+    ("split: {as_of: latest, validation: 1 month, test: 3 months}", "partitions: none\nsplit: {method: ordered, column: year, validation_from: 1, test_from: 2}", "the rows' key has no column 'year': Expected one of: carrier, flight, time_hour"),
     ("    - aircraft_age", "    - aircraft_ages", "features: no column 'aircraft_ages': did you mean 'aircraft_age'"),
     ("columns: [carrier, origin, dest]\n", "columns: [carrier, origin, destt]\n", "step 'codes': no column 'destt'"),
     ("columns: [temp, dewp", "columns: [tempe, dewp", "input 'plausible_weather': no column 'tempe'; did you mean 'temp'"),
@@ -109,19 +114,37 @@ def test_a_file_that_is_not_there_and_one_that_is_no_mapping_are_refused(tmp_pat
         load_pipeline(tmp_path / "list.yaml")
 
 
-def test_dg_check_defs_says_the_same(tmp_path: Path) -> None:
-    """The command itself, over a copy of the project with one mistake."""
+def test_dg_check_defs_and_a_run_say_the_same(tmp_path: Path) -> None:
+    """The commands themselves, over a copy of the project with one mistake; a run says nothing else."""
     root = project_root()
-    for name in ("ml_platform", "pyproject.toml", "README.md"):
+    for name in ("ml_platform", "deploy", "pyproject.toml", "README.md"):
         copy = shutil.copytree if (root / name).is_dir() else shutil.copy
         copy(root / name, tmp_path / name)
     path = tmp_path / YAML.relative_to(root)
     path.write_text(path.read_text().replace("max_iter: 300", "max_iters: 300"))
     line = next(n for n, text in enumerate(path.read_text().split("\n"), 1) if "max_iters" in text)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "VIRTUAL_ENV": str(root / ".venv")}
+    environment |= {"DAGSTER_HOME": str(tmp_path / "home")}
     done = subprocess.run(
         ["dg", "check", "defs"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     output = done.stdout + done.stderr
     assert done.returncode == 1, output
     assert f"pipeline.yaml:{line}: 'logistic': LogisticRegression has no parameter 'max_iters'" in output
+    done = subprocess.run(
+        ["ml-platform", "run", "digits"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert f"pipeline.yaml:{line}: 'logistic': LogisticRegression has no parameter 'max_iters'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_step_that_nothing_uses_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(small_yaml(("  from: codes", "  from: shares")))
+    load_spec(path)
+    (record,) = caplog.records
+    assert (
+        "step 'codes' is used by nothing: no step has it among its inputs, and features are from 'shares'"
+        in record.getMessage()
+    )

@@ -8,11 +8,19 @@ import pytest
 from ml_platform.artifacts import ArtifactStore, Frames
 from ml_platform.artifacts.frames import write_frame
 from ml_platform.errors import DataError
-from ml_platform.pipeline import DataTransformer
+from ml_platform.pipeline import DataTransformer, load_pipeline
 from ml_platform.pipeline.compiled import CompiledStep
-from ml_platform.pipeline.running import check_inputs, gives, naming, transform_frame, transformed
+from ml_platform.pipeline.running import (
+    check_inputs,
+    gives,
+    naming,
+    refuse_other_keys,
+    transform_frame,
+    transformed,
+)
 from ml_platform.pipeline.spec import Step
 from ml_platform.schema import Schema
+from ml_platform_tests.platform import YAML
 
 FRAME = pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"], "c": [3, 4]})
 
@@ -23,7 +31,7 @@ def step(uses: str, parameters: dict[str, object], **options: object) -> Compile
 
     is_plain = uses.startswith("sklearn.")
     return CompiledStep(
-        "s", "p/s", use, "row", ["c"], Schema(is_open=True), None, True, timedelta(0), None, is_plain, []
+        "s", "p/s", use, "row", ["k"], Schema(is_open=True), None, True, timedelta(0), None, is_plain, []
     )  # fmt: skip
 
 
@@ -121,3 +129,18 @@ def test_another_number_of_rows_than_declared_is_refused() -> None:
     compiled = step(f"{__name__}.Dropping", {})
     with pytest.raises(DataError, match="Dropping declares rows = 'preserve', but 2 rows came in and 1 out"):
         transform_frame(compiled, compiled.build(), FRAME, {})
+
+
+def test_whatever_goes_wrong_names_the_value_that_was_being_made() -> None:
+    with pytest.raises(ValueError, match="no such thing") as refused, naming("flights/shares", "2013-05-01"):
+        raise ValueError("no such thing")
+    assert refused.value.__notes__ == ["while making flights/shares[2013-05-01]"]
+
+
+def test_a_step_that_would_change_its_rows_key_is_refused() -> None:
+    step = load_pipeline(YAML).steps["shares"]
+    frame = pd.DataFrame({"time_hour": [1, 2], "carrier": ["UA", "YV"], "flight": [1, 2]})
+    refuse_other_keys(step, frame, frame.assign(share=1.0))
+    told = "step 'shares' changes 'carrier', which is of its rows' key .* in 1 rows: 'YV' became 'other'; write"
+    with pytest.raises(DataError, match=told):
+        refuse_other_keys(step, frame, frame.assign(carrier=["UA", "other"]))

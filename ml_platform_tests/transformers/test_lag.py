@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,3 +75,13 @@ def test_it_agrees_with_the_definition(drawn: list[tuple[int, int, str]]) -> Non
 def test_what_does_not_fit_is_refused(step: Lag, why: str) -> None:
     with pytest.raises(DataError, match=why):
         step.output_schema(Schema.of(plane="string?", at="timestamp", v="number?"))
+
+
+def test_what_is_known_later_is_seen_later() -> None:
+    at = pd.to_datetime(["2013-01-01 05:00", "2013-01-01 06:00", "2013-01-01 08:00", "2013-01-01 08:01"])
+    rows = pd.DataFrame({"at": at, "delay": [20.0, 4.0, 7.0, 9.0]})
+    step = Lag(["delay"], by=[], on="at", within_hours=2, lag_hours=2)
+    assert step.transform(rows)["delay_before"].tolist()[2:] == [20.0, 4.0]
+    assert step.lookback == timedelta(hours=4)
+    with pytest.raises(DataError, match="lag_hours is -1; expected 0 or more"):
+        Lag(["delay"], [], "at", 2, lag_hours=-1).output_schema(Schema.of(at="datetime", delay="number"))

@@ -43,7 +43,7 @@ EXAMPLES = [
     (Codes(["dest"]), ROWS[["dest"]]),
     (FillMissing(["dest", "delay"], "most_frequent"), ROWS[["dest", "delay"]]),
     (Filter("delay > 0 OR dest = 'D1'"), ROWS[["delay", "dest"]]),
-    (Lag(["delay"], ["origin"], "at", 5), ROWS[["delay", "origin", "at"]]),
+    (Lag(["delay"], ["origin"], "at", 4, lag_hours=1), ROWS[["delay", "origin", "at"]]),
     (OneHot(["dest"], min_frequency=2), ROWS[["dest"]]),
     (RareCategories(["dest"], 0.2), ROWS[["dest"]]),
     (Rolling(["delay"], ["origin"], "at", 5, ["mean", "max", "count"]), ROWS[["delay", "origin", "at"]]),
