@@ -11,8 +11,11 @@ from rich.table import Table
 from ml_platform.artifacts import Artifact, ArtifactStore, default_store
 from ml_platform.artifacts.reports import page_path, read_report
 from ml_platform.errors import ArtifactError
-from ml_platform.pipeline.tasks import LABELS
+from ml_platform.pipeline.tasks import LABELS, TASKS
 from ml_platform.runtime.provenance import made_of
+
+# What evaluations did not say when all pipelines had this one task.
+_OF_OLD = {"task": "binary", "metrics": list(TASKS["binary"].metrics), "selected_by": "log_loss"}
 
 
 def last_evaluation(pipeline: str, store: ArtifactStore | None = None) -> dict[str, Any]:
@@ -33,8 +36,9 @@ def last_evaluation(pipeline: str, store: ArtifactStore | None = None) -> dict[s
 
 def evaluation_facts(store: ArtifactStore, artifact: Artifact) -> dict[str, Any]:
     """Gives what an evaluation says, with its version, its page, and the data, parameters and code that made it."""
-    facts = dict(read_report(store, artifact).facts)
+    facts = read_report(store, artifact).facts
     return {
+        **_OF_OLD,
         **facts,
         "version": artifact.digest,
         "report": str(page_path(store, artifact)),

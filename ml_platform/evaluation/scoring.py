@@ -33,4 +33,4 @@ def predict_partition(
     frame = features.read_all(columns)
     task = TASKS[spec.task]
     answer = task.answer(model.estimator, frame[names])
-    return frame[key].assign(**task.columns(spec.target, answer, model.facts["classes"], threshold))
+    return frame[key].assign(**task.columns(spec.target, answer, model.facts.get("classes", ()), threshold))
