@@ -83,7 +83,7 @@ def _find_job(pipeline: str, watcher: Watcher) -> dg.JobDefinition:
         raise
     jobs = [job.name for job in definitions.jobs or []]
     if pipeline not in jobs:
-        known = f"no pipeline {pipeline!r} in the project: {expected_one_of(pipeline, jobs)}"
+        known = f"no pipeline {pipeline!r}: {expected_one_of(pipeline, jobs)}"
         hint = "; a YAML elsewhere is tried by `ml-platform try`, and run once it has a folder under ml_platform/defs"
         raise PlatformError(known + (hint if pipeline.endswith((".yaml", ".yml")) else ""))
     return definitions.resolve_job_def(pipeline)

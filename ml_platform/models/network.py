@@ -22,6 +22,7 @@ from ml_platform.errors import ArtifactError, DataError, first_few, require_colu
 
 LOG = logging.getLogger("ml_platform.models")
 SECONDS_BETWEEN_RECORDS = 2.0
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 ROWS_AT_ONCE = 16_384  # when answering: bounds memory, and no more than that
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -85,21 +86,19 @@ def find_device() -> torch.device:
 def reproducible(seed: int, device: torch.device) -> Iterator[None]:
     """Makes what is drawn and computed within depend on the seed alone, and leaves torch as it was."""
     strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    workspace = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+    workspace = os.environ.get(WORKSPACE)
     devices = [] if device.type == "cpu" else [device.index]
     with torch.random.fork_rng(devices, device_type="cuda" if device.type == "cpu" else device.type):
         try:
-            os.environ["CUBLAS_WORKSPACE_CONFIG"] = (
-                ":4096:8"  # what torch asks for before it calls cuBLAS deterministic
-            )
+            os.environ[WORKSPACE] = ":4096:8"  # what torch asks for before it calls cuBLAS deterministic
             torch.use_deterministic_algorithms(True)
             torch.manual_seed(seed)
             yield
         finally:
             torch.use_deterministic_algorithms(strict, warn_only=warns)
-            del os.environ["CUBLAS_WORKSPACE_CONFIG"]
+            del os.environ[WORKSPACE]
             if workspace is not None:
-                os.environ["CUBLAS_WORKSPACE_CONFIG"] = workspace
+                os.environ[WORKSPACE] = workspace
 
 
 class Network(BaseEstimator):

@@ -364,7 +364,7 @@ def test_the_command_tells_the_same(
     every = json.loads(told("--json"))
     assert [one["asset"] for one in every][:2] == ["lake/flights", "lake/weather"]
     assert {one["action"] for one in every} == {"reuse"}
-    assert set(every[0]) == {"asset", "action", "partitions", "why", "launcher", "seconds"}
+    assert set(every[0]) == {"asset", "action", "partitions", "why", "launcher", "seconds", "shared_with"}
     assert "20 to reuse, 0 to recompute" in told().replace("21 to reuse", "20 to reuse")
     shown = told("--as-of", "2013-09-01")
     assert "recompute  flight_delays/boosted" in shown
