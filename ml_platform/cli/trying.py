@@ -1,5 +1,6 @@
 """What does a pipeline score as it is declared now? Here, without Dagster, and without production's notice."""
 
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -7,8 +8,6 @@ from rich.console import Console
 from ml_platform.artifacts import default_store
 from ml_platform.cli.evaluations import evaluation_facts, last_evaluation, print_evaluation
 from ml_platform.errors import ArtifactError
-from ml_platform.pipeline.finding import find_pipeline
-from ml_platform.pipeline.spec import load_spec
 from ml_platform.runtime.inprocess import Pipeline
 
 SAMPLED = (
@@ -22,7 +21,7 @@ def try_pipeline(name: str, as_of: str = "latest", rows: int | None = None, mode
     pipeline = Pipeline.load(name, as_of=as_of, rows=rows, model=model).fit()
     report = pipeline.evaluate()
     assert report.ref is not None
-    return evaluation_facts(default_store(), report.ref)
+    return {**evaluation_facts(default_store(), report.ref), "extends": pipeline.spec.extends}
 
 
 def print_trial(name: str, facts: dict[str, Any], rows: int | None = None) -> None:
@@ -37,8 +36,10 @@ def print_trial(name: str, facts: dict[str, Any], rows: int | None = None) -> No
     if rows is not None:
         console.print(SAMPLED.format(rows=rows), style="yellow", soft_wrap=True, highlight=False)
         return
-    parent = load_spec(find_pipeline(name)).extends
+    parent = facts["extends"]
     if parent is not None:
+        # A path is seen from the variant's folder, the command from here.
+        parent = str(Path(name).parent / parent) if parent.endswith((".yaml", ".yml")) else parent
         console.print(f"  beside its parent: `ml-platform compare {parent} {name}`", highlight=False, soft_wrap=True)
     try:
         current = last_evaluation(facts["pipeline"])

@@ -14,7 +14,7 @@ from ml_platform.runtime import Made
 
 
 class SklearnIOManager(dg.ConfigurableIOManager):
-    """Keeps scikit-learn objects as skops files.
+    """Keeps scikit-learn objects as skops files, networks as safetensors and JSON.
 
     An asset returns a scikit-learn object, `Fitted` with facts about its fit, or `Made`; it gets `Fitted`.
     """

@@ -5,6 +5,9 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from ml_platform.cli.trying import print_trial
 from ml_platform_tests.platform import Platform, small_yaml
 
 
@@ -47,3 +50,20 @@ def test_an_unknown_model_and_pipeline_are_refused_with_those_that_exist(tmp_pat
     assert "error: no model 'boostet': did you mean 'boosted'?" in done.stderr
     done = command(platform, "try", "flight_delay")
     assert "error: no pipeline 'flight_delay': did you mean 'flight_delays'?" in done.stderr
+
+
+def test_the_trial_of_a_variant_names_the_command_that_puts_it_beside_its_parent(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    score = {"roc_auc": 0.7, "log_loss": 0.45}
+    facts = {
+        **score, "pipeline": "never_made", "best": "m", "metrics": list(score), "selected_by": "log_loss", "gates": [],
+        "models": {"m": score}, "rows_train": 9, "rows_test": 3, "made_of": {"data": {}, "code": {}}, "report": "r.html",
+    }  # fmt: skip
+    print_trial("mine/variant.yaml", {**facts, "extends": "../parent.yaml"})
+    print_trial("variant.yaml", {**facts, "extends": "flight_delays"})
+    shown = capsys.readouterr().out
+    assert "`ml-platform compare mine/../parent.yaml mine/variant.yaml`" in shown
+    assert "`ml-platform compare flight_delays variant.yaml`" in shown
+    print_trial("variant.yaml", {**facts, "extends": None}, rows=1400)
+    assert "on a sample of about 1,400 rows" in capsys.readouterr().out
