@@ -5,6 +5,7 @@ PlatformError
 ├── DataError       data break what was promised of them: file or asset, column, rows
 │   └── RowsRefused     rows that get no answer, with the step that drops them
 ├── ArtifactError   a stored value is missing, damaged or of the wrong kind
+├── LaunchError     a launcher that does not exist, is configured wrongly, or cannot take what it is given
 └── GateError       an evaluation did not pass its gates
 """
 
@@ -37,6 +38,10 @@ class RowsRefused(DataError):
 
 class ArtifactError(PlatformError):
     """A stored value that is missing, damaged or of the wrong kind."""
+
+
+class LaunchError(PlatformError):
+    """A launcher that does not exist, is configured wrongly, or cannot take what it is given."""
 
 
 class GateError(PlatformError):

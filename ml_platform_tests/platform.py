@@ -11,6 +11,7 @@ from ml_platform.artifacts.reports import read_report
 from ml_platform.components.ml_pipeline import pipeline_definitions
 from ml_platform.components.sources import source_assets
 from ml_platform.io_managers import FrameIOManager, ReportIOManager, SklearnIOManager
+from ml_platform.launchers import routing_executor
 from ml_platform.pipeline import CompiledPipeline, load_pipeline
 from ml_platform.resources import CutResource, StoreResource
 from ml_platform.sources import TableSource
@@ -55,7 +56,7 @@ def definitions_in(folder: Path, tables: Sequence[TableSource] = lake.TABLES) ->
         dg.Definitions(
             assets=source_assets(tables),
             resources=resources(folder / "artifacts"),
-            executor=dg.in_process_executor,
+            executor=routing_executor,
         ),
     )
 

@@ -148,6 +148,23 @@ def columns_command(pipeline: str, step: str | None, as_json: bool) -> None:
         print_columns(found)
 
 
+@commands.command(name="routes")
+@_as_json
+def routes_command(as_json: bool) -> None:
+    """Say where every asset would run: launcher, class, namespace, image, resources. Exit 1 if a route is wrong.
+
+    No cluster is asked; what counts are the definitions and the instance's dagster.yaml.
+    """
+    from ml_platform.cli.routes import print_routes, routes_here
+
+    path, listed, problems = routes_here()
+    if as_json:
+        _print_json({"instance": str(path), "routes": [one.to_json() for one in listed], "problems": problems})
+    else:
+        print_routes(path, listed, problems)
+    sys.exit(1 if problems else 0)
+
+
 @commands.command()
 @_pipeline
 @_as_json

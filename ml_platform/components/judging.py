@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from ml_platform.components.options import asset_key, asset_options, describe_frame, partitions_of
+from ml_platform.components.options import asset_key, asset_options, describe_frame, op_tags, partitions_of
 from ml_platform.components.values import body_of
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.runtime import Node
@@ -48,7 +48,7 @@ def judging_checks(pipeline: CompiledPipeline) -> list[dg.AssetChecksDefinition]
         name=f"{pipeline.spec.pipeline}_gates",
         specs=specs,
         ins={"evaluation": dg.AssetIn(evaluation)},
-        op_tags={"ml_platform/launcher": pipeline.spec.evaluation.launcher},
+        op_tags=op_tags(pipeline.spec.evaluation.launcher),
     )
     def gates(evaluation: Any) -> Iterator[dg.AssetCheckResult]:
         from ml_platform.evaluation import judge

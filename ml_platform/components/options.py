@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from ml_platform.launchers import ISOLATED_TAG, LAUNCHER_TAG
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.runtime import Node
 from ml_platform.sources import Partitions
@@ -42,9 +43,19 @@ def asset_options(pipeline: CompiledPipeline, node: Node) -> dict[str, Any]:
         "owners": pipeline.spec.owners,
         # One run for a range of partitions; on assets without partitions too, else Dagster splits the run.
         "backfill_policy": dg.BackfillPolicy.single_run(),
-        "tags": {"ml_platform/stage": node.stage, "ml_platform/pipeline": pipeline.spec.pipeline},
-        "op_tags": {"ml_platform/launcher": node.launcher},
+        "tags": {
+            "ml_platform/stage": node.stage,
+            "ml_platform/pipeline": pipeline.spec.pipeline,
+            LAUNCHER_TAG: node.launcher[0],  # for people to filter by, and for checks that run without their asset
+        },
+        "op_tags": op_tags(node.launcher, isolated=node.isolated),
     }
+
+
+def op_tags(ladder: Sequence[str], *, isolated: bool = False) -> dict[str, Any]:
+    """Says which launchers take a step, and whether it must not share the run's process."""
+    launcher = ladder[0] if len(ladder) == 1 else list(ladder)
+    return {LAUNCHER_TAG: launcher, **({ISOLATED_TAG: "true"} if isolated else {})}
 
 
 def asset_key(name: str) -> dg.AssetKey:

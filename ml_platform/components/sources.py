@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from ml_platform.components.options import describe_frame, partitions_of, selected_partitions
+from ml_platform.components.options import describe_frame, op_tags, partitions_of, selected_partitions
 from ml_platform.io_managers.metadata import column_schema
+from ml_platform.launchers import LAUNCHER_TAG
 from ml_platform.pipeline.inspection import runner_code
 from ml_platform.resources import StoreResource
 from ml_platform.resources.refusal import refusals_as_failures
@@ -35,8 +36,8 @@ def _source_asset(node: Node, table: TableSource, owners: Sequence[str]) -> dg.A
         backfill_policy=dg.BackfillPolicy.single_run(),
         io_manager_key="frames",
         metadata={"dagster/column_schema": column_schema(table.schema)},
-        tags={"ml_platform/stage": "source"},
-        op_tags={"ml_platform/launcher": "cpu"},
+        tags={"ml_platform/stage": "source", LAUNCHER_TAG: node.launcher[0]},
+        op_tags=op_tags(node.launcher),
     )
     def read(context: dg.AssetExecutionContext, store: StoreResource) -> dg.Output:
         with refusals_as_failures():

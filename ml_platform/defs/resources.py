@@ -3,11 +3,12 @@
 import dagster as dg
 
 from ml_platform.io_managers import FrameIOManager, ReportIOManager, SklearnIOManager
+from ml_platform.launchers import routing_executor
 from ml_platform.resources import CutResource, StoreResource
 
 
 def resources_in(base: str = "") -> dg.Definitions:
-    """One store behind all IO managers; the steps of a run share its process.
+    """One store behind all IO managers; each step goes to its launcher.
 
     Args:
         base: where the store lies; empty: beside Dagster's own storage.
@@ -21,7 +22,7 @@ def resources_in(base: str = "") -> dg.Definitions:
             "objects": SklearnIOManager(store=store),
             "reports": ReportIOManager(store=store),
         },
-        executor=dg.in_process_executor,
+        executor=routing_executor,
     )
 
 

@@ -51,7 +51,19 @@ def _check_span(text: object) -> object:
     return text
 
 
+def _check_ladder(given: object) -> object:
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names) or not names:
+        raise ValueError(f"{given!r} is no launcher: expected a name such as gpu, or a list such as [cpu, highmem]")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"launcher {', '.join(twice)} stands twice in {names}; each is climbed to once")
+    return tuple(names)
+
+
 Name = Annotated[str, BeforeValidator(_check_name)]
+# The launcher that takes a step, and those to climb to when memory runs out.
+Ladder = Annotated[tuple[str, ...], BeforeValidator(_check_ladder)]
 Span = Annotated[str, BeforeValidator(_check_span)]
 
 
@@ -83,14 +95,16 @@ class Step(Use):
     )
     grain: str | None = Field(None, description="What one row is; by default that of the first input.")
     key: list[str] | None = Field(None, description="What identifies a row; by default that of the first input.")
-    launcher: str = "cpu"
+    launcher: Ladder = ("cpu",)
+    isolated: bool = Field(False, description="Whether it must not share the run's process.")
 
 
 class Model(Use):
     """A candidate model: an estimator with `predict_proba`, for regression with `predict`."""
 
     description: str = ""
-    launcher: str = "cpu"
+    launcher: Ladder = ("cpu",)
+    isolated: bool = Field(False, description="Whether it must not share the run's process.")
 
 
 class Features(_Strict):
@@ -168,7 +182,7 @@ class Evaluation(_Strict):
     """How the report looks at the best model."""
 
     by: list[str] = Field(default_factory=list, description="Columns to show the metrics by.")
-    launcher: str = "cpu"
+    launcher: Ladder = ("cpu",)
 
 
 class PipelineSpec(_Strict):

@@ -36,10 +36,11 @@ class Node:
     inputs: Mapping[str, str]
     spans: Partitions | None
     stage: str
-    launcher: str
+    launcher: tuple[str, ...]
     recipe: Mapping[str, Any] | None
     places: Mapping[str, str] = field(default_factory=dict)
     depends_on_threads: bool = False
+    isolated: bool = False
 
     @cached_property
     def code_version(self) -> str:
@@ -144,7 +145,9 @@ def source_node(table: TableSource, code: Code, name: str = "") -> Node:
         "distributions": code.distributions,
     }
     asset = table.asset
-    return Node(asset, asset, "source", name or table.name, {}, table.partitions, "source", "cpu", recipe, code.places)
+    return Node(
+        asset, asset, "source", name or table.name, {}, table.partitions, "source", ("cpu",), recipe, code.places
+    )
 
 
 def _source(pipeline: CompiledPipeline, name: str) -> Node:
@@ -161,11 +164,11 @@ def _step_nodes(pipeline: CompiledPipeline, step: CompiledStep) -> Iterator[Node
         recipe, places = _recipe(pipeline, "fitted", [label], {**given, "target": pipeline.spec.target})
         name = f"{step.name}_fitted"
         yield Node(name, step.fitted_asset, "fitted", step.name, inputs, None, use.stage, use.launcher,
-                   recipe, places, maker.depends_on_threads)  # fmt: skip
+                   recipe, places, maker.depends_on_threads, use.isolated)  # fmt: skip
         inputs = {**inputs, "fitted_state": step.fitted_asset}
     recipe, places = _recipe(pipeline, "frame", [label], {**given, "suffix": use.suffix})
     yield Node(step.name, step.asset, "frame", step.name, inputs, step.spans, use.stage, use.launcher,
-               recipe, places, maker.depends_on_threads)  # fmt: skip
+               recipe, places, maker.depends_on_threads, use.isolated)  # fmt: skip
 
 
 def _model(pipeline: CompiledPipeline, name: str) -> Node:
@@ -178,9 +181,9 @@ def _model(pipeline: CompiledPipeline, name: str) -> Node:
         "key": list(pipeline.features.key),
     }
     recipe, places = _recipe(pipeline, "model", [f"models.{name}"], parameters)
-    inputs = {"features": pipeline.features.asset}
-    return Node(name, spec.asset(name), "model", name, inputs, None, "training", spec.models[name].launcher,
-                recipe, places, maker.depends_on_threads)  # fmt: skip
+    inputs, model = {"features": pipeline.features.asset}, spec.models[name]
+    return Node(name, spec.asset(name), "model", name, inputs, None, "training", model.launcher,
+                recipe, places, maker.depends_on_threads, model.isolated)  # fmt: skip
 
 
 def _judging(pipeline: CompiledPipeline) -> Iterator[Node]:
@@ -199,7 +202,7 @@ def _judging(pipeline: CompiledPipeline) -> Iterator[Node]:
         asked = [f"models.{model}" for model in spec.models] if name in ("evaluation", "predictions") else []
         recipe, places = _recipe(pipeline, name, asked, parameters)
         return Node(name, spec.asset(name), name, name, inputs, more.pop("spans", None), stage,
-                    more.pop("launcher", "cpu"), recipe, places, **more)  # fmt: skip
+                    more.pop("launcher", ("cpu",)), recipe, places, **more)  # fmt: skip
 
     yield node("selection", "selection", models, {"task": spec.task})
     judged = {**features, **models, "selection": spec.asset("selection")}

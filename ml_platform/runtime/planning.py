@@ -78,7 +78,7 @@ class _Planner:
             RECOMPUTE if missing else REUSE,
             {REUSE: len(found) - len(missing), RECOMPUTE: len(missing)},
             list(reasons),
-            node.launcher,
+            node.launcher[0],
             self._seconds(node, missing) if missing else 0.0,
             sorted({artifact.asset for artifact in found.values() if artifact is not None} - {node.asset}),
         )

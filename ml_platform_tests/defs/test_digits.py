@@ -57,7 +57,7 @@ def test_the_network_lies_in_the_store_without_pickle(digits: Platform) -> None:
     folder = digits.store.open(artifact)
     assert sorted(file.name for file in artifact.files) == ["network.json", "network.safetensors"]
     assert json.loads((folder / "network.json").read_text())
-    assert digits.pipeline.spec.models["network"].launcher == "gpu"
+    assert digits.pipeline.spec.models["network"].launcher == ("gpu",)
 
 
 def test_a_notebook_makes_the_same_bytes_and_the_same_answers(digits: Platform) -> None:

@@ -1,0 +1,87 @@
+"""Where would each asset run, on the launchers of this instance?"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ml_platform.artifacts.home import dagster_home, project_root
+from ml_platform.errors import LaunchError, PlatformError
+from ml_platform.launchers import RoutingRunLauncher
+from ml_platform.launchers.listing import Listed, list_routes
+from ml_platform.pipeline.document import load_document
+
+
+def routes_here() -> tuple[Path, list[Listed], list[str]]:
+    """Lists the routes of all assets on the launchers that the instance's YAML names, and what is wrong.
+
+    Raises:
+        PlatformError: a YAML that says something twice, or has no routing launcher.
+    """
+    from ml_platform.definitions import defs
+
+    path = instance_file()
+    return path, *list_routes(defs(), launcher_in(path))
+
+
+def instance_file() -> Path:
+    """Finds the instance's YAML; before the first run there is none yet, and it will be the local deployment's."""
+    own = dagster_home() / "dagster.yaml"
+    return own if own.exists() else project_root() / "deploy" / "local" / "dagster.yaml"
+
+
+def launcher_in(path: Path) -> RoutingRunLauncher:
+    """Reads the routing launcher of an instance's YAML; none of its children is built.
+
+    Raises:
+        SpecError: a launcher, or any other key, that stands twice: Dagster would keep the last.
+        LaunchError: no routing launcher, or one that is configured wrongly.
+    """
+    load_document(path)
+    declared = (yaml.safe_load(path.read_text()) or {}).get("run_launcher") or {}
+    if declared.get("class") != RoutingRunLauncher.__name__:
+        found = declared.get("class", "none, so Dagster's default")
+        raise LaunchError(
+            f"{path}: run_launcher is {found}; expected module ml_platform.launchers, class RoutingRunLauncher, "
+            "with launchers by name (deploy/local/dagster.yaml has an example)"
+        )
+    config = declared.get("config") or {}
+    lacking = [key for key in ("default", "launchers") if key not in config]
+    if lacking:
+        raise LaunchError(f"{path}: run_launcher: config has no {' and no '.join(lacking)}")
+    try:
+        return RoutingRunLauncher(config["default"], config["launchers"])
+    except PlatformError as error:
+        raise LaunchError(f"{path}: {error}") from error
+
+
+def print_routes(path: Path, listed: Sequence[Listed], problems: Sequence[str], console: Console | None = None) -> None:
+    """Prints a line for each asset; columns that no launcher fills are left out."""
+    console = console or Console()
+    columns = {
+        "asset": [one.asset for one in listed],
+        "launcher": [" > ".join(one.launchers) for one in listed],
+        "class": [one.type for one in listed],
+        "namespace": [one.namespace or "" for one in listed],
+        "image": [one.image or "" for one in listed],
+        "resources": [_shown(one) for one in listed],
+    }
+    shown = {name: cells for name, cells in columns.items() if any(cells)}
+    table = Table(*shown, title=f"launchers of {path}", title_justify="left")
+    for row in zip(*shown.values(), strict=True):
+        table.add_row(*(escape(cell) for cell in row))
+    if listed:
+        console.print(table)
+    for problem in problems:
+        console.print(f"[red]wrong[/]: {escape(problem)}", soft_wrap=True, highlight=False)
+
+
+def _shown(one: Listed) -> str:
+    parts = []
+    for name, value in (one.resources or {}).items():
+        given = ", ".join(f"{key} {amount}" for key, amount in value.items()) if isinstance(value, dict) else value
+        parts.append(f"{name}: {given}")
+    return "; ".join([*parts, *(["a process of its own"] if one.isolated else [])])

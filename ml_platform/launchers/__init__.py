@@ -1,0 +1,12 @@
+"""Each step of a run on the hardware it needs. Installable without the rest of the platform.
+
+In `dagster.yaml`, `module: ml_platform.launchers` and `class: RoutingRunLauncher`; in the definitions,
+`executor=routing_executor`; on an asset, `op_tags={"ml_platform/launcher": "gpu"}`.
+"""
+
+from ml_platform.launchers.executor import routing_executor
+from ml_platform.launchers.local import LocalRunLauncher
+from ml_platform.launchers.routes import ISOLATED_TAG, LAUNCHER_TAG
+from ml_platform.launchers.routing import RoutingRunLauncher
+
+__all__ = ["ISOLATED_TAG", "LAUNCHER_TAG", "LocalRunLauncher", "RoutingRunLauncher", "routing_executor"]

@@ -1,0 +1,52 @@
+"""What must be known of a class of launchers beyond how it starts runs: how it takes single steps, what they get?"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from dagster._core.executor.step_delegating import StepHandler
+from dagster._core.launcher import RunLauncher
+
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a step gets on a launcher, as far as its configuration says."""
+
+    namespace: str | None = None
+    image: str | None = None
+    resources: Config | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is known of a class of launchers.
+
+    Attributes:
+        step_handler: makes what sends single steps to one of its launchers; None if only whole runs can go there.
+        place_of: says what a step with these op tags gets, from the launcher's configuration alone.
+        with_threads: gives the configuration so that numeric libraries use the cores that a step owns.
+    """
+
+    step_handler: Callable[[Any], StepHandler] | None = None
+    place_of: Callable[[Config, Mapping[str, str]], Place] = lambda _config, _tags: Place()
+    with_threads: Callable[[Config], Config] = lambda config: config
+
+
+# By the name of a class or one of its bases: importing a module here costs seconds, and it may not be installed.
+_KINDS = {
+    "dagster_k8s.launcher.K8sRunLauncher": "ml_platform.launchers.kubernetes",
+    "ml_platform.launchers.local.LocalRunLauncher": "ml_platform.launchers.local",
+}
+
+
+def kind_of(launcher: type[RunLauncher[Any]]) -> Kind:
+    """Finds what is known of a class; nothing beyond whole runs where it is a stranger."""
+    for base in launcher.__mro__:
+        module = _KINDS.get(f"{base.__module__}.{base.__qualname__}")
+        if module is not None:
+            kind: Kind = import_module(module).KIND
+            return kind
+    return Kind()

@@ -1,0 +1,134 @@
+"""Which launcher does each step of a run go to? Read from what the code declared, never from the run's tags."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from dagster import AssetKey
+from dagster._core.snap import ExecutionPlanSnapshot
+from dagster._core.snap.execution_plan_snapshot import ExecutionStepSnap
+
+from ml_platform.errors import LaunchError, expected_one_of
+
+LAUNCHER_TAG = "ml_platform/launcher"  # on an op: a name, or a list of them to climb when memory runs out
+ISOLATED_TAG = "ml_platform/isolated"  # on an op: "true" where the step must not share the run's process
+
+Tags = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a run goes, and which of its steps go elsewhere.
+
+    Attributes:
+        launcher: the launcher of the run's own process.
+        elsewhere: step key to launcher, for the steps that another launcher takes.
+    """
+
+    launcher: str
+    elsewhere: Mapping[str, str]
+
+    def of(self, step_key: str) -> str:
+        """Gives the launcher of a step; one that was made from another at run time follows it."""
+        return self.elsewhere.get(as_planned(step_key), self.launcher)
+
+    def __str__(self) -> str:
+        if not self.elsewhere:
+            return f"launcher {self.launcher}, with all its steps"
+        groups: dict[str, list[str]] = {}
+        for step, launcher in sorted(self.elsewhere.items()):
+            groups.setdefault(launcher, []).append(step)
+        parts = "; ".join(f"{', '.join(steps)} to launcher {name}" for name, steps in groups.items())
+        return f"launcher {self.launcher}, but {parts}"
+
+
+def ladder_of(tags: Tags | None) -> tuple[str, ...]:
+    """Gives the launchers that a step's tags name: the first, and those to climb to. Empty if they name none.
+
+    >>> ladder_of({"ml_platform/launcher": "gpu"}), ladder_of({"ml_platform/launcher": '["cpu", "highmem"]'})
+    (('gpu',), ('cpu', 'highmem'))
+
+    Raises:
+        LaunchError: a list that is empty or names a launcher twice.
+    """
+    text = (tags or {}).get(LAUNCHER_TAG, "")
+    if not text.startswith("["):
+        return (text,) if text else ()
+    names = tuple(str(name) for name in json.loads(text))
+    if not names or len(set(names)) < len(names):
+        raise LaunchError(f"a ladder of launchers is {text}; expected at least one name, and each once")
+    return names
+
+
+def is_isolated(tags: Tags | None) -> bool:
+    """Whether a step must not share the run's process: it says so, or asks for a pod of its own kind."""
+    found = tags or {}
+    return found.get(ISOLATED_TAG) == "true" or "dagster-k8s/config" in found
+
+
+def as_planned(step_key: str) -> str:
+    """Names the planned step that one of a dynamic graph was made from.
+
+    >>> as_planned("resize[a]"), as_planned("resize")
+    ('resize[?]', 'resize')
+    """
+    return f"{step_key.partition('[')[0]}[?]" if "[" in step_key else step_key
+
+
+def route_of(
+    plan: ExecutionPlanSnapshot,
+    step_keys: Sequence[str] | None,
+    default: str,
+    known: Sequence[str],
+    tags_of_asset: Callable[[AssetKey], Tags] = lambda _: {},
+) -> Route:
+    """Reads a run's route from its plan.
+
+    A check without a launcher of its own goes where its asset goes. All steps on one launcher: the run goes there.
+    Else the run goes to the default, and the steps of other launchers go to theirs.
+
+    Args:
+        step_keys: the steps that the run executes; a plan may hold more. None: those that the plan says.
+        default: the launcher of steps that name none.
+        known: the launchers that exist.
+        tags_of_asset: the tags of an asset that is not in the plan but whose check is.
+
+    Raises:
+        LaunchError: a step that names no launcher, with the step and the launchers that exist.
+    """
+    executed = {as_planned(key) for key in (plan.step_keys_to_execute if step_keys is None else step_keys)}
+    launcher_of_asset = _launchers_of_assets(plan, tags_of_asset)
+    chosen = {}
+    for step in plan.steps:
+        if step.key in executed:
+            ladder = ladder_of(step.tags) or launcher_of_asset(step) or (default,)
+            chosen[step.key] = _existing(step.key, ladder, known)
+    launchers = set(chosen.values())
+    own = launchers.pop() if len(launchers) == 1 else default
+    return Route(own, {step: launcher for step, launcher in chosen.items() if launcher != own})
+
+
+def _launchers_of_assets(
+    plan: ExecutionPlanSnapshot, tags_of_asset: Callable[[AssetKey], Tags]
+) -> Callable[[ExecutionStepSnap], tuple[str, ...]]:
+    """Gives a function from a check's step to the launchers of the asset that it checks."""
+    made_by = {key: step.tags for step in plan.steps for key in step.entity_keys if isinstance(key, AssetKey)}
+
+    def find(step: ExecutionStepSnap) -> tuple[str, ...]:
+        if any(isinstance(key, AssetKey) for key in step.entity_keys):
+            return ()
+        checked = sorted({key.asset_key for key in step.entity_keys if not isinstance(key, AssetKey)})
+        ladders = (ladder_of(made_by[key] if key in made_by else tags_of_asset(key)) for key in checked)
+        return next((ladder for ladder in ladders if ladder), ())
+
+    return find
+
+
+def _existing(step_key: str, ladder: Sequence[str], known: Sequence[str]) -> str:
+    for name in ladder:
+        if name not in known:
+            raise LaunchError(
+                f"step {step_key} asks for launcher {name!r}, which does not exist; {expected_one_of(name, known)} "
+                "(in dagster.yaml, under run_launcher: config: launchers)"
+            )
+    return ladder[0]

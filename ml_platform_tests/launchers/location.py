@@ -1,0 +1,108 @@
+"""A code location whose assets say where they ran: two on the default launcher, one on `gpu`, more after it."""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from ml_platform.launchers import ISOLATED_TAG, LAUNCHER_TAG, routing_executor
+
+WHERE = ("PLACE", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "HOSTNAME")
+FOLDER = "ML_PLATFORM_TEST_FOLDER"  # where the assets below leave marks for the tests
+
+
+def where() -> dict[str, Any]:
+    return {name: os.environ.get(name, "") for name in WHERE} | {"pid": os.getpid()}
+
+
+def asset(name: str, *deps: str, tags: Mapping[str, Any] | None = None, seconds: float = 0.0) -> dg.AssetsDefinition:
+    def body() -> dg.MaterializeResult[Any]:
+        time.sleep(seconds)
+        return dg.MaterializeResult(metadata=where())
+
+    # The asset's tag is for checks that run without their asset.
+    named = {LAUNCHER_TAG: str(tags[LAUNCHER_TAG])} if tags and isinstance(tags.get(LAUNCHER_TAG), str) else {}
+    return dg.asset(name=name, deps=list(deps), op_tags=dict(tags or {}), tags=named)(body)
+
+
+GPU = {LAUNCHER_TAG: "gpu"}
+CHAIN = ("raw", "clean", "trained", "scored")
+assets = [
+    asset("raw"),
+    asset("clean", "raw", tags={LAUNCHER_TAG: "cpu"}),
+    asset("trained", "clean", tags=GPU),
+    asset("scored", "trained"),
+    asset("apart", tags={ISOLATED_TAG: "true"}),
+    asset("climbing", tags={LAUNCHER_TAG: ["gpu", "cpu"]}),
+    asset("slow_on_gpu", tags=GPU, seconds=3.0),
+    asset("quick_one"),
+    asset("quick_two", "quick_one"),
+    asset("lost", tags={LAUNCHER_TAG: "gpuu"}),
+    asset("sleepy", seconds=120.0),
+    asset("sleepy_on_gpu", tags=GPU, seconds=120.0),
+]
+
+
+@dg.asset_check(asset="trained")
+def looks_right() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=True, metadata=where())
+
+
+@dg.asset(op_tags=GPU, retry_policy=dg.RetryPolicy(max_retries=2))
+def fails_once(context: dg.AssetExecutionContext) -> None:
+    if context.retry_number == 0:
+        raise RuntimeError("the first try fails, as it should")
+
+
+@dg.asset(op_tags=GPU)
+def dies() -> None:
+    os.kill(os.getpid(), 9)
+
+
+@dg.asset(deps=["clean"], op_tags=GPU)
+def fails_until_mended() -> dg.MaterializeResult[Any]:
+    if not (Path(os.environ[FOLDER]) / "mended").exists():
+        raise RuntimeError("not mended yet")
+    return dg.MaterializeResult(metadata=where())
+
+
+@dg.op(out=dg.DynamicOut())
+def parts() -> Any:
+    yield from (dg.DynamicOutput(number, mapping_key=f"part_{number}") for number in range(2))
+
+
+@dg.op(tags=GPU)
+def double(context: dg.OpExecutionContext, part: int) -> int:
+    context.log.info(f"doubled in {os.environ.get('PLACE')}")
+    return part * 2
+
+
+@dg.op
+def total(parts: list[int]) -> int:
+    return sum(parts)
+
+
+@dg.job(executor_def=routing_executor)
+def dynamic() -> None:
+    total(parts().map(double).collect())
+
+
+chain = dg.define_asset_job("chain", list(CHAIN))
+
+
+@dg.sensor(job=chain, minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.STOPPED)
+def when_asked() -> Any:
+    yield dg.RunRequest(run_key="once")
+
+
+defs = dg.Definitions(
+    assets=[*assets, fails_once, dies, fails_until_mended],
+    asset_checks=[looks_right],
+    executor=routing_executor,
+    jobs=[chain, dynamic],
+    schedules=[dg.ScheduleDefinition(job=chain, cron_schedule="* * * * *")],
+    sensors=[when_asked],
+)
