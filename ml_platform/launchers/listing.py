@@ -91,11 +91,15 @@ def _problems_of(launcher: RoutingRunLauncher) -> list[str]:
 
 def _problem_of_job(job: str, plan: ExecutionPlanSnapshot, launcher: RoutingRunLauncher) -> list[str]:
     """Finds steps of a mixed run that would go to a launcher which takes whole runs only."""
-    what = "all assets together" if job == _ALL_ASSETS else f"job {job}"
     try:
         route = route_of(plan, None, launcher.default, list(launcher.children))
-        for step, name in route.elsewhere.items():
-            launcher.require_steps(step, name)
     except LaunchError as error:
-        return [str(error) if "does not exist" in str(error) else f"{what}: {error}"]
-    return []
+        return [str(error)]
+    what = "all assets together" if job == _ALL_ASSETS else f"job {job}"
+    problems = []
+    for step, name in route.elsewhere.items():
+        try:
+            launcher.require_steps(step, name)
+        except LaunchError as error:
+            problems.append(f"{what}: {error}")
+    return problems

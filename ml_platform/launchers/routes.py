@@ -42,7 +42,7 @@ class Route:
         return f"launcher {self.launcher}, but {parts}"
 
 
-def ladder_of(tags: Tags | None) -> tuple[str, ...]:
+def ladder_of(tags: Tags | None, whose: str = "a step") -> tuple[str, ...]:
     """Gives the launchers that a step's tags name: the first, and those to climb to. Empty if they name none.
 
     >>> ladder_of({"ml_platform/launcher": "gpu"}), ladder_of({"ml_platform/launcher": '["cpu", "highmem"]'})
@@ -56,7 +56,7 @@ def ladder_of(tags: Tags | None) -> tuple[str, ...]:
         return (text,) if text else ()
     names = tuple(str(name) for name in json.loads(text))
     if not names or len(set(names)) < len(names):
-        raise LaunchError(f"a ladder of launchers is {text}; expected at least one name, and each once")
+        raise LaunchError(f"{whose} asks for launchers {text}; expected at least one name, and each once")
     return names
 
 
@@ -101,7 +101,7 @@ def route_of(
     chosen = {}
     for step in plan.steps:
         if step.key in executed:
-            ladder = ladder_of(step.tags) or launcher_of_asset(step) or (default,)
+            ladder = ladder_of(step.tags, f"step {step.key}") or launcher_of_asset(step) or (default,)
             chosen[step.key] = _existing(step.key, ladder, known)
     launchers = set(chosen.values())
     own = launchers.pop() if len(launchers) == 1 else default
