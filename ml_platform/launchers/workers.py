@@ -18,6 +18,11 @@ from dagster._serdes import ConfigurableClassData, deserialize_value, serialize_
 from dagster_shared.record import replace
 
 _GRACE_SECONDS = 10.0
+_PRELOADED = (
+    "dagster._cli.api", "dagster._core.instance.factory", "dagster._core.storage.migration",
+    "dagster._core.storage.upath_io_manager", "dagster._core.workspace.autodiscovery",
+    "alembic.command", "fsspec.implementations.local", "sqlalchemy.dialects.sqlite", "upath.implementations.local",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -158,8 +163,8 @@ def warm_up(instance: DagsterInstance, code: str | None) -> None:
     storages = [
         part.module_name for part in instance.get_ref()._asdict().values() if isinstance(part, ConfigurableClassData)
     ]
-    modules = [__name__, "dagster", "dagster._cli.api", "sqlalchemy", "alembic", *storages, *([code] if code else [])]
-    multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
+    code_modules = [code] if code else []
+    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, *_PRELOADED, *storages, *code_modules])
     ensure_running()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import yaml
 from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import ModuleTarget
+from dagster._core.workspace.load_target import ModuleTarget, PythonFileTarget
 from dagster_graphql.cli import execute_query
 
 from ml_platform.launchers import RoutingRunLauncher
@@ -144,10 +144,11 @@ class Rig:
 
 
 @contextmanager
-def rig_in(home: Path, text: str) -> Iterator[Rig]:
-    """Opens an instance with this YAML, and serves the tests' location."""
+def rig_in(home: Path, text: str, file: str | None = None) -> Iterator[Rig]:
+    """Opens an instance with this YAML, and serves the tests' location or another file's."""
     home.mkdir(parents=True, exist_ok=True)
     (home / "dagster.yaml").write_text(text)
-    target = ModuleTarget(MODULE, attribute=None, working_directory=None, location_name="tests")
+    where = {"attribute": None, "working_directory": None, "location_name": "tests"}
+    target = PythonFileTarget(file, **where) if file else ModuleTarget(MODULE, **where)
     with dg.DagsterInstance.from_config(str(home)) as instance, WorkspaceProcessContext(instance, target) as process:
         yield Rig(instance, process)

@@ -56,7 +56,12 @@ def test_everything_wrong_is_said_at_once() -> None:
     _, problems = listed(assets, gpu=GPU, docker=BROKEN["no_extra"][0])
     assert len(problems) == 3, problems
     told = "\n".join(problems)
-    for part in ("asks for launcher 'gpuu'", "did you mean 'gpu'", 'step b asks for launchers ["gpu", "gpu"]; expected', "launcher docker is a"):
+    for part in (
+        "asks for launcher 'gpuu'",
+        "did you mean 'gpu'",
+        'step b asks for launchers ["gpu", "gpu"]; expected',
+        "launcher docker is a",
+    ):
         assert part in told
 
 
