@@ -69,6 +69,28 @@ def fails_until_mended() -> dg.MaterializeResult[Any]:
     return dg.MaterializeResult(metadata=where())
 
 
+days = dg.DailyPartitionsDefinition(start_date="2026-01-01", end_date="2026-01-04")
+
+
+@dg.asset(partitions_def=days, backfill_policy=dg.BackfillPolicy.single_run(), tags={LAUNCHER_TAG: "cpu"})
+def daily() -> dg.MaterializeResult[Any]:
+    return dg.MaterializeResult(metadata=where())
+
+
+@dg.asset(partitions_def=days, backfill_policy=dg.BackfillPolicy.single_run(), deps=["daily"], op_tags=GPU)
+def daily_model() -> dg.MaterializeResult[Any]:
+    return dg.MaterializeResult(metadata=where())
+
+
+@dg.asset(deps=["quick_one"], op_tags=GPU)
+def works_the_second_time() -> dg.MaterializeResult[Any]:
+    mark = Path(os.environ[FOLDER]) / "tried"
+    if not mark.exists():
+        mark.touch()
+        raise RuntimeError("the first run fails, as it should")
+    return dg.MaterializeResult(metadata=where())
+
+
 @dg.op(out=dg.DynamicOut())
 def parts() -> Any:
     yield from (dg.DynamicOutput(number, mapping_key=f"part_{number}") for number in range(2))
@@ -99,7 +121,7 @@ def when_asked() -> Any:
 
 
 defs = dg.Definitions(
-    assets=[*assets, fails_once, dies, fails_until_mended],
+    assets=[*assets, fails_once, dies, fails_until_mended, daily, daily_model, works_the_second_time],
     asset_checks=[looks_right],
     executor=routing_executor,
     jobs=[chain, dynamic],

@@ -31,6 +31,17 @@ def local(place: str, **config: Any) -> dict[str, Any]:
     }
 
 
+def kubernetes(**config: Any) -> dict[str, Any]:
+    """Declares a Kubernetes launcher."""
+    always = {
+        "service_account_name": "ml-run",
+        "instance_config_map": "dagster",
+        "dagster_home": "/opt/dagster",
+        "load_incluster_config": False,
+    }
+    return {"module": "dagster_k8s", "class": "K8sRunLauncher", "config": {**always, **config}}
+
+
 def instance_yaml(launchers: Mapping[str, Any], default: str = "cpu", **more: Any) -> str:
     routing = {
         "module": "ml_platform.launchers",

@@ -1,7 +1,6 @@
 """A launcher that cannot be had is named, with what to do; the others work."""
 
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -9,23 +8,7 @@ import yaml
 
 from ml_platform.errors import LaunchError
 from ml_platform.launchers import LocalRunLauncher, RoutingRunLauncher
-from ml_platform_tests.launchers.rig import IMMEDIATELY, instance_yaml, local, rig_in
-
-KUBERNETES = {
-    "module": "dagster_k8s",
-    "class": "K8sRunLauncher",
-    "config": {
-        "service_account_name": "ml-run",
-        "instance_config_map": "dagster",
-        "dagster_home": "/opt/dagster",
-        "load_incluster_config": False,
-    },
-}
-
-
-def kubernetes(**config: Any) -> dict[str, Any]:
-    return {**KUBERNETES, "config": {**KUBERNETES["config"], **config}}
-
+from ml_platform_tests.launchers.rig import IMMEDIATELY, instance_yaml, kubernetes, local, rig_in
 
 BROKEN = {
     "no_kubeconfig": (kubernetes(kubeconfig_file="/nowhere/config"), "cannot be set up: ConfigException: "),

@@ -6,8 +6,8 @@ import dagster as dg
 
 from ml_platform.launchers import ISOLATED_TAG, LAUNCHER_TAG, RoutingRunLauncher, routing_executor
 from ml_platform.launchers.listing import Listed, list_routes
-from ml_platform_tests.launchers.rig import local
-from ml_platform_tests.launchers.test_children import BROKEN, kubernetes
+from ml_platform_tests.launchers.rig import kubernetes, local
+from ml_platform_tests.launchers.test_children import BROKEN
 
 GPU = kubernetes(
     job_namespace="ml-gpu", job_image="ml:cuda", kubeconfig_file="/nowhere", resources={"limits": {"nvidia.com/gpu": 1}}
