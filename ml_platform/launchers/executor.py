@@ -72,14 +72,17 @@ class RoutingSteps(StepHandler):
         try:
             if launcher not in self._handlers:
                 self._handlers[launcher] = self._handler_of(launcher)
-            yield from self._send(step_handler_context, self._handlers[launcher])
+            yield from self._send(step_handler_context, self._handlers[launcher], f"launcher {launcher}")
         except Exception:  # noqa: BLE001  (whatever a launcher raises is its step's failure, told in the run's log)
             self.forget(step_key)
             yield self._fail(step_handler_context, serializable_error_info_from_exc_info(sys.exc_info()))
 
-    def _send(self, context: StepHandlerContext, handler: StepHandler) -> Iterator[dg.DagsterEvent]:
-        self._sent[key_of(context)] = handler
-        self._asked[key_of(context)] = time.monotonic()
+    def _send(self, context: StepHandlerContext, handler: StepHandler, where: str) -> Iterator[dg.DagsterEvent]:
+        step_key = key_of(context)
+        self._sent[step_key] = handler
+        self._asked[step_key] = time.monotonic()
+        told = f"Step {step_key} goes to {where}."
+        yield dg.DagsterEvent.engine_event(context.get_step_context(step_key), told, EngineEventData())
         yield from handler.launch_step(context)
 
     def tend(self) -> None:
@@ -88,7 +91,7 @@ class RoutingSteps(StepHandler):
             execute_here(self._here.pop(0)[1])
             return
         for _, context in self._here:
-            list(self._send(context, self._beside))
+            list(self._send(context, self._beside, "a process beside the run's"))
         self._here.clear()
         for handler in (self._beside, *self._handlers.values()):
             if isinstance(handler, LocalSteps):

@@ -95,7 +95,7 @@ class LocalSteps(StepHandler):
         """Puts a step in line; it starts as soon as there are cores for it."""
         step_key = key_of(step_handler_context)
         context = step_handler_context.get_step_context(step_key)
-        yield DagsterEvent.step_worker_starting(context, f"Step {step_key} gets a process on {self.cores}.", {})
+        yield DagsterEvent.step_worker_starting(context, f"Starting a process for step {step_key} on {self.cores}.", {})
         # This process alone starts it: nobody else may have, so there is nothing to verify.
         args = replace(step_handler_context.execute_step_args, should_verify_step=False)
         self._waiting.append(_Waiting(step_key, args))

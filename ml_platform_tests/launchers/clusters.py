@@ -5,29 +5,34 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
+
 from ml_platform_tests.kubernetes import Cluster, Ran
 from ml_platform_tests.launchers.rig import kubernetes
 
 
 @contextmanager
-def two_clusters(folder: Path, home: Path, **variables: str) -> Iterator[tuple[Cluster, Cluster, dict[str, Any]]]:
+def two_clusters(
+    folder: Path, home: Path, cores: tuple[int, int] = (2, 1), **variables: str
+) -> Iterator[tuple[Cluster, Cluster, dict[str, Any]]]:
     """Gives both, and what an instance's YAML says of them.
 
     Args:
         home: the Dagster instance, which pods reach as a cluster's would reach its database.
+        cores: the limit of a pod on either.
         variables: what pods find in their environment.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with Cluster("cpu", ["ml-cpu"]) as cpu, Cluster("gpu", ["ml-gpu"]) as gpu:
         launchers = {}
-        for cluster, limits in ((cpu, {"cpu": "2", "memory": "4Gi"}), (gpu, {"cpu": "1", "nvidia.com/gpu": "1"})):
-            place = {"PLACE": cluster.name, "HOME": str(folder), **variables}
+        for cluster, count, more in ((cpu, cores[0], {"memory": "4Gi"}), (gpu, cores[1], {"nvidia.com/gpu": "1"})):
+            place = {"PLACE": cluster.name, **variables}
             launchers[cluster.name] = kubernetes(
                 job_namespace=f"ml-{cluster.name}",
                 job_image=f"ml_platform:{cluster.name}",
                 kubeconfig_file=str(cluster.write_kubeconfig(folder / f"{cluster.name}.kubeconfig")),
                 dagster_home=str(home),
-                resources={"limits": limits},
+                resources={"limits": {"cpu": str(count), **more}},
                 env_vars=[f"{name}={value}" for name, value in place.items()],
                 fail_pod_on_run_failure=True,
             )
@@ -44,6 +49,19 @@ def component(ran: Ran) -> str:
     return labels.get("dagster/op", "run")
 
 
-def overlap(one: Ran, other: Ran) -> bool:
-    """Whether two pods were there at the same time."""
-    return max(one.started, other.started) < min(one.finished or float("inf"), other.finished or float("inf"))
+def spans_of_steps(instance: dg.DagsterInstance, run_id: str) -> dict[str, tuple[float, float]]:
+    """Gives when each step of a run executed, in seconds as of `time.time`."""
+    started, ended = {}, {}
+    for entry in instance.all_logs(run_id):
+        event = entry.dagster_event
+        if event is not None and event.step_key is not None:
+            at = started if event.event_type_value == "STEP_START" else ended
+            if event.event_type_value in ("STEP_START", "STEP_SUCCESS"):
+                at[event.step_key] = entry.timestamp
+    return {step: (at, ended[step]) for step, at in started.items()}
+
+
+def beside(pod: Ran, spans: Mapping[str, tuple[float, float]]) -> set[str]:
+    """Lists the steps that executed while a pod did: from the pod's start to the end of its own step."""
+    own = component(pod)
+    return {step for step, (start, end) in spans.items() if step != own and pod.started < end and start < spans[own][1]}

@@ -155,11 +155,11 @@ class Rig:
 
 
 @contextmanager
-def rig_in(home: Path, text: str, file: str | None = None) -> Iterator[Rig]:
-    """Opens an instance with this YAML, and serves the tests' location or another file's."""
+def rig_in(home: Path, text: str, file: str | None = None, module: str = MODULE) -> Iterator[Rig]:
+    """Opens an instance with this YAML, and serves the code of a module or of a file."""
     home.mkdir(parents=True, exist_ok=True)
     (home / "dagster.yaml").write_text(text)
     where = {"attribute": None, "working_directory": None, "location_name": "tests"}
-    target = PythonFileTarget(file, **where) if file else ModuleTarget(MODULE, **where)
+    target = PythonFileTarget(file, **where) if file else ModuleTarget(module, **where)
     with dg.DagsterInstance.from_config(str(home)) as instance, WorkspaceProcessContext(instance, target) as process:
         yield Rig(instance, process)

@@ -1,13 +1,12 @@
 """However a run comes about, its steps go to their clusters: schedule, sensor, backfill, run retry."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ml_platform_tests.kubernetes import Cluster, Ran
-from ml_platform_tests.launchers.clusters import component, overlap, two_clusters
+from ml_platform_tests.launchers.clusters import component, two_clusters
 from ml_platform_tests.launchers.location import FOLDER
 from ml_platform_tests.launchers.rig import MODULE, instance_yaml
 from ml_platform_tests.servers import Server, dagster_servers, wait_until
@@ -81,22 +80,3 @@ def test_each_step_has_its_cluster(everything: tuple[Server, Cluster, Cluster], 
     assert run is not None
     found = {cluster.name: list(map(component, pods_of(cluster, run["id"]))) for cluster in (cpu, gpu)}
     assert found == EXPECTED[way]
-
-
-def test_no_pod_of_the_gpu_cluster_was_there_while_cpu_steps_ran(everything: tuple[Server, Cluster, Cluster]) -> None:
-    server, cpu, gpu = everything
-    run = run_of(server, "sensor")
-    assert run is not None
-    (whole,) = pods_of(cpu, run["id"])
-    on_gpu = pods_of(gpu, run["id"])
-    assert all(overlap(whole, ran) for ran in on_gpu), "the run waits for them"
-    held = sum((ran.finished or 0.0) - ran.started for ran in on_gpu)
-    assert held < (whole.finished or 0.0) - whole.started
-
-
-def test_the_folder_of_the_instance_says_what_a_retry_was_for(everything: tuple[Server, Cluster, Cluster]) -> None:
-    server, _, gpu = everything
-    failed = [run for run in server.runs() if run["status"] == "FAILURE"]
-    assert len(failed) == 1
-    assert [component(ran) for ran in pods_of(gpu, failed[0]["id"])] == ["works_the_second_time"]
-    assert Path(gpu.record[0].env[FOLDER], "tried").exists()

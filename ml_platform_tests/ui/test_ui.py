@@ -4,11 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from ml_platform.runtime.environment import thread_count
+from ml_platform_tests.launchers.clusters import beside, components, spans_of_steps, two_clusters
 from ml_platform_tests.platform import Platform, small_yaml
 from ml_platform_tests.servers import Server, dagster_servers, location_of
 
+ON_GPU = ("      random_state: 0\n\nevaluation:", "      random_state: 0\n    launcher: gpu\n\nevaluation:")
 LEAK = ("    - minute_of_day\n", "    - minute_of_day\n    - dep_time\n    - dep_delay\n")
 
 
@@ -78,14 +82,26 @@ class TestBackfills:
     def assets(self, platform: Platform) -> list[str]:
         return [key.to_user_string() for key in platform.definitions.resolve_all_asset_keys()]
 
-    def test_a_backfill_of_everything_makes_the_artifacts_of_one_run(self, tmp_path: Path, made: Platform) -> None:
-        platform = Platform(tmp_path)
+    def test_a_backfill_on_two_clusters_makes_the_artifacts_of_one_run(self, tmp_path: Path, made: Platform) -> None:
+        platform = Platform(tmp_path, small_yaml(ON_GPU))
         location, environment = location_of(tmp_path)
-        with dagster_servers(tmp_path / "dagster", location, **environment) as server:
-            keys = platform.pipeline.features.spans.keys
-            assert server.backfill(self.assets(platform), keys) == "COMPLETED_SUCCESS"
-            assert len(server.runs()) > 1, "the backfill was one run: this test shows nothing"
-        assert platform.digests() == made.digests()
+        home, cores = tmp_path / "dagster", thread_count()
+        with two_clusters(tmp_path / "pods", home, (cores, cores), **environment) as (cpu, gpu, launchers):
+            declared = yaml.safe_load((home / "dagster.yaml").read_text())
+            declared["run_launcher"]["config"]["launchers"] = launchers
+            (home / "dagster.yaml").write_text(yaml.safe_dump(declared))
+            with dagster_servers(home, location, **environment) as server:
+                keys = platform.pipeline.features.spans.keys
+                assert server.backfill(self.assets(platform), keys) == "COMPLETED_SUCCESS"
+                assert len(server.runs()) > 1, "the backfill was one run: this test shows nothing"
+            assert platform.digests() == made.digests()
+            assert components(gpu) == ["flight_delays__boosted"]
+            assert set(components(cpu)) == {"run"}
+            (fitting,) = gpu.record
+            run_id = fitting.labels["dagster/run-id"]
+            spans = spans_of_steps(platform.instance, run_id)
+            assert {"flight_delays__selection", "flight_delays__evaluation"} <= set(spans), sorted(spans)
+            assert beside(fitting, spans) <= {"flight_delays__logistic"}, "the gpu is not held for other steps"
 
     def test_a_leaking_feature_leaves_the_approval_and_what_hangs_on_it_as_they_were(self, tmp_path: Path) -> None:
         platform = Platform(tmp_path)
