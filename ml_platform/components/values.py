@@ -10,6 +10,7 @@ from ml_platform.artifacts import Artifact, ArtifactStore
 from ml_platform.artifacts.reports import read_report
 from ml_platform.components.options import selected_partitions
 from ml_platform.components.progress import told
+from ml_platform.components.reusing import marked
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.resources import CutResource, StoreResource
 from ml_platform.resources.refusal import refusals_as_failures
@@ -41,7 +42,7 @@ def body_of(pipeline: CompiledPipeline, node: Node) -> Callable[..., Any]:
             (one,) = made
             return dg.Output(one, metadata=_shown(opened, node, one.artifact))
 
-    return compute
+    return marked(compute, pipeline, node)
 
 
 def _shown(store: ArtifactStore, node: Node, artifact: Artifact) -> dict[str, Any]:

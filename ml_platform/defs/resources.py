@@ -2,8 +2,9 @@
 
 import dagster as dg
 
+from ml_platform.components.reusing import WouldReuse
 from ml_platform.io_managers import FrameIOManager, ReportIOManager, SklearnIOManager
-from ml_platform.launchers import routing_executor
+from ml_platform.launchers import routing_executor_with
 from ml_platform.resources import CutResource, StoreResource
 
 
@@ -13,16 +14,16 @@ def resources_in(base: str = "") -> dg.Definitions:
     Args:
         base: where the store lies; empty: beside Dagster's own storage.
     """
-    store = StoreResource(base=base)
+    store, cut = StoreResource(base=base), CutResource()
     return dg.Definitions(
         resources={
             "store": store,
-            "cut": CutResource(),
+            "cut": cut,
             "frames": FrameIOManager(store=store),
             "objects": SklearnIOManager(store=store),
             "reports": ReportIOManager(store=store),
         },
-        executor=routing_executor,
+        executor=routing_executor_with(WouldReuse(store, cut)),
     )
 
 

@@ -4,9 +4,16 @@ In `dagster.yaml`, `module: ml_platform.launchers` and `class: RoutingRunLaunche
 `executor=routing_executor`; on an asset, `op_tags={"ml_platform/launcher": "gpu"}`.
 """
 
-from ml_platform.launchers.executor import routing_executor
+from ml_platform.launchers.executor import routing_executor, routing_executor_with
 from ml_platform.launchers.local import LocalRunLauncher
 from ml_platform.launchers.routes import ISOLATED_TAG, LAUNCHER_TAG
 from ml_platform.launchers.routing import RoutingRunLauncher
 
-__all__ = ["ISOLATED_TAG", "LAUNCHER_TAG", "LocalRunLauncher", "RoutingRunLauncher", "routing_executor"]
+__all__ = [
+    "ISOLATED_TAG",
+    "LAUNCHER_TAG",
+    "LocalRunLauncher",
+    "RoutingRunLauncher",
+    "routing_executor",
+    "routing_executor_with",
+]

@@ -1,9 +1,10 @@
 """How does each step of a run reach its launcher, and the run's own process do the rest?"""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 from dagster import _check as check
@@ -24,13 +25,31 @@ from dagster._core.executor.step_delegating import (
 from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster_shared.error import SerializableErrorInfo
 
+from ml_platform.launchers.local import LocalRunLauncher
 from ml_platform.launchers.routes import Route, is_isolated
 from ml_platform.launchers.routing import RoutingRunLauncher
-from ml_platform.launchers.workers import LocalSteps, key_of, warm_up
+from ml_platform.launchers.workers import Cores, LocalSteps, key_of, warm_up
+
+
+class EndsAtOnce(Protocol):
+    """Says whether a step has nothing to compute, so that no launcher need start anything for it."""
+
+    def __call__(self, context: StepHandlerContext, *, computes_alike: bool) -> bool:
+        """Looks at a step; `computes_alike` if its launcher has the threads and devices of this process."""
+        ...
+
+
+def _never(context: StepHandlerContext, *, computes_alike: bool) -> bool:
+    return False
+
 
 Fail = Callable[[StepHandlerContext, SerializableErrorInfo], dg.DagsterEvent]
 
 _LOOK_SECONDS = (0.02, 1.0)  # between two looks at the event log: after something happened, and after long nothing
+_NO_NAMES = (
+    "All steps execute here, whichever launcher they ask for: the instance's {} has no launchers by name "
+    "(in dagster.yaml, run_launcher: ml_platform.launchers.RoutingRunLauncher)"
+)
 _ASK_SECONDS = 20.0  # between two questions to another launcher about one step
 
 
@@ -43,10 +62,19 @@ class RoutingSteps(StepHandler):
     Args:
         own: the launcher that this process is on; None if no launcher started it.
         handler_of: makes the handler of a launcher's steps.
+        ends_at_once: says of a step and its launcher that this process can do it in a moment.
         fail: says in the run's log that a step failed, or is to be tried again.
     """
 
-    def __init__(self, route: Route, own: str | None, handler_of: Callable[[str], StepHandler], fail: Fail):
+    def __init__(
+        self,
+        route: Route,
+        own: str | None,
+        handler_of: Callable[[str], StepHandler],
+        ends_at_once: Callable[[StepHandlerContext, str], bool],
+        fail: Fail,
+    ):
+        self._ends_at_once = ends_at_once
         self._route = route
         self._own = own
         self._handler_of = handler_of
@@ -66,7 +94,8 @@ class RoutingSteps(StepHandler):
         """Sends a step to its launcher, or keeps it for this process."""
         step_key = key_of(step_handler_context)
         launcher = self._route.of(step_key)
-        if launcher == self._own and not is_isolated(step_handler_context.step_tags[step_key]):
+        is_shared = launcher == self._own and not is_isolated(step_handler_context.step_tags[step_key])
+        if is_shared or self._ends_at_once(step_handler_context, launcher):
             self._here.append((step_key, step_handler_context))
             return
         try:
@@ -157,8 +186,8 @@ def execute_here(context: StepHandlerContext) -> None:
 class _SendingExecutor(StepDelegatingExecutor):
     """Dagster's executor of steps that run elsewhere, which also does what is left to this process."""
 
-    def __init__(self, route: Route, own: str | None, handler_of: Callable[[str], StepHandler], retries: RetryMode):
-        self._steps = RoutingSteps(route, own, handler_of, self._fail)
+    def __init__(self, make_steps: Callable[[Fail], RoutingSteps], retries: RetryMode):
+        self._steps = make_steps(self._fail)
         self._last_news = time.monotonic()
         super().__init__(self._steps, retries, check_step_health_interval_seconds=0, should_verify_step=True)
 
@@ -196,8 +225,9 @@ class RoutingExecutor(Executor):
     to its launcher. A run that no launcher started (`dg launch`) sends every step.
     """
 
-    def __init__(self, retries: RetryMode):
+    def __init__(self, retries: RetryMode, ends_at_once: EndsAtOnce):
         self._retries = retries
+        self._ends_at_once = ends_at_once
 
     @property
     def retries(self) -> RetryMode:
@@ -210,11 +240,8 @@ class RoutingExecutor(Executor):
         """Executes the plan."""
         launcher = plan_context.instance.run_launcher
         if not isinstance(launcher, RoutingRunLauncher):
-            message = (
-                f"All steps execute here, whichever launcher they ask for: the instance's {type(launcher).__name__} "
-                "has no launchers by name (in dagster.yaml, run_launcher: ml_platform.launchers.RoutingRunLauncher)"
-            )
-            yield dg.DagsterEvent.engine_event(plan_context, message, EngineEventData())
+            told = _NO_NAMES.format(type(launcher).__name__)
+            yield dg.DagsterEvent.engine_event(plan_context, told, EngineEventData())
             yield from InProcessExecutor(self._retries).execute(plan_context, execution_plan)
             return
         run = plan_context.dagster_run
@@ -227,7 +254,13 @@ class RoutingExecutor(Executor):
             yield from InProcessExecutor(self._retries).execute(plan_context, execution_plan)
             return
         warm_up(plan_context.instance, plan_context.reconstructable_job.get_module())
-        sending = _SendingExecutor(route, own, _handlers_of(launcher), self._retries)
+
+        def at_once(context: StepHandlerContext, name: str) -> bool:
+            return self._ends_at_once(context, computes_alike=_computes_alike(launcher, name))
+
+        sending = _SendingExecutor(
+            lambda fail: RoutingSteps(route, own, _handlers_of(launcher), at_once, fail), self._retries
+        )
         yield from sending.execute(plan_context, execution_plan)
 
 
@@ -240,20 +273,40 @@ def _handlers_of(launcher: RoutingRunLauncher) -> Callable[[str], StepHandler]:
     return make
 
 
+def _computes_alike(launcher: RoutingRunLauncher, name: str) -> bool:
+    """Whether a launcher's steps have the threads and devices of this process: local ones with as many cores."""
+    if not issubclass(launcher.children.class_of(name), LocalRunLauncher):
+        return False
+    child = launcher.children[name]
+    assert isinstance(child, LocalRunLauncher)
+    return child.environment().items() <= {**Cores().environment(), **os.environ}.items()
+
+
 def _tags_in(plan_context: PlanOrchestrationContext) -> Callable[[dg.AssetKey], Mapping[str, str]]:
     graph = plan_context.job.get_definition().asset_layer.asset_graph
     return lambda key: graph.get(key).tags if graph.has(key) else {}
 
 
-@dg.executor(
-    name="routing",
-    config_schema={"retries": get_retries_config()},
-    requirements=multiple_process_executor_requirements(),
-)
-def routing_executor(init_context: dg.InitExecutorContext) -> Executor:
-    """Sends each step to the launcher that its op tag `ml_platform/launcher` names.
+def routing_executor_with(ends_at_once: EndsAtOnce) -> dg.ExecutorDefinition:
+    """Gives an executor that sends each step to the launcher that its op tag `ml_platform/launcher` names.
 
     A launchpad user can say whether steps are tried again, and nothing of pods.
+
+    Args:
+        ends_at_once: asked before a step is sent; one that has nothing to compute is left to the run's process.
     """
-    retries: Any = init_context.executor_config["retries"]
-    return RoutingExecutor(check.not_none(RetryMode.from_config(retries)))
+
+    @dg.executor(
+        name="routing",
+        config_schema={"retries": get_retries_config()},
+        requirements=multiple_process_executor_requirements(),
+    )
+    def routing(init_context: dg.InitExecutorContext) -> Executor:
+        """Sends each step to the launcher that it asks for."""
+        retries: Any = init_context.executor_config["retries"]
+        return RoutingExecutor(check.not_none(RetryMode.from_config(retries)), ends_at_once)
+
+    return routing
+
+
+routing_executor = routing_executor_with(_never)

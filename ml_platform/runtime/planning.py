@@ -57,6 +57,23 @@ def plan(pipeline: CompiledPipeline, store: ArtifactStore, as_of: str = "latest"
     return [planner.plan(node) for node in nodes_of(pipeline).values()]
 
 
+def is_known(work: Work, nodes: Mapping[str, Node], node: Node, partitions: Sequence[str | None]) -> bool:
+    """Says whether making these partitions of a node, of what is there now, would only take what is known.
+
+    Raises:
+        PlatformError: inputs that are not there.
+    """
+    if not node.inputs or any(work.store.current(node.asset, partition) is None for partition in partitions):
+        return False  # sources look at their files; what was never made here is not worth asking for a device
+    inputs = {name: _current(work, nodes[asset]) for name, asset in node.inputs.items()}
+    return all(work.known(recipe_for(work, node, inputs, partition)) is not None for partition in partitions)
+
+
+def _current(work: Work, node: Node) -> Value:
+    found = {key: work.store.current(node.asset, key) for key in node.keys}
+    return value_of(work, node, {key: artifact for key, artifact in found.items() if artifact is not None})
+
+
 @dataclass
 class _Planner:
     """Walks the nodes in order, knowing of each partition the artifact that a run would find, or that there is none."""

@@ -33,6 +33,10 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         assert rig.finish(run_id, 300) is dg.DagsterRunStatus.SUCCESS, rig.told(run_id)
         sent = {str(e.step_key) for e in rig.events(run_id) if e.event_type_value == "STEP_WORKER_STARTING"}
         assert sent == {NETWORK, "digits__svc"}, "one is sent, one is beside it, the others share the run's process"
+        again = rig.launch(job="digits")
+        assert rig.finish(again, 300) is dg.DagsterRunStatus.SUCCESS, rig.told(again)
+        assert "STEP_WORKER_STARTING" not in rig.told(again), "nothing is started for what is reused"
+        assert NETWORK in spans_of_steps(rig.instance, again)
     return digests(folder / "artifacts")
 
 

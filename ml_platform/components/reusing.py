@@ -1,0 +1,84 @@
+"""Would a step only take what the same computation gave before? Then no launcher need start anything for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dagster._core.executor.step_delegating import StepHandlerContext
+
+from ml_platform.errors import PlatformError
+from ml_platform.launchers.workers import key_of
+from ml_platform.pipeline.compiled import CompiledPipeline
+from ml_platform.resources import CutResource, StoreResource
+from ml_platform.runtime import Node, Work, nodes_of
+from ml_platform.runtime.planning import is_known
+
+_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+MADE_BY = "ml_platform_made_by"  # an asset's function has its pipeline and node under this name
+
+
+@dataclass(frozen=True)
+class WouldReuse:
+    """Answers for the steps of a run, from addresses alone.
+
+    Args:
+        store: where the run's artifacts lie.
+        cut: as of when the run splits its rows.
+    """
+
+    store: StoreResource
+    cut: CutResource
+
+    def __call__(self, context: StepHandlerContext, *, computes_alike: bool) -> bool:
+        """Says whether all that the step would make is there.
+
+        Args:
+            computes_alike: whether its launcher has the threads and devices of this process; where bytes depend on
+                them, what is known here says nothing of there.
+        """
+        made_by = _made_by(context)
+        if made_by is None:
+            return False
+        pipeline, node = made_by
+        if not computes_alike and (node.depends_on_threads or node.depends_on_device):
+            return False
+        run = context.dagster_run
+        resources: Any = run.run_config.get("resources", {})
+        store = self.store.model_copy(update=_config(resources, "store"))
+        cut = self.cut.model_copy(update=_config(resources, "cut"))
+        opened = store.open()
+        work = Work(opened, store.reuse, pipeline=pipeline, settle=lambda: cut.settle(pipeline, opened))
+        try:
+            return is_known(work, nodes_of(pipeline), node, _partitions(run.tags, node))
+        except PlatformError:
+            return False  # whatever is wrong, the step says so itself, where it belongs
+
+
+def _made_by(context: StepHandlerContext) -> tuple[CompiledPipeline, Node] | None:
+    step = context._steps_by_key[key_of(context)]
+    definition = context._plan_context.job.get_definition().graph.get_node(step.node_handle).definition
+    body = getattr(getattr(definition, "compute_fn", None), "decorated_fn", None)
+    found: tuple[CompiledPipeline, Node] | None = getattr(body, MADE_BY, None)
+    return found
+
+
+def _config(resources: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return dict(resources.get(name, {}).get("config", {}))
+
+
+def _partitions(tags: Mapping[str, str], node: Node) -> list[str | None]:
+    """Lists the partitions of an asset that a run with these tags makes."""
+    if node.spans is None:
+        return [None]
+    one = tags.get("dagster/partition")
+    first, last = (tags.get(name, one) for name in _RANGE)
+    keys = node.spans.keys
+    if first not in keys or last not in keys:
+        raise PlatformError(f"{node.asset}: the run's tags name no partitions of it")
+    return [*keys[keys.index(first) : keys.index(last) + 1]]
+
+
+def marked(body: Any, pipeline: CompiledPipeline, node: Node) -> Any:
+    """Writes on an asset's function what it makes."""
+    setattr(body, MADE_BY, (pipeline, node))
+    return body
