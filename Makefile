@@ -35,6 +35,7 @@ check: setup
 	mypy
 	lint-imports --no-logo
 	dg check defs
+	DAGSTER_HOME=deploy/local ml-platform routes
 
 # Two workers on two cores: each owns one, and more threads than cores wait for each other (five times as long).
 test: setup-tests
@@ -52,6 +53,7 @@ bench: setup
 	python benchmarks/loop.py
 	python benchmarks/battery.py
 	python benchmarks/training_throughput.py
+	python benchmarks/launchers.py
 
 soak: setup
 	pytest -m soak -n 0 -s

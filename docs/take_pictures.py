@@ -9,9 +9,11 @@ from playwright.sync_api import Page, sync_playwright
 
 from ml_platform.artifacts.home import dagster_home, project_root
 from ml_platform.cli.evaluations import last_evaluation
-from ml_platform_tests.servers import dagster_servers
+from ml_platform_tests.servers import Server, dagster_servers, wait_until
 
 FOLDER = Path(__file__).parent / "pictures"
+LAUNCH = """mutation ($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
+  ... on LaunchRunSuccess { run { runId } } } }"""
 
 
 def main() -> None:
@@ -29,6 +31,7 @@ def main() -> None:
         page.set_viewport_size({"width": 1500, "height": 1100})
         _asset(page, server.url, "evaluation", open_picture=True)
         _asset(page, server.url, "departures")
+        _mixed_run(page, server)
         page.set_viewport_size({"width": 1200, "height": 900})
         page.goto(report.as_uri())
         page.screenshot(path=FOLDER / "report.png", full_page=True)
@@ -62,6 +65,20 @@ def _asset(page: Page, url: str, name: str, *, open_picture: bool = False) -> No
         page.get_by_text("[Show Markdown]").first.click()
         page.wait_for_timeout(1000)
     page.screenshot(path=FOLDER / f"{name}_asset.png")
+
+
+def _mixed_run(page: Page, server: Server) -> None:
+    """A run whose steps went to two launchers: its timeline, and what its log says of where."""
+    selector = {"repositoryLocationName": "ml_platform", "repositoryName": "__repository__", "pipelineName": "digits"}
+    config = {"resources": {"store": {"config": {"reuse": False}}}}
+    params = {"selector": selector, "runConfigData": config, "mode": "default"}
+    run_id = server.ask(LAUNCH, params=params)["launchPipelineExecution"]["run"]["runId"]
+    wait_until(lambda: next(run for run in server.runs() if run["id"] == run_id)["status"] == "SUCCESS", 300, "run")
+    page.goto(f"{server.url}/runs/{run_id}")
+    page.wait_for_load_state("networkidle")
+    page.get_by_placeholder("Filter…").first.fill("launcher")
+    page.wait_for_timeout(3000)
+    page.screenshot(path=FOLDER / "mixed_run.png", clip={"x": 240, "y": 0, "width": 1260, "height": 640})
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
 from ml_platform_tests.kubernetes import Cluster, Ran
 from ml_platform_tests.launchers.clusters import component, two_clusters
@@ -80,3 +81,23 @@ def test_each_step_has_its_cluster(everything: tuple[Server, Cluster, Cluster], 
     assert run is not None
     found = {cluster.name: list(map(component, pods_of(cluster, run["id"]))) for cluster in (cpu, gpu)}
     assert found == EXPECTED[way]
+
+
+def test_the_runs_page_says_where_each_step_went(
+    everything: tuple[Server, Cluster, Cluster], browser_path: str
+) -> None:
+    server, _, _ = everything
+    run = run_of(server, "sensor")
+    assert run is not None
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1600, "height": 1200})
+        page.set_default_timeout(60_000)
+        page.goto(f"{server.url}/runs/{run['id']}")
+        page.get_by_placeholder("Filter…").first.fill("launcher")
+        told = "This run goes to launcher cpu, but trained, trained_looks_right to launcher gpu."
+        expect(page.get_by_text(told)).to_be_visible()
+        expect(page.get_by_text("Step trained goes to launcher gpu.")).to_be_visible()
+        page.goto(f"{server.url}/runs?q[0]=tag:ml_platform/launcher%3Dgpu")
+        expect(page.get_by_text("ml_platform/launcher: gpu").first).to_be_visible()
+        browser.close()
