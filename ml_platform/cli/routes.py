@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
+from dagster._config import process_config, resolve_to_config_type
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -49,9 +50,9 @@ def launcher_in(path: Path) -> RoutingRunLauncher:
             "with launchers by name (deploy/local/dagster.yaml has an example)"
         )
     config = declared.get("config") or {}
-    lacking = [key for key in ("default", "launchers") if key not in config]
-    if lacking:
-        raise LaunchError(f"{path}: run_launcher: config has no {' and no '.join(lacking)}")
+    checked = process_config(resolve_to_config_type(RoutingRunLauncher.config_type()), config)
+    if not checked.success:
+        raise LaunchError(f"{path}: run_launcher: {'; '.join(error.message for error in checked.errors or ())}")
     try:
         return RoutingRunLauncher(config["default"], config["launchers"])
     except PlatformError as error:

@@ -1,7 +1,5 @@
-"""How does each step of a run reach its launcher, and the run's own process do the rest?"""
+"""How does the process of a run execute it, with some of its steps elsewhere?"""
 
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -10,25 +8,25 @@ import dagster as dg
 from dagster import _check as check
 from dagster._core.definitions.executor_definition import multiple_process_executor_requirements
 from dagster._core.events import EngineEventData
-from dagster._core.execution.api import create_execution_plan, execute_plan_iterator
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode, get_retries_config
 from dagster._core.executor.base import Executor
 from dagster._core.executor.in_process import InProcessExecutor
-from dagster._core.executor.step_delegating import (
-    CheckStepHealthResult,
-    StepDelegatingExecutor,
-    StepHandler,
-    StepHandlerContext,
-)
-from dagster._utils.error import serializable_error_info_from_exc_info
+from dagster._core.executor.step_delegating import StepDelegatingExecutor, StepHandler, StepHandlerContext
 from dagster_shared.error import SerializableErrorInfo
 
 from ml_platform.launchers.local import LocalRunLauncher
 from ml_platform.launchers.routes import Route, is_isolated
 from ml_platform.launchers.routing import RoutingRunLauncher
-from ml_platform.launchers.workers import Cores, LocalSteps, key_of, warm_up
+from ml_platform.launchers.steps import Fail, RoutingSteps
+from ml_platform.launchers.workers import Cores, LocalSteps, computes_alike, key_of, warm_up
+
+_LOOK_SECONDS = (0.02, 1.0)  # between two looks at the event log: after something happened, and after long nothing
+_NO_NAMES = (
+    "All steps execute here, whichever launcher they ask for: the instance's {} has no launchers by name "
+    "(in dagster.yaml, run_launcher: ml_platform.launchers.RoutingRunLauncher)"
+)
 
 
 class EndsAtOnce(Protocol):
@@ -43,153 +41,25 @@ def _never(context: StepHandlerContext, *, computes_alike: bool) -> bool:
     return False
 
 
-Fail = Callable[[StepHandlerContext, SerializableErrorInfo], dg.DagsterEvent]
-
-_LOOK_SECONDS = (0.02, 1.0)  # between two looks at the event log: after something happened, and after long nothing
-_NO_NAMES = (
-    "All steps execute here, whichever launcher they ask for: the instance's {} has no launchers by name "
-    "(in dagster.yaml, run_launcher: ml_platform.launchers.RoutingRunLauncher)"
-)
-_ASK_SECONDS = 20.0  # between two questions to another launcher about one step
-
-
-class RoutingSteps(StepHandler):
-    """Sends each step of a run to its launcher.
-
-    A step of the run's own launcher runs in the run's process while nothing else is under way, else in a process
-    beside it, so that nobody waits for it; one that needs isolation always goes through the launcher.
-
-    Args:
-        own: the launcher that this process is on; None if no launcher started it.
-        handler_of: makes the handler of a launcher's steps.
-        ends_at_once: says of a step and its launcher that this process can do it in a moment.
-        fail: says in the run's log that a step failed, or is to be tried again.
-    """
-
-    def __init__(
-        self,
-        route: Route,
-        own: str | None,
-        handler_of: Callable[[str], StepHandler],
-        ends_at_once: Callable[[StepHandlerContext, str], bool],
-        fail: Fail,
-    ):
-        self._ends_at_once = ends_at_once
-        self._route = route
-        self._own = own
-        self._handler_of = handler_of
-        self._fail = fail
-        self._handlers: dict[str, StepHandler] = {}
-        self._beside = LocalSteps()
-        self._here: list[tuple[str, StepHandlerContext]] = []
-        self._sent: dict[str, StepHandler] = {}
-        self._asked: dict[str, float] = {}
-
-    @property
-    def name(self) -> str:
-        """Names the handler in a run's log."""
-        return "RoutingSteps"
-
-    def launch_step(self, step_handler_context: StepHandlerContext) -> Iterator[dg.DagsterEvent]:
-        """Sends a step to its launcher, or keeps it for this process."""
-        step_key = key_of(step_handler_context)
-        launcher = self._route.of(step_key)
-        is_shared = launcher == self._own and not is_isolated(step_handler_context.step_tags[step_key])
-        if is_shared or self._ends_at_once(step_handler_context, launcher):
-            self._here.append((step_key, step_handler_context))
-            return
-        try:
-            if launcher not in self._handlers:
-                self._handlers[launcher] = self._handler_of(launcher)
-            yield from self._send(step_handler_context, self._handlers[launcher], f"launcher {launcher}")
-        except Exception:  # noqa: BLE001  (whatever a launcher raises is its step's failure, told in the run's log)
-            self.forget(step_key)
-            yield self._fail(step_handler_context, serializable_error_info_from_exc_info(sys.exc_info()))
-
-    def _send(self, context: StepHandlerContext, handler: StepHandler, where: str) -> Iterator[dg.DagsterEvent]:
-        step_key = key_of(context)
-        self._sent[step_key] = handler
-        self._asked[step_key] = time.monotonic()
-        told = f"Step {step_key} goes to {where}."
-        yield dg.DagsterEvent.engine_event(context.get_step_context(step_key), told, EngineEventData())
-        yield from handler.launch_step(context)
-
-    def tend(self) -> None:
-        """Goes on with what waits: a step of this process if nothing is under way elsewhere, else beside it."""
-        if self._here and not self._sent:
-            execute_here(self._here.pop(0)[1])
-            return
-        for _, context in self._here:
-            list(self._send(context, self._beside, "a process beside the run's"))
-        self._here.clear()
-        for handler in (self._beside, *self._handlers.values()):
-            if isinstance(handler, LocalSteps):
-                handler.tend()
-
-    def forget(self, step_key: str) -> None:
-        """Takes note that a step has ended."""
-        self._sent.pop(step_key, None)
-
-    def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
-        """Asks where the step was sent; other launchers than local ones now and then."""
-        step_key = key_of(step_handler_context)
-        if any(key == step_key for key, _ in self._here):
-            return CheckStepHealthResult.healthy()
-        handler = self._sent.get(step_key) or self._resumed(step_key)
-        if handler is None:
-            return CheckStepHealthResult.unhealthy("the process that executed it is gone")
-        now = time.monotonic()
-        if not isinstance(handler, LocalSteps) and now - self._asked.get(step_key, 0.0) < _ASK_SECONDS:
-            return CheckStepHealthResult.healthy()
-        self._asked[step_key] = now
-        return handler.check_step_health(step_handler_context)
-
-    def _resumed(self, step_key: str) -> StepHandler | None:
-        """Finds the handler of a step that an earlier process of this run sent."""
-        launcher = self._route.of(step_key)
-        if launcher == self._own:
-            return None
-        handler = self._handlers.setdefault(launcher, self._handler_of(launcher))
-        self._sent[step_key] = handler
-        return handler
-
-    def terminate_step(self, step_handler_context: StepHandlerContext) -> Iterator[dg.DagsterEvent]:
-        """Ends a step where it was sent."""
-        step_key = key_of(step_handler_context)
-        self._here = [waiting for waiting in self._here if waiting[0] != step_key]
-        handler = self._sent.get(step_key)
-        return handler.terminate_step(step_handler_context) if handler is not None else iter(())
-
-
-def execute_here(context: StepHandlerContext) -> None:
-    """Executes one step in this process; what happens stands in the event log, where the executor reads it."""
-    plan_context, args = context._plan_context, context.execute_step_args
-    loaded = plan_context.execution_plan.repository_load_data
-    plan = create_execution_plan(
-        plan_context.job,
-        run_config=plan_context.run_config,
-        step_keys_to_execute=args.step_keys_to_execute,
-        known_state=args.known_state,
-        repository_load_data=loaded,
-    )
-    for _ in execute_plan_iterator(
-        plan,
-        plan_context.job,
-        plan_context.dagster_run,
-        plan_context.instance,
-        retry_mode=args.retry_mode,
-        run_config=plan_context.run_config,
-    ):
-        pass
-
-
 class _SendingExecutor(StepDelegatingExecutor):
     """Dagster's executor of steps that run elsewhere, which also does what is left to this process."""
 
     def __init__(self, make_steps: Callable[[Fail], RoutingSteps], retries: RetryMode):
         self._steps = make_steps(self._fail)
         self._last_news = time.monotonic()
+        self._is_replaying = False
         super().__init__(self._steps, retries, check_step_health_interval_seconds=0, should_verify_step=True)
+
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[dg.DagsterEvent]:
+        """Executes the plan; whatever ends it, no process of this machine goes on, and no step of a canceled run."""
+        self._is_replaying = plan_context.resume_from_failure
+        try:
+            yield from super().execute(plan_context, execution_plan)
+        finally:
+            run = plan_context.instance.get_run_by_id(plan_context.run_id)
+            self._steps.end(is_canceled=run is not None and run.status is dg.DagsterRunStatus.CANCELING)
 
     def _fail(self, context: StepHandlerContext, error: SerializableErrorInfo) -> dg.DagsterEvent:
         known_state = context.execute_step_args.known_state
@@ -208,14 +78,28 @@ class _SendingExecutor(StepDelegatingExecutor):
         """Dagster's executor sets a fixed time."""
 
     def _pop_events(self, instance: Any, run_id: str, seen_storage_ids: set[int]) -> Sequence[dg.DagsterEvent]:
-        """Goes on with what waits, then reads what happened."""
+        """Goes on with what waits, then reads all that happened."""
         self._steps.tend()
-        events = super()._pop_events(instance, run_id, seen_storage_ids)
-        for event in events:
+        events: list[dg.DagsterEvent] = []
+        while page := super()._pop_events(instance, run_id, seen_storage_ids):
+            events += page
             self._last_news = time.monotonic()
+        if self._is_replaying:
+            self._is_replaying = False
+            return list(_replayed(events))
+        for event in events:
             if event.is_step_success or event.is_step_failure or event.is_step_up_for_retry:
-                self._steps.forget(str(event.step_key))
+                self._steps.forget(str(event.step_key), is_retried=event.is_step_up_for_retry)
         return events
+
+
+def _replayed(events: Sequence[dg.DagsterEvent]) -> Iterator[dg.DagsterEvent]:
+    """Gives what an earlier process of the run left, as Dagster can take it: skips are found again, waits are over."""
+    for event in events:
+        if event.is_step_up_for_retry:
+            yield event._replace(event_specific_data=event.step_retry_data._replace(seconds_to_wait=None))
+        elif not event.is_step_skipped:
+            yield event
 
 
 class RoutingExecutor(Executor):
@@ -244,24 +128,32 @@ class RoutingExecutor(Executor):
             yield dg.DagsterEvent.engine_event(plan_context, told, EngineEventData())
             yield from InProcessExecutor(self._retries).execute(plan_context, execution_plan)
             return
-        run = plan_context.dagster_run
-        recorded = launcher.recorded(run)
-        route = recorded or launcher.route(run, _tags_in(plan_context))
-        own = recorded.launcher if recorded else None
+        recorded = launcher.recorded(plan_context.dagster_run)
         steps = execution_plan.get_steps_to_execute_in_topo_order()
-        is_whole = own is not None and not route.elsewhere and not any(is_isolated(step.tags) for step in steps)
+        is_whole = recorded is not None and not recorded.elsewhere and not any(is_isolated(step.tags) for step in steps)
         if is_whole and not plan_context.resume_from_failure:
             yield from InProcessExecutor(self._retries).execute(plan_context, execution_plan)
             return
-        warm_up(plan_context.instance, plan_context.reconstructable_job.get_module())
-
-        def at_once(context: StepHandlerContext, name: str) -> bool:
-            return self._ends_at_once(context, computes_alike=_computes_alike(launcher, name))
-
-        sending = _SendingExecutor(
-            lambda fail: RoutingSteps(route, own, _handlers_of(launcher), at_once, fail), self._retries
-        )
+        route = recorded or launcher.route(plan_context.dagster_run, _tags_in(plan_context))
+        sending = self._sending(plan_context, launcher, route, recorded.launcher if recorded else None)
         yield from sending.execute(plan_context, execution_plan)
+
+    def _sending(
+        self, plan_context: PlanOrchestrationContext, launcher: RoutingRunLauncher, route: Route, own: str | None
+    ) -> _SendingExecutor:
+        def at_once(context: StepHandlerContext, name: str) -> bool:
+            try:
+                return self._ends_at_once(context, computes_alike=_computes_alike(launcher, name))
+            except Exception:  # noqa: BLE001  (whatever is wrong, the step says so itself, where it belongs)
+                return False
+
+        code = plan_context.reconstructable_job.get_module()
+        alike = all(_computes_alike(launcher, name) for name in {route.launcher, *route.elsewhere.values()})
+        warm_up(plan_context.instance, code if alike else None)
+        beside = LocalSteps(_cores_of(launcher, own))
+        return _SendingExecutor(
+            lambda fail: RoutingSteps(route, own, _handlers_of(launcher), at_once, beside, fail), self._retries
+        )
 
 
 def _handlers_of(launcher: RoutingRunLauncher) -> Callable[[str], StepHandler]:
@@ -273,13 +165,23 @@ def _handlers_of(launcher: RoutingRunLauncher) -> Callable[[str], StepHandler]:
     return make
 
 
+def _is_local(launcher: RoutingRunLauncher, name: str) -> bool:
+    return issubclass(launcher.children.class_of(name), LocalRunLauncher)
+
+
 def _computes_alike(launcher: RoutingRunLauncher, name: str) -> bool:
-    """Whether a launcher's steps have the threads and devices of this process: local ones with as many cores."""
-    if not issubclass(launcher.children.class_of(name), LocalRunLauncher):
+    """Whether a launcher's steps have the environment of this process: local ones with the same cores and variables."""
+    if not _is_local(launcher, name):
         return False
     child = launcher.children[name]
     assert isinstance(child, LocalRunLauncher)
-    return child.environment().items() <= {**Cores().environment(), **os.environ}.items()
+    return computes_alike(child.environment())
+
+
+def _cores_of(launcher: RoutingRunLauncher, own: str | None) -> Cores:
+    """Gives the cores that a step of this process's launcher owns."""
+    child = launcher.children[own] if own is not None and _is_local(launcher, own) else None
+    return child.cores if isinstance(child, LocalRunLauncher) else Cores()
 
 
 def _tags_in(plan_context: PlanOrchestrationContext) -> Callable[[dg.AssetKey], Mapping[str, str]]:

@@ -22,8 +22,9 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.kinds import Config, Kind, Place
-from ml_platform.launchers.workers import Cores, LocalSteps
+from ml_platform.launchers.workers import Cores, LocalSteps, environment_with
 
+_RUN = "ML_PLATFORM_RUN"  # in the environment of a run's process, by which it is known again
 _LOG_TAIL_BYTES = 8_000
 
 
@@ -100,7 +101,7 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
         with self._log_of(run.run_id).open("ab") as log:
             process = subprocess.Popen(  # noqa: S603  (Dagster's own command)
                 command,
-                env={**os.environ, **self.environment()},
+                env={**environment_with(self.environment()), _RUN: run.run_id},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -152,20 +153,21 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
             raise LaunchError(f"its process runs on {record['host']}; ask there")
         try:
             process = psutil.Process(record["pid"])
-            is_same = process.create_time() == record["created"] and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            is_same = False
+            # A clock that is set would change when it seems to have started; its environment stays.
+            is_same = process.environ().get(_RUN) == run_id and process.status() != psutil.STATUS_ZOMBIE
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            is_same = False  # or another user's: the number was given to somebody else
         gone = f"its process {record['pid']} is gone"
         return (process, "") if is_same else (None, gone)
 
     def _reap(self) -> None:
         """Lets ended processes of runs go; the log of one that ended well is not needed."""
         for run_id, process in list(self._children.items()):
-            if process.poll() is not None:
-                del self._children[run_id]
-                if process.returncode == 0:
-                    self._record_of(run_id).unlink(missing_ok=True)
-                    self._log_of(run_id).unlink(missing_ok=True)
+            if process.poll() is None or self._children.pop(run_id, None) is None:
+                continue  # it goes on, or another thread has seen it
+            if process.returncode == 0:
+                self._record_of(run_id).unlink(missing_ok=True)
+                self._log_of(run_id).unlink(missing_ok=True)
 
     def _record_of(self, run_id: str) -> Path:
         return Path(self._instance.root_directory) / "launchers" / f"{run_id}.json"
@@ -176,12 +178,8 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
 
 def _write_record(path: Path, pid: int) -> None:
     """Writes which process a run is, whole or not at all."""
-    try:
-        created = psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        created = 0.0  # it ended at once; no process is it
     staged = path.with_suffix(f".{os.getpid()}")
-    staged.write_text(json.dumps({"pid": pid, "created": created, "host": socket.gethostname()}))
+    staged.write_text(json.dumps({"pid": pid, "host": socket.gethostname()}))
     staged.replace(path)
 
 

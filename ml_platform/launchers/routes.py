@@ -54,9 +54,12 @@ def ladder_of(tags: Tags | None, whose: str = "a step") -> tuple[str, ...]:
     text = (tags or {}).get(LAUNCHER_TAG, "")
     if not text.startswith("["):
         return (text,) if text else ()
-    names = tuple(str(name) for name in json.loads(text))
+    try:
+        names = tuple(str(name) for name in json.loads(text))
+    except json.JSONDecodeError:
+        names = ()
     if not names or len(set(names)) < len(names):
-        raise LaunchError(f"{whose} asks for launchers {text}; expected at least one name, and each once")
+        raise LaunchError(f"{whose} asks for launchers {text}; expected a list of at least one name, and each once")
     return names
 
 

@@ -1,12 +1,12 @@
 """How does a step run in a process of its own on this machine, started in a moment?"""
 
+import json
 import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
@@ -18,11 +18,33 @@ from dagster._serdes import ConfigurableClassData, deserialize_value, serialize_
 from dagster_shared.record import replace
 
 _GRACE_SECONDS = 10.0
+_BEFORE = "ML_PLATFORM_VARIABLES_BEFORE"  # what a launcher's variables stand over in its processes, as JSON
 _PRELOADED = (
     "dagster._cli.api", "dagster._core.instance.factory", "dagster._core.storage.migration",
     "dagster._core.storage.upath_io_manager", "dagster._core.workspace.autodiscovery",
     "alembic.command", "fsspec.implementations.local", "sqlalchemy.dialects.sqlite", "upath.implementations.local",
 )  # fmt: skip
+
+
+def _variables_before() -> dict[str, str | None]:
+    """Gives what stood where the launcher of this process put its variables; None where nothing did."""
+    found: dict[str, str | None] = json.loads(os.environ.get(_BEFORE, "{}"))
+    return found
+
+
+def environment_with(variables: Mapping[str, str]) -> dict[str, str]:
+    """Gives the environment of a launcher's process: this one's without what its own launcher put there."""
+    plain = {**os.environ, **_variables_before(), _BEFORE: None}
+    before = {name: plain.get(name) for name in variables}
+    told = {_BEFORE: json.dumps(before, sort_keys=True)} if before else {}
+    return {name: value for name, value in {**plain, **told, **variables}.items() if value is not None}
+
+
+def computes_alike(variables: Mapping[str, str]) -> bool:
+    """Whether a launcher's processes have the environment of this one, threads that nobody set included."""
+    mine = {**Cores().environment(), **os.environ}
+    theirs = environment_with(variables)
+    return all(mine.get(name) == value for name, value in theirs.items() if name != _BEFORE)
 
 
 @dataclass(frozen=True)
@@ -40,8 +62,13 @@ class Cores:
 
         With more threads than cores they would wait for each other; waiting passively costs a busy neighbour less.
         """
-        threads = str(self.each) if self.each else os.environ.get("OMP_NUM_THREADS") or str(_usable_cores())
-        return {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "passive"}
+        return {"OMP_NUM_THREADS": self.threads, "OMP_WAIT_POLICY": "passive"}
+
+    @property
+    def threads(self) -> str:
+        """How many threads compute, whichever launcher this process is on."""
+        given = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"), **_variables_before()}["OMP_NUM_THREADS"]
+        return str(self.each) if self.each else given or str(_usable_cores())
 
     @property
     def steps_at_once(self) -> int:
@@ -49,8 +76,7 @@ class Cores:
         return max(1, _usable_cores() // self.each) if self.each else 1
 
     def __str__(self) -> str:
-        threads = int(self.environment()["OMP_NUM_THREADS"])
-        return f"{threads} core{'s' if threads > 1 else ''}"
+        return f"{self.threads} {'core' if self.threads == '1' else 'cores'}"
 
 
 def _usable_cores() -> int:
@@ -63,28 +89,22 @@ def key_of(context: StepHandlerContext) -> str:
     return step_key
 
 
-@dataclass
-class _Waiting:
-    step_key: str
-    args: ExecuteStepArgs
-
-
-@dataclass
 class LocalSteps(StepHandler):
     """Runs steps in processes forked from a server that has imported what they need, so many at once as fit.
 
     Args:
         cores: what each step owns.
-        variables: what its environment adds to this process's.
+        variables: what a launcher puts into the environment; None if they are to have this process's own.
     """
 
-    cores: Cores = field(default_factory=Cores)
-    variables: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._waiting: list[_Waiting] = []
+    def __init__(self, cores: Cores, variables: Mapping[str, str] | None = None):
+        self._cores = cores
+        self._variables = variables
+        self._waiting: dict[str, ExecuteStepArgs] = {}
         self._processes: dict[str, BaseProcess] = {}
+        self._unstarted: dict[str, str] = {}
         self._found_dead: set[str] = set()
+        self._ended: list[BaseProcess] = []
 
     @property
     def name(self) -> str:
@@ -95,36 +115,51 @@ class LocalSteps(StepHandler):
         """Puts a step in line; it starts as soon as there are cores for it."""
         step_key = key_of(step_handler_context)
         context = step_handler_context.get_step_context(step_key)
-        yield DagsterEvent.step_worker_starting(context, f"Starting a process for step {step_key} on {self.cores}.", {})
+        yield DagsterEvent.step_worker_starting(
+            context, f"Starting a process for step {step_key} on {self._cores}.", {}
+        )
         # This process alone starts it: nobody else may have, so there is nothing to verify.
-        args = replace(step_handler_context.execute_step_args, should_verify_step=False)
-        self._waiting.append(_Waiting(step_key, args))
+        self._waiting[step_key] = replace(step_handler_context.execute_step_args, should_verify_step=False)
         self.tend()
 
     def tend(self) -> None:
-        """Starts waiting steps while there are cores for them."""
+        """Starts waiting steps while there are cores for them, and lets go of processes that are over."""
+        for process in [one for one in self._ended if not one.is_alive()]:
+            self._ended.remove(process)
+            process.close()
         alive = sum(process.is_alive() for process in self._processes.values())
-        while self._waiting and alive < self.cores.steps_at_once:
-            waiting = self._waiting.pop(0)
-            self._processes[waiting.step_key] = self._start(waiting.args)
-            self._found_dead.discard(waiting.step_key)
+        while self._waiting and alive < self._cores.steps_at_once:
+            step_key = next(iter(self._waiting))
+            self._start(step_key, self._waiting.pop(step_key))
             alive += 1
 
-    def _start(self, args: ExecuteStepArgs) -> BaseProcess:
+    def _start(self, step_key: str, args: ExecuteStepArgs) -> None:
+        self.forget(step_key)
+        environment = None if self._variables is None else environment_with(self._variables)
         server = multiprocessing.get_context("forkserver")
-        variables = {**self.cores.environment(), **self.variables}
-        process = server.Process(target=execute_step, args=(serialize_value(args), variables), daemon=False)
-        process.start()
-        return process
+        process = server.Process(target=execute_step, args=(serialize_value(args), environment), daemon=False)
+        try:
+            process.start()
+            self._processes[step_key] = process
+        except OSError as error:
+            self._unstarted[step_key] = f"its process could not be started: {error}"
+
+    def forget(self, step_key: str) -> None:
+        """Takes note that a step has ended, or will be tried again."""
+        self._found_dead.discard(step_key)
+        self._unstarted.pop(step_key, None)
+        process = self._processes.pop(step_key, None)
+        if process is not None:
+            self._ended.append(process)
 
     def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
         """Says whether a step waits, runs, or has just ended; unhealthy if its process ended and the step did not."""
         step_key = key_of(step_handler_context)
-        if any(waiting.step_key == step_key for waiting in self._waiting):
+        if step_key in self._waiting:
             return CheckStepHealthResult.healthy()
         process = self._processes.get(step_key)
         if process is None:
-            return CheckStepHealthResult.unhealthy("no process of this run executes it")
+            return CheckStepHealthResult.unhealthy(self._unstarted.get(step_key, "no process of this run executes it"))
         if process.is_alive() or step_key not in self._found_dead:
             # Events that it wrote before it ended are read between this look and the next.
             self._found_dead |= set() if process.is_alive() else {step_key}
@@ -134,7 +169,7 @@ class LocalSteps(StepHandler):
     def terminate_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
         """Interrupts a step, and kills it if it does not end."""
         step_key = key_of(step_handler_context)
-        self._waiting = [waiting for waiting in self._waiting if waiting.step_key != step_key]
+        self._waiting.pop(step_key, None)
         process = self._processes.get(step_key)
         if process is not None and process.is_alive():
             process.terminate()
@@ -142,6 +177,12 @@ class LocalSteps(StepHandler):
             process.kill()
             process.join()
         yield from ()
+
+    def kill(self) -> None:
+        """Ends all processes at once, so that none writes another event."""
+        for process in (*self._processes.values(), *self._ended):
+            process.kill()
+            process.join()
 
 
 def _how_it_ended(process: BaseProcess) -> str:
@@ -158,22 +199,24 @@ def warm_up(instance: DagsterInstance, code: str | None) -> None:
     Imports only: no computing, no open connection, which a fork would break.
 
     Args:
-        code: the module of the definitions.
+        code: the module of the definitions. None where a step may have another environment than this process: what
+            that module imports would be set up before.
     """
-    storages = [
-        part.module_name for part in instance.get_ref()._asdict().values() if isinstance(part, ConfigurableClassData)
-    ]
-    code_modules = [code] if code else []
-    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, *_PRELOADED, *storages, *code_modules])
+    parts = instance.get_ref()._asdict().values()
+    storages = [part.module_name for part in parts if isinstance(part, ConfigurableClassData)]
+    modules = [__name__, *_PRELOADED, *storages, *([code] if code else [])]
+    multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
     ensure_running()
 
 
-def execute_step(args: str, variables: Mapping[str, str]) -> None:
+def execute_step(args: str, environment: Mapping[str, str] | None) -> None:
     """Executes one step in a fresh process, as Dagster's own command for it does."""
     from dagster._cli.api import _execute_step_command_body
     from dagster._utils.interrupts import capture_interrupts
 
-    os.environ.update(variables)
+    if environment is not None:
+        os.environ.clear()
+        os.environ.update(environment)
     threading.Thread(target=_end_with_the_run, daemon=True).start()
     step = deserialize_value(args, ExecuteStepArgs)
     assert step.instance_ref is not None, "a step's process needs an instance that others can open"
@@ -185,10 +228,11 @@ def execute_step(args: str, variables: Mapping[str, str]) -> None:
 
 
 def _end_with_the_run() -> None:
-    """Ends this process when the run's is gone: nobody would look after it."""
+    """Ends this process at once when the run's is gone: nobody would look after it.
+
+    Not by an interrupt, which the step would report as its failure into a run that another process may go on with.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None, "a step's process is started by its run's"
     wait([parent.sentinel])
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(_GRACE_SECONDS)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -53,7 +53,7 @@ def _check_span(text: object) -> object:
 
 def _check_ladder(given: object) -> object:
     names = [given] if isinstance(given, str) else given
-    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names) or not names:
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name for name in names) or not names:
         raise ValueError(f"{given!r} is no launcher: expected a name such as gpu, or a list such as [cpu, highmem]")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

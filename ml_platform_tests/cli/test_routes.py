@@ -50,7 +50,7 @@ def test_a_launcher_that_steps_ask_for_and_nobody_declared_fails_it(tmp_path: Pa
         ("run_launcher:\n  config:\n    launchers:\n      gpu: {}\n      gpu: {}\n", "key 'gpu' stands twice; first on line 4"),
         ("telemetry: {enabled: false}", "run_launcher is none, so Dagster's default; expected module ml_platform.launch"),
         ("run_launcher: {module: dagster_k8s, class: K8sRunLauncher}", "run_launcher is K8sRunLauncher; expected"),
-        ("run_launcher: {class: RoutingRunLauncher, config: {default: cpu}}", "config has no launchers"),
+        ("run_launcher: {class: RoutingRunLauncher, config: {default: cpu}}", '"launchers" at the root'),
         (instance_yaml({"cpu": local("cpu")}, default="gpu"), "default launcher 'gpu' is not among those"),
     ],
 )  # fmt: skip

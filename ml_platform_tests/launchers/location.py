@@ -10,7 +10,7 @@ import dagster as dg
 
 from ml_platform.launchers import ISOLATED_TAG, LAUNCHER_TAG, routing_executor
 
-WHERE = ("PLACE", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "HOSTNAME")
+WHERE = ("PLACE", "ONLY_CPU", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "HOSTNAME")
 FOLDER = "ML_PLATFORM_TEST_FOLDER"  # where the assets below leave marks for the tests
 
 
@@ -91,6 +91,27 @@ def works_the_second_time() -> dg.MaterializeResult[Any]:
     return dg.MaterializeResult(metadata=where())
 
 
+@dg.asset(deps=["quick_one"])
+def talkative(context: dg.AssetExecutionContext) -> None:
+    for number in range(130):
+        context.log_event(dg.AssetObservation("talkative", metadata={"number": number}))
+
+
+class Stubborn(dg.ConfigurableResource[Any]):
+    """Cannot be set up the first time."""
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        mark = Path(os.environ[FOLDER]) / "set_up"
+        if not mark.exists():
+            mark.touch()
+            raise RuntimeError("cannot be set up yet")
+
+
+@dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
+def needs_stubborn(stubborn: Stubborn) -> dg.MaterializeResult[Any]:
+    return dg.MaterializeResult(metadata=where())
+
+
 @dg.op(out=dg.DynamicOut())
 def parts() -> Any:
     yield from (dg.DynamicOutput(number, mapping_key=f"part_{number}") for number in range(2))
@@ -121,7 +142,18 @@ def when_asked() -> Any:
 
 
 defs = dg.Definitions(
-    assets=[*assets, fails_once, dies, fails_until_mended, daily, daily_model, works_the_second_time],
+    assets=[
+        *assets,
+        fails_once,
+        dies,
+        fails_until_mended,
+        daily,
+        daily_model,
+        works_the_second_time,
+        talkative,
+        needs_stubborn,
+    ],
+    resources={"stubborn": Stubborn()},
     asset_checks=[looks_right],
     executor=routing_executor,
     jobs=[chain, dynamic],

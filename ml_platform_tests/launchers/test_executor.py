@@ -23,6 +23,7 @@ SUCCESS, FAILURE, CANCELED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FA
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     folder = tmp_path_factory.mktemp("local")
     launchers = {name: local(name, **config) for name, config in {"cpu": {}, "gpu": {"cores": 1}}.items()}
+    launchers["cpu"]["config"]["env"] |= {"ONLY_CPU": "yes", "DAGSTER_EXECUTOR_POP_EVENTS_LIMIT": "50"}
     for launcher in launchers.values():
         launcher["config"]["env"][FOLDER] = str(folder)
     with rig_in(folder / "home", instance_yaml(launchers, run_coordinator=IMMEDIATELY)) as rig:
@@ -52,6 +53,22 @@ def test_a_step_has_the_threads_of_the_cores_that_it_owns(rig: Rig, mixed: str) 
     cores = os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0)))
     assert (places["raw"]["OMP_NUM_THREADS"], places["trained"]["OMP_NUM_THREADS"]) == (cores, "1")
     assert {place["OMP_WAIT_POLICY"] for place in places.values()} == {"passive"}
+
+
+def test_a_launchers_variables_are_its_own(rig: Rig, mixed: str) -> None:
+    places = rig.places(mixed)
+    assert (places["scored"]["ONLY_CPU"], places["trained"]["ONLY_CPU"]) == ("yes", "")
+
+
+def test_a_step_of_many_events_ends_once(rig: Rig) -> None:
+    run_id = rig.launch("raw", "clean", "trained", "quick_one", "talkative")
+    assert rig.finish(run_id) is SUCCESS, rig.told(run_id)
+
+
+def test_a_resource_that_cannot_be_set_up_is_its_steps_failure(rig: Rig) -> None:
+    run_id = rig.launch("needs_stubborn", "apart")
+    assert rig.finish(run_id) is SUCCESS, rig.told(run_id)
+    assert len([event for event in rig.events(run_id) if event.is_step_up_for_retry]) == 1
 
 
 def test_a_run_tag_that_names_another_launcher_changes_nothing(rig: Rig, mixed: str) -> None:

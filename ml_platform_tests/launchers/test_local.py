@@ -17,7 +17,11 @@ from ml_platform_tests.servers import wait_until
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    text = instance_yaml({"cpu": local("cpu"), "gpu": local("gpu")}, run_coordinator=IMMEDIATELY)
+    # With resuming on, Dagster's executor alone would leave the steps of a terminated run to the next process.
+    resuming = {"enabled": True, "max_resume_run_attempts": 9}
+    text = instance_yaml(
+        {"cpu": local("cpu"), "gpu": local("gpu")}, run_coordinator=IMMEDIATELY, run_monitoring=resuming
+    )
     with rig_in(tmp_path_factory.mktemp("local"), text) as rig:
         yield rig
 
@@ -27,6 +31,10 @@ def other_launcher(rig: Rig) -> LocalRunLauncher:
     launcher = LocalRunLauncher()
     launcher.register_instance(rig.instance)
     return launcher
+
+
+def is_there(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def pid_of_run(rig: Rig, run_id: str) -> int:
@@ -65,6 +73,31 @@ def test_a_run_whose_process_died_goes_on_without_repeating_what_is_done(rig: Ri
     rig.instance.resume_run(run_id, rig.process.create_request_context(), 1)
     wait_until(lambda: rig.told(run_id).count("STEP_START sleepy") == 2, 60, "the second try")
     assert rig.told(run_id).count("STEP_START raw") == 1
+    rig.terminate(run_id)
+    assert rig.finish(run_id) is dg.DagsterRunStatus.CANCELED, rig.told(run_id)
+
+
+def test_a_terminated_run_leaves_no_process(rig: Rig) -> None:
+    run_id = rig.launch("sleepy_on_gpu", "sleepy")
+    for step in ("sleepy_on_gpu", "sleepy"):
+        rig.wait_for_step(run_id, step)
+    processes = [pid_of_run(rig, run_id), *rig.pids_of_steps(run_id)]
+    rig.terminate(run_id)
+    assert rig.finish(run_id) is dg.DagsterRunStatus.CANCELED, rig.told(run_id)
+    assert len(processes) == 3
+    wait_until(lambda: not any(map(is_there, processes)), 20, "end of the processes")
+
+
+def test_a_mixed_run_goes_on_with_the_steps_that_died_with_it(rig: Rig) -> None:
+    run_id = rig.launch("raw", "sleepy_on_gpu", "sleepy")
+    for step in ("raw", "sleepy_on_gpu", "sleepy"):
+        rig.wait_for_step(run_id, step)
+    os.kill(pid_of_run(rig, run_id), signal.SIGKILL)
+    wait_until(lambda: not any(map(psutil.pid_exists, rig.pids_of_steps(run_id))), 20, "end of the steps' processes")
+    rig.instance.resume_run(run_id, rig.process.create_request_context(), 1)
+    wait_until(lambda: rig.told(run_id).count("STEP_START sleepy_on_gpu") == 2, 60, "the second try")
+    assert rig.told(run_id).count("STEP_START raw") == 1
+    assert not any(event.is_step_failure for event in rig.events(run_id)), rig.told(run_id)
     rig.terminate(run_id)
     assert rig.finish(run_id) is dg.DagsterRunStatus.CANCELED, rig.told(run_id)
 

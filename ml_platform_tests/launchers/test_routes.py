@@ -86,9 +86,9 @@ def test_a_check_that_names_a_launcher_goes_there() -> None:
     assert route(plan).elsewhere == {"model": "gpu", "checks": "highmem"}
 
 
-@pytest.mark.parametrize("text", ["[]", '["cpu", "cpu"]'])
+@pytest.mark.parametrize("text", ["[]", '["cpu", "cpu"]', '["cpu"', "[1"])
 def test_a_ladder_has_rungs_and_each_once(text: str) -> None:
-    with pytest.raises(LaunchError, match="expected at least one name, and each once"):
+    with pytest.raises(LaunchError, match="expected a list of at least one name"):
         ladder_of({LAUNCHER_TAG: text})
 
 

@@ -155,10 +155,10 @@ def kill_writers(folder: Path, tries: int) -> tuple[int, int]:
     return cut_off, halfway
 
 
-def test_twelve_pairs_of_writers_killed_at_random_leave_whole_values_and_equal_addresses(tmp_path: Path) -> None:
-    cut_off, halfway = kill_writers(tmp_path, tries=12)
-    assert cut_off > 12
-    assert halfway > 2
+def test_six_pairs_of_writers_killed_at_random_leave_whole_values_and_equal_addresses(tmp_path: Path) -> None:
+    cut_off, halfway = kill_writers(tmp_path, tries=6)
+    assert cut_off > 6
+    assert halfway > 0
 
 
 @pytest.mark.soak
