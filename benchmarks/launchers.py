@@ -15,8 +15,8 @@ from launcher_jobs import STEPS, WAYS
 from ml_platform_tests.launchers.rig import IMMEDIATELY, Rig, instance_yaml, local, rig_in
 
 JOBS = str(Path(__file__).with_name("launcher_jobs.py"))
-ROUNDS = 1
-QUEUED = 50
+ROUNDS = 3
+QUEUED = 1_000
 STOCK = {"module": "dagster", "class": "DefaultRunLauncher"}
 
 

@@ -1,24 +1,82 @@
 """What several tests share."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from ml_platform.artifacts import project_root
 from ml_platform_tests.platform import Platform
+from ml_platform_tests.sharing import make_once
 
 collect_ignore = ["location.py"]  # a code location: it has no tests, and needs a folder to be loaded
 
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 4 * 2**30  # the whole suite leaves less than one
+OURS = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Puts what tests write into memory where there is room: a third of a run is waiting for a disk's fsync.
+
+    With `TMPDIR` set it lies there, and stays there to be looked at.
+    """
+    if "TMPDIR" in os.environ or not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ROOM_BYTES:
+        return
+    config.stash[OURS] = Path(tempfile.mkdtemp(prefix="ml_platform-tests-", dir=MEMORY))
+    os.environ["TMPDIR"] = str(config.stash[OURS])  # workers and processes that tests start inherit it
+    tempfile.tempdir = None  # what was cached before
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if OURS in config.stash:
+        del os.environ["TMPDIR"]
+        tempfile.tempdir = None
+        shutil.rmtree(config.stash[OURS], ignore_errors=True)
+
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Platform:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers see."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def small_year(shared: Path) -> Path:
+    """A platform's folder with its whole small year, to be copied: nobody has it open."""
+
+    def make(folder: Path) -> None:
+        platform = Platform(folder)
+        assert platform.run().success
+        platform.instance.dispose()
+
+    return make_once(shared / "small-year", make)
+
+
+@pytest.fixture(scope="session")
+def made(small_year: Path, tmp_path_factory: pytest.TempPathFactory) -> Platform:
     """A platform whose whole small year is materialized; tests must leave it as it is."""
-    platform = Platform(tmp_path_factory.mktemp("made"))
-    assert platform.run().success
-    return platform
+    return Platform(shutil.copytree(small_year, tmp_path_factory.mktemp("made"), dirs_exist_ok=True))
+
+
+@pytest.fixture(scope="session")
+def real_year(shared: Path) -> Path:
+    """A folder with the `home` that the README's command leaves, and what it `printed.json`; tests leave it as it is."""
+
+    def make(folder: Path) -> None:
+        environment = {**os.environ, "DAGSTER_HOME": str(folder / "home"), "COLUMNS": "120"}
+        command = ["ml-platform", "run", "flight_delays"]
+        done = subprocess.run(command, cwd=project_root(), env=environment, capture_output=True, text=True, check=False)
+        (folder / "printed.json").write_text(json.dumps([done.args, done.returncode, done.stdout, done.stderr]))
+
+    return make_once(shared / "real-year", make)
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from dagster import DagsterInstance
 
 # The daemon as it is, but it looks at backfills every second, not every thirty.
 QUICK_DAEMON = """
@@ -81,6 +83,8 @@ def wait_until(is_done: Callable[[], bool], timeout_seconds: float, what: str) -
 def dagster_servers(home: Path, location: list[str], **environment: str) -> Iterator[Server]:
     """Starts both and ends both by their process ids."""
     port = free_port()
+    with DagsterInstance.from_config(str(home)):
+        pass  # makes its databases: two servers that both make them would get in each other's way
     env = {**os.environ, "DAGSTER_HOME": str(home), **environment}
     commands = [
         ["dagster-webserver", "--host", "127.0.0.1", "--port", str(port), *location],
@@ -94,7 +98,7 @@ def dagster_servers(home: Path, location: list[str], **environment: str) -> Iter
             )
         try:
             server = Server(f"http://127.0.0.1:{port}")
-            wait_until(lambda: _answers(server), 90, f"webserver ({(home / 'servers.log')})")
+            wait_until(lambda: _answers(server, processes), 90, f"webserver ({(home / 'servers.log')})")
             yield server
         finally:
             for process in processes:
@@ -111,7 +115,9 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def _answers(server: Server) -> bool:
+def _answers(server: Server, processes: "Sequence[subprocess.Popen[bytes]]") -> bool:
+    ended = [process.args for process in processes if process.poll() is not None]
+    assert not ended, f"ended by itself: {ended}"
     query = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"
     try:
         return bool(server.ask(query)["repositoriesOrError"].get("nodes"))

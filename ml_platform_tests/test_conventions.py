@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import shlex
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -113,13 +114,14 @@ def test_the_notebook_guide_runs(
     assert len(scope["answers"]) == kept  # type: ignore[arg-type]
 
 
-def test_the_first_notebook_runs_and_shows_real_pictures(tmp_path: Path) -> None:
-    """Every cell, in a copy of the project: a class is checked, compared, lifted, and materialized in Dagster."""
+def test_the_first_notebook_runs_and_shows_real_pictures(tmp_path: Path, real_year: Path) -> None:
+    """Every cell, in a copy of the project where the demo ran: a class is checked, compared, lifted, materialized."""
     spec = importlib.util.spec_from_file_location("run_notebook", ROOT / "docs" / "run_notebook.py")
     assert spec is not None
     assert spec.loader is not None
     runner = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(runner)
+    shutil.copytree(real_year / "home", tmp_path / ".dagster")
     ran, kept = runner.run_in_copy(tmp_path), nbformat.read(ROOT / runner.NOTEBOOK, as_version=4)
     assert (tmp_path / "ml_platform" / "transformers" / "holiday_distance.py").exists()
     pictures = [sum("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))

@@ -15,6 +15,7 @@ import symtable
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,10 @@ from ml_platform.pipeline.modules import (
     WHOLE,
     Module,
     chains_in,
-    files_named,
-    import_paths,
     imports_in,
     project_file,
     read_module,
+    read_statement,
     source_of,
 )
 
@@ -59,6 +59,11 @@ class Code:
 def hash_of(value: Any) -> str:
     """Names a plain JSON value by what is in it."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+@lru_cache(maxsize=8192)
+def _hash_of_symbol(module: Module, symbol: str) -> str:
+    return hash_of([ast.dump(statement) for statement in module.statements(symbol)])[:16]
 
 
 def code_of(paths: Iterable[str]) -> Code:
@@ -152,12 +157,12 @@ class _Closure:
 
     def _keep(self, module: "Module", symbol: str, statements: Sequence[ast.stmt]) -> None:
         label = f"{module.name}.{symbol}"
-        self.symbols[label] = hash_of([ast.dump(statement) for statement in statements])[:16]
+        self.symbols[label] = _hash_of_symbol(module, symbol)
         self.places[label] = f"{module.path}:{statements[0].lineno}"
         self._want_effects(module.name)
         for statement in statements:
             self._follow(module, statement)
-            for path in files_named(module, statement):
+            for path in read_statement(module, statement).files:
                 file = f"{module.name}:{path.relative_to(module.path.parent)}"
                 self.symbols[file] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
                 self.places[file] = f"{path}:1"
@@ -171,10 +176,11 @@ class _Closure:
                 self._want(around.name, EFFECTS)
 
     def _follow(self, module: "Module", statement: ast.stmt) -> None:
-        local = import_paths(imports_in(statement, module))
+        reading = read_statement(module, statement)
+        local = reading.imports
         for path in (path for paths in local.values() for path in paths):
             self._want_path(path)
-        for chain in chains_in(statement):
+        for chain in reading.chains:
             first, *rest = chain.split(".")
             self.asks_for_schemas |= "output_schema" in rest
             if first in module.symbols:

@@ -4,7 +4,8 @@ import ast
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -192,12 +193,39 @@ def imports_in(tree: ast.AST, module: Module | None, *, only_top: bool = False) 
                 yield alias.asname or alias.name, f"{base}.{alias.name}"
 
 
-def files_named(module: Module, statement: ast.stmt) -> Iterator[Path]:
+@dataclass(frozen=True)
+class Reading:
+    """What a statement of a module reads.
+
+    Attributes:
+        chains: names with the attributes after them, as `chains_in` lists them.
+        imports: what import statements in it bind, name to dotted paths.
+        places: where files would lie that it names.
+    """
+
+    chains: Sequence[str]
+    imports: Mapping[str, Sequence[str]]
+    places: Sequence[Path]
+
+    @property
+    def files(self) -> Iterator[Path]:
+        """Lists those places where there is a file now."""
+        return (place for place in self.places if place.is_file())
+
+
+@lru_cache(maxsize=8192)
+def read_statement(module: Module, statement: ast.stmt) -> Reading:
+    """Reads a statement, once for each state of its module's file: many a closure goes through it."""
+    places = dict.fromkeys(_places_named(module, statement))
+    return Reading(list(chains_in(statement)), import_paths(imports_in(statement, module)), list(places))
+
+
+def _places_named(module: Module, statement: ast.stmt) -> Iterator[Path]:
     """Lists the files beside a module that a statement names: a page's template, a query, a folder and a file in it."""
     for node in ast.walk(statement):
         parts = [part for part in _texts(node) if 0 < len(part) < 256 and "\n" not in part and "\0" not in part]
-        path = module.path.parent.joinpath(*parts) if parts else module.path.parent
-        if path.is_file() and path.suffix != ".py":
+        path = module.path.parent.joinpath(*parts)
+        if parts and path.suffix != ".py":
             yield path
 
 

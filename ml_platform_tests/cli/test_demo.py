@@ -20,13 +20,13 @@ def ml_platform(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("demo") / "home"
+def home(real_year: Path) -> Path:
+    return real_year / "home"
 
 
 @pytest.fixture(scope="module")
-def demo(home: Path) -> "subprocess.CompletedProcess[str]":
-    return ml_platform(home, "run", "flight_delays")
+def demo(real_year: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.CompletedProcess(*json.loads((real_year / "printed.json").read_text()))
 
 
 @pytest.fixture(scope="module")
@@ -68,35 +68,35 @@ def test_the_evaluation_has_the_published_rows_and_passes_its_gates(printed: dic
     assert printed["split"] == {"as_of": "2014-01-01", "validation_from": "2013-09-01", "test_from": "2013-10-01"}
 
 
-def test_twelve_partitions_were_made_in_one_run(demo: object, home: Path) -> None:
+def test_twelve_partitions_were_made_in_one_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ArtifactStore(str(home / "artifacts"))
     assert len(store.partitions("flight_delays/codes")) == 12
     import dagster as dg
 
-    os.environ["DAGSTER_HOME"] = str(home)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
     with dg.DagsterInstance.from_config(str(home)) as instance:
         runs = instance.get_runs()
         assert [run.status.value for run in runs] == ["SUCCESS"]
         assert len(instance.get_materialized_partitions(dg.AssetKey(["flight_delays", "codes"]))) == 12
 
 
-def test_an_unknown_pipeline_is_refused_with_those_that_exist(home: Path) -> None:
-    done = ml_platform(home, "run", "flight_delay")
+def test_an_unknown_pipeline_is_refused_with_those_that_exist(tmp_path: Path) -> None:
+    done = ml_platform(tmp_path, "run", "flight_delay")
     assert done.returncode == 1
     assert "error: no pipeline 'flight_delay': did you mean 'flight_delays'?" in done.stderr
-    done = ml_platform(home, "evaluation", "flight_delay")
+    done = ml_platform(tmp_path, "evaluation", "flight_delay")
     assert done.returncode == 1
     assert "flight_delay: no evaluation in" in done.stderr
 
 
-def test_a_bad_as_of_is_refused(home: Path) -> None:
-    done = ml_platform(home, "run", "flight_delays", "--as-of", "someday")
+def test_a_bad_as_of_is_refused(tmp_path: Path) -> None:
+    done = ml_platform(tmp_path, "run", "flight_delays", "--as-of", "someday")
     assert done.returncode != 0
     assert "someday" in done.stderr
 
 
-def test_help_says_what_there_is(home: Path) -> None:
-    done = ml_platform(home, "--help")
+def test_help_says_what_there_is(tmp_path: Path) -> None:
+    done = ml_platform(tmp_path, "--help")
     assert done.returncode == 0
     assert "evaluation" in done.stdout
     assert "run" in done.stdout

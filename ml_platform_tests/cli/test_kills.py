@@ -68,9 +68,7 @@ def kill_after(home: Path, assets: int, seconds: float) -> bool:
     return process.returncode == -signal.SIGKILL
 
 
-def kill_and_compare(folder: Path, kills: int) -> None:
-    whole, broken = folder / "whole", folder / "broken"
-    run_to_the_end(whole)
+def kill_and_compare(broken: Path, whole: Path, kills: int) -> None:
     chance = random.Random(kills)
     for number in range(kills):
         assets, seconds = chance.randrange(0, 20), chance.uniform(0, 1.5)
@@ -92,14 +90,16 @@ def kill_and_compare(folder: Path, kills: int) -> None:
     assert "STARTED" not in statuses
 
 
-def test_a_demo_that_was_killed_twice_ends_as_one_that_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_demo_that_was_killed_twice_ends_as_one_that_was_not(
+    tmp_path: Path, real_year: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "broken"))
-    kill_and_compare(tmp_path, kills=2)
+    kill_and_compare(tmp_path / "broken", real_year / "home", kills=2)
 
 
 @pytest.mark.soak
 def test_a_demo_that_was_killed_ten_times_ends_as_one_that_was_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, real_year: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "broken"))
-    kill_and_compare(tmp_path, kills=10)
+    kill_and_compare(tmp_path / "broken", real_year / "home", kills=10)

@@ -12,6 +12,10 @@ from ml_platform.cli.parity import Parity, run_parity
 from ml_platform_tests.platform import small_yaml
 
 A_MONTH = 27_000  # rows of flights, spread over the year
+A_QUARTER = (
+    ("ml_platform_tests.lake.", "ml_platform_tests.lake.quarter."),
+    ("test: 3 months", "test: 1 month"),
+)  # a planted difference is the same in each month
 
 
 def test_a_months_rows_of_the_real_year_are_equal_bytes(tmp_path: Path) -> None:
@@ -34,7 +38,7 @@ def test_a_months_rows_of_the_real_year_are_equal_bytes(tmp_path: Path) -> None:
 
 def compared(folder: Path, planted: dict[str, str], *edits: tuple[str, str]) -> Parity:
     path = folder / "pipeline.yaml"
-    path.write_text(small_yaml(*edits))
+    path.write_text(small_yaml(*A_QUARTER, *edits))
     return run_parity(str(path), planted={"dagster": planted})
 
 
@@ -62,7 +66,7 @@ def test_a_model_without_a_seed_is_found_at_the_model(tmp_path: Path) -> None:
         "        - [trees, {uses: sklearn.ensemble.RandomForestClassifier, with: {n_estimators: 5}}]\n",
     )
     path = tmp_path / "pipeline.yaml"
-    path.write_text(small_yaml(forest))
+    path.write_text(small_yaml(*A_QUARTER, forest))
     environment = {**os.environ, "COLUMNS": "120"}
     done = subprocess.run(
         ["ml-platform", "parity", str(path)], capture_output=True, text=True, check=False, env=environment
@@ -91,7 +95,7 @@ def test_a_changed_class_is_found_at_its_step(tmp_path: Path) -> None:
             f"    def transform(self, X):\n        return super().transform(X){more}\n"
         )
     path = tmp_path / "pipeline.yaml"
-    path.write_text(small_yaml(("ml_platform.transformers.Calendar", "calendars.Own")))
+    path.write_text(small_yaml(*A_QUARTER, ("ml_platform.transformers.Calendar", "calendars.Own")))
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(tmp_path / "here"))
         planted = {
