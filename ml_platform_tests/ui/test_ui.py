@@ -77,6 +77,12 @@ def test_the_report_shows_verdict_gates_and_every_picture(made: Platform, page: 
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
 
 
+def messages(platform: Platform, run_id: str, part: str) -> list[str]:
+    """Lists what a run's log says with some words in it."""
+    events = [entry.dagster_event for entry in platform.instance.all_logs(run_id)]
+    return [str(event.message) for event in events if event is not None and part in str(event.message)]
+
+
 class TestBackfills:
     """The UI splits a mixed selection into runs by partitioning; what holds in one run must hold across them."""
 
@@ -110,10 +116,14 @@ class TestBackfills:
         platform = Platform(shutil.copytree(small_year, tmp_path, dirs_exist_ok=True))
         before = {k: v for k, v in platform.digests().items() if "approved" in k or "predictions" in k}
         assert len(before) == 13
-        platform.declare(small_yaml(LEAK))
+        platform.declare(small_yaml(LEAK, ON_GPU))
         location, environment = location_of(tmp_path)
         with dagster_servers(tmp_path / "dagster", location, **environment) as server:
             keys = platform.pipeline.features.spans.keys
             assert server.backfill(self.assets(platform), keys) == "COMPLETED_FAILED"
+            sent = [message for run in server.runs() for message in messages(platform, run["id"], "goes to launcher")]
+            assert "Step flight_delays__boosted goes to launcher gpu." in sent, (
+                "on a laptop each step has its launcher too"
+            )
         assert platform.report("flight_delays/evaluation").facts["roc_auc"] > 0.85
         assert {k: v for k, v in platform.digests().items() if "approved" in k or "predictions" in k} == before
