@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import yaml
 from dagster._core.launcher import LaunchRunContext, RunLauncher
+from dagster._core.utils import make_new_run_id
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from dagster._serdes import ConfigurableClass
 from launcher_jobs import STEPS, WAYS
@@ -78,8 +79,9 @@ def stock_yaml(**config: Any) -> str:
 def drained(folder: Path, text: str) -> float:
     """Gives how long the daemon's queue takes over a thousand runs whose launcher starts nothing."""
     with rig_in(folder, text, JOBS) as rig:
-        for _ in range(QUEUED):
-            rig.launch(job="mixed")
+        queued = rig.run(rig.launch(job="mixed"))
+        for _ in range(QUEUED - 1):
+            rig.instance.run_storage.add_run(queued._replace(run_id=make_new_run_id()))
         daemon = QueuedRunCoordinatorDaemon(interval_seconds=1)
         started = time.perf_counter()
         while rig.instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])):
