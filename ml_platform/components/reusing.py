@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from dagster._core.executor.step_delegating import StepHandlerContext
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
 
 from ml_platform.errors import PlatformError
 from ml_platform.launchers.workers import key_of
@@ -13,8 +18,7 @@ from ml_platform.resources import CutResource, StoreResource
 from ml_platform.runtime import Node, Work, nodes_of
 from ml_platform.runtime.planning import is_known
 
-_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
-MADE_BY = "ml_platform_made_by"  # an asset's function has its pipeline and node under this name
+_MADE_BY = "ml_platform_made_by"  # an asset's function has its pipeline and node under this name
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def _made_by(context: StepHandlerContext) -> tuple[CompiledPipeline, Node] | Non
     step = context._steps_by_key[key_of(context)]
     definition = context._plan_context.job.get_definition().graph.get_node(step.node_handle).definition
     body = getattr(getattr(definition, "compute_fn", None), "decorated_fn", None)
-    found: tuple[CompiledPipeline, Node] | None = getattr(body, MADE_BY, None)
+    found: tuple[CompiledPipeline, Node] | None = getattr(body, _MADE_BY, None)
     return found
 
 
@@ -70,8 +74,8 @@ def _partitions(tags: Mapping[str, str], node: Node) -> list[str | None]:
     """Lists the partitions of an asset that a run with these tags makes."""
     if node.spans is None:
         return [None]
-    one = tags.get("dagster/partition")
-    first, last = (tags.get(name, one) for name in _RANGE)
+    one = tags.get(PARTITION_NAME_TAG)
+    first, last = tags.get(ASSET_PARTITION_RANGE_START_TAG, one), tags.get(ASSET_PARTITION_RANGE_END_TAG, one)
     keys = node.spans.keys
     if first not in keys or last not in keys:
         raise PlatformError(f"{node.asset}: the run's tags name no partitions of it")
@@ -80,5 +84,5 @@ def _partitions(tags: Mapping[str, str], node: Node) -> list[str | None]:
 
 def marked(body: Any, pipeline: CompiledPipeline, node: Node) -> Any:
     """Writes on an asset's function what it makes."""
-    setattr(body, MADE_BY, (pipeline, node))
+    setattr(body, _MADE_BY, (pipeline, node))
     return body
