@@ -9,7 +9,7 @@ export PATH := $(VIRTUAL_ENV)/bin:$(PATH)
 help:
 	@echo "make demo      set up, then run flight_delays on the real year: sources to evaluated model"
 	@echo "make test      set up, then run the tests"
-	@echo "make dev       Dagster's UI on http://127.0.0.1:$(PORT), with its daemon"
+	@echo "make dev       Dagster's UI on http://127.0.0.1:$(PORT), with its daemon and reconciler"
 	@echo "make check     formatting, linting, types, layers, definitions"
 	@echo "make fmt       format the code"
 	@echo "make bench     measure; what came out stands in benchmarks/README.md"
@@ -21,7 +21,7 @@ setup:
 	@mkdir -p "$(DAGSTER_HOME)"
 	@test -e "$(DAGSTER_HOME)/dagster.yaml" || cp deploy/local/dagster.yaml "$(DAGSTER_HOME)/dagster.yaml"
 
-# What the tests need from the system: Chromium, to look at pages.
+# What the tests need from the system: Chromium, to look at pages, and a PostgreSQL server.
 setup-tests: setup
 	@sh deploy/local/setup-tests
 
@@ -45,6 +45,7 @@ demo: setup
 	@ml-platform run flight_delays
 
 dev: setup
+	@ml-platform launches reconcile --every 5 & trap "kill $$!" EXIT; \
 	dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
 
 bench: setup

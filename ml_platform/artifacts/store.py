@@ -7,7 +7,8 @@
     branches/<branch>/heads/...                  the same for a branch, which reads the plain heads where it has none
 
 A writer stages, hashes, publishes the object, then the manifest, then its address, then moves the head. Killed
-anywhere before the last operation, it leaves the former version readable and nothing that a reader can see. Who moves
+anywhere before the last operation, it leaves the former version readable and nothing that a reader can see. Whatever a
+reader can come to see is written behind a fence (`fenced_by`), which a process that lost its work does not pass. Who moves
 no head (a notebook) or a branch's own changes nothing that others read.
 """
 
@@ -15,6 +16,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -119,6 +121,7 @@ def address_of(recipe: Mapping[str, Any]) -> str:
 
 NOWHERE = Origin()
 Write = Callable[[Path], Mapping[str, Any]]
+Fence = Callable[[], AbstractContextManager[None]]
 
 
 class ArtifactStore:
@@ -133,8 +136,15 @@ class ArtifactStore:
     def __init__(self, base: str, branch: str = "", **options: Any):
         self.base = base
         self.branch = branch
+        self._publishing: Fence = nullcontext
         self._backend = open_backend(base, **options)
         self._verified: set[str] = set()
+
+    def fenced_by(self, publishing: Fence) -> Self:
+        """Gives the same store, which holds `publishing` while a reader comes to see something."""
+        other = copy(self)
+        other._publishing = publishing
+        return other
 
     def on_branch(self, branch: str) -> Self:
         """Gives the same store with the heads of a branch."""
@@ -167,11 +177,12 @@ class ArtifactStore:
 
     def _settle(self, made: Artifact, address: str) -> Artifact:
         """Gives the address to what was made, unless it has an intact value already."""
-        if self._backend.create(_address(address), made.to_bytes()):
-            return made
+        with self._publishing():
+            if self._backend.create(_address(address), made.to_bytes()):
+                return made
         first = self.known(address)
         if first is None:
-            self._backend.write(_address(address), made.to_bytes())
+            self._publish(_address(address), made.to_bytes())
             return made
         if first.digest == made.digest:
             return made
@@ -207,8 +218,13 @@ class ArtifactStore:
 
     def _keep_manifest(self, artifact: Artifact) -> None:
         key, content = _manifest(artifact.asset, artifact.partition, artifact.id), artifact.to_bytes()
-        if not self._backend.create(key, content) and self._backend.read(key) != content:
-            self._backend.write(key, content)  # named by what is in it, so what stood there was damaged
+        with self._publishing():
+            if not self._backend.create(key, content) and self._backend.read(key) != content:
+                self._backend.write(key, content)  # named by what is in it, so what stood there was damaged
+
+    def _publish(self, key: str, content: bytes) -> None:
+        with self._publishing():
+            self._backend.write(key, content)
 
     def promote(self, artifacts: Iterable[Artifact]) -> None:
         """Makes each artifact the current version of its asset and partition."""
@@ -216,7 +232,7 @@ class ArtifactStore:
             key = self._root + _head(artifact.asset, artifact.partition)
             content = artifact.to_bytes()
             if self._backend.read(key) != content:
-                self._backend.write(key, content)
+                self._publish(key, content)
 
     def current(self, asset: str, partition: str | None = None) -> Artifact | None:
         """Gives the version that readers see, None if there is none."""

@@ -165,6 +165,44 @@ def routes_command(as_json: bool) -> None:
     sys.exit(1 if problems else 0)
 
 
+@commands.group(name="launches", invoke_without_command=True)
+@click.option("--run", "run_id", help="Those of this run alone, by its whole id.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="How many, the newest.")
+@_as_json
+@click.pass_context
+def launches_command(context: click.Context, run_id: str | None, limit: int, as_json: bool) -> None:
+    """List what was launched: where, how it ended, its CPU-seconds, GPU-seconds and memory, and the sums by asset."""
+    if context.invoked_subcommand is not None:
+        return
+    from ml_platform.cli.launches import costs_of_assets, launches_here, print_launches, to_json
+
+    found = launches_here(run_id, limit)
+    if as_json:
+        _print_json({"launches": [to_json(one) for one in found], "assets": costs_of_assets(found)})
+    else:
+        print_launches(found)
+
+
+@launches_command.command(name="migrate")
+def migrate_command() -> None:
+    """Create the launch table in Dagster's database, or bring it to what this version needs."""
+    from ml_platform.cli.launches import migrate
+
+    click.echo(migrate())
+
+
+@launches_command.command(name="reconcile")
+@click.option(
+    "--every", "every_seconds", type=click.FloatRange(min=0), default=0.0,
+    help="Go on for ever, looking again after so many seconds. By default once; exit 1 if something could not be done.",
+)  # fmt: skip
+def reconcile_command(every_seconds: float) -> None:
+    """Look after launches: end what is to end until it is gone, start what was lost, remove what nobody needs."""
+    from ml_platform.cli.launches import reconcile
+
+    sys.exit(0 if reconcile(every_seconds) else 1)
+
+
 @commands.command()
 @_pipeline
 @_as_json

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from ml_platform.components.options import describe_frame, op_tags, partitions_of, selected_partitions
+from ml_platform.components.values import costs
 from ml_platform.io_managers.metadata import column_schema
 from ml_platform.launchers import LAUNCHER_TAG
 from ml_platform.pipeline.inspection import runner_code
@@ -42,6 +43,8 @@ def _source_asset(node: Node, table: TableSource, owners: Sequence[str]) -> dg.A
     def read(context: dg.AssetExecutionContext, store: StoreResource) -> dg.Output:
         with refusals_as_failures():
             work = SourceWork(store.open(), store.reuse)
-            return dg.Output(make_source(work, node, table, selected_partitions(context)))
+            made = make_source(work, node, table, selected_partitions(context))
+            context.add_output_metadata(costs(context))
+            return dg.Output(made)
 
     return read

@@ -11,6 +11,7 @@ from ml_platform.artifacts.reports import read_report
 from ml_platform.components.options import selected_partitions
 from ml_platform.components.progress import told
 from ml_platform.components.reusing import marked
+from ml_platform.launchers.metering import spent
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.resources import CutResource, StoreResource
 from ml_platform.resources.refusal import refusals_as_failures
@@ -37,12 +38,18 @@ def body_of(pipeline: CompiledPipeline, node: Node) -> Callable[..., Any]:
             )
             partitions = selected_partitions(context)
             made = make(work, node, inputs, partitions)
+            context.add_output_metadata(costs(context))
             if node.kind in ("frame", "predictions"):
                 return dg.Output(told(context, made, len(partitions)))
             (one,) = made
             return dg.Output(one, metadata=_shown(opened, node, one.artifact))
 
     return marked(compute, pipeline, node)
+
+
+def costs(context: dg.AssetExecutionContext) -> dict[str, Any]:
+    """Gives what making an asset has cost so far, failed tries included."""
+    return spent(context.run, context.get_step_execution_context().step.key)
 
 
 def _shown(store: ArtifactStore, node: Node, artifact: Artifact) -> dict[str, Any]:

@@ -4,6 +4,8 @@ In `dagster.yaml`, `module: ml_platform.launchers` and `class: RoutingRunLaunche
 `executor=routing_executor`; on an asset, `op_tags={"ml_platform/launcher": "gpu"}`.
 """
 
+from ml_platform.launchers.claim import publishing
+from ml_platform.launchers.coordinator import RoutingRunCoordinator
 from ml_platform.launchers.executor import routing_executor, routing_executor_with
 from ml_platform.launchers.local import LocalRunLauncher
 from ml_platform.launchers.routes import ISOLATED_TAG, LAUNCHER_TAG
@@ -13,7 +15,9 @@ __all__ = [
     "ISOLATED_TAG",
     "LAUNCHER_TAG",
     "LocalRunLauncher",
+    "RoutingRunCoordinator",
     "RoutingRunLauncher",
+    "publishing",
     "routing_executor",
     "routing_executor_with",
 ]

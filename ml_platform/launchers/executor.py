@@ -1,6 +1,7 @@
 """How does the process of a run execute it, with some of its steps elsewhere?"""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -10,17 +11,20 @@ from dagster._core.definitions.executor_definition import multiple_process_execu
 from dagster._core.events import EngineEventData
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.plan.step import ExecutionStep
 from dagster._core.execution.retries import RetryMode, get_retries_config
 from dagster._core.executor.base import Executor
 from dagster._core.executor.in_process import InProcessExecutor
-from dagster._core.executor.step_delegating import StepDelegatingExecutor, StepHandler, StepHandlerContext
+from dagster._core.executor.step_delegating import StepDelegatingExecutor, StepHandlerContext
 from dagster_shared.error import SerializableErrorInfo
 
 from ml_platform.launchers.local import LocalRunLauncher
-from ml_platform.launchers.routes import Route, is_isolated
+from ml_platform.launchers.metering import metered
+from ml_platform.launchers.routes import Route, is_isolated, ladder_of
 from ml_platform.launchers.routing import RoutingRunLauncher
-from ml_platform.launchers.steps import Fail, RoutingSteps
-from ml_platform.launchers.workers import Cores, LocalSteps, computes_alike, key_of, warm_up
+from ml_platform.launchers.sending import Fail
+from ml_platform.launchers.steps import RoutingSteps
+from ml_platform.launchers.workers import Cores, LocalSteps, computes_alike, key_of, warm_up, work_of_step
 
 _LOOK_SECONDS = (0.02, 1.0)  # between two looks at the event log: after something happened, and after long nothing
 _NO_NAMES = (
@@ -48,6 +52,7 @@ class _SendingExecutor(StepDelegatingExecutor):
         self._steps = make_steps(self._fail)
         self._last_news = time.monotonic()
         self._is_replaying = False
+        self._contexts: dict[str, StepHandlerContext] = {}  # of the steps under way, by key
         super().__init__(self._steps, retries, check_step_health_interval_seconds=0, should_verify_step=True)
 
     def execute(
@@ -87,10 +92,22 @@ class _SendingExecutor(StepDelegatingExecutor):
         if self._is_replaying:
             self._is_replaying = False
             return list(_replayed(events))
-        for event in events:
-            if event.is_step_success or event.is_step_failure or event.is_step_up_for_retry:
-                self._steps.forget(str(event.step_key), is_retried=event.is_step_up_for_retry)
-        return events
+        return [event for event in events if not self._is_taken_back(event)]
+
+    def _is_taken_back(self, event: dg.DagsterEvent) -> bool:
+        """Whether an event is not for the executor: a failure after which the step goes on elsewhere."""
+        if not (event.is_step_success or event.is_step_failure or event.is_step_up_for_retry):
+            return False
+        context = self._contexts.get(str(event.step_key))
+        if context is not None and self._steps.takes_back(event, context):
+            return True
+        self._steps.forget(str(event.step_key), is_retried=event.is_step_up_for_retry)
+        return False
+
+    def _get_step_handler_context(self, plan_context: Any, steps: Any, active_execution: Any) -> StepHandlerContext:
+        made: StepHandlerContext = super()._get_step_handler_context(plan_context, steps, active_execution)
+        self._contexts[steps[0].key] = made
+        return made
 
 
 def _replayed(events: Sequence[dg.DagsterEvent]) -> Iterator[dg.DagsterEvent]:
@@ -130,9 +147,10 @@ class RoutingExecutor(Executor):
             return
         recorded = launcher.recorded(plan_context.dagster_run)
         steps = execution_plan.get_steps_to_execute_in_topo_order()
-        is_whole = recorded is not None and not recorded.elsewhere and not any(is_isolated(step.tags) for step in steps)
+        is_whole = recorded is not None and not recorded.elsewhere and not any(_needs_sending(step) for step in steps)
         if is_whole and not plan_context.resume_from_failure:
-            yield from InProcessExecutor(self._retries).execute(plan_context, execution_plan)
+            events = InProcessExecutor(self._retries).execute(plan_context, execution_plan)
+            yield from _metered(events, plan_context, execution_plan)
             return
         route = recorded or launcher.route(plan_context.dagster_run, _tags_in(plan_context))
         sending = self._sending(plan_context, launcher, route, recorded.launcher if recorded else None)
@@ -151,18 +169,24 @@ class RoutingExecutor(Executor):
         alike = all(_computes_alike(launcher, name) for name in {route.launcher, *route.elsewhere.values()})
         warm_up(plan_context.instance, code if alike else None)
         beside = LocalSteps(_cores_of(launcher, own))
-        return _SendingExecutor(
-            lambda fail: RoutingSteps(route, own, _handlers_of(launcher), at_once, beside, fail), self._retries
-        )
+        return _SendingExecutor(lambda fail: RoutingSteps(launcher, route, own, at_once, beside, fail), self._retries)
 
 
-def _handlers_of(launcher: RoutingRunLauncher) -> Callable[[str], StepHandler]:
-    def make(name: str) -> StepHandler:
-        handler = launcher.children.kind(name).step_handler
-        assert handler is not None, f"launcher {name} takes steps: the route was refused otherwise"
-        return launcher.children.using(name, handler)
+def _needs_sending(step: ExecutionStep) -> bool:
+    """Whether a step may have to leave the run's process: it asks for its own, or may climb to another launcher."""
+    return is_isolated(step.tags) or len(ladder_of(step.tags)) > 1
 
-    return make
+
+def _metered(
+    events: Iterator[dg.DagsterEvent], plan_context: PlanOrchestrationContext, plan: ExecutionPlan
+) -> Iterator[dg.DagsterEvent]:
+    tries: Counter[str] = Counter()
+
+    def retry_of(step_key: str) -> int:
+        tries[step_key] += 1
+        return tries[step_key] - 1
+
+    return metered(events, lambda step: work_of_step(plan, plan_context.dagster_run, step), retry_of, None)
 
 
 def _is_local(launcher: RoutingRunLauncher, name: str) -> bool:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from dagster._core.executor.step_delegating import StepHandler
 from dagster._core.launcher import RunLauncher
+
+from ml_platform.launchers.sites import Site, StrangerSite
+from ml_platform.launchers.table import Launches
 
 Config = Mapping[str, Any]
 
@@ -25,12 +27,15 @@ class Kind:
     """What is known of a class of launchers.
 
     Attributes:
-        step_handler: makes what sends single steps to one of its launchers; None if only whole runs can go there.
+        site: makes what starts, finds and ends launches on one of its launchers.
+        step_handler: makes what sends single steps to such a site, `LocalSteps` or what `CreatesSteps`; None if only
+            whole runs can go there.
         place_of: says what a step with these op tags gets, from the launcher's configuration alone.
         with_threads: gives the configuration so that numeric libraries use the cores that a step owns.
     """
 
-    step_handler: Callable[[Any], StepHandler] | None = None
+    site: Callable[[Any, Launches], Site] = StrangerSite
+    step_handler: Callable[[Any, Any], Any] | None = None
     place_of: Callable[[Config, Mapping[str, str]], Place] = lambda _config, _tags: Place()
     with_threads: Callable[[Config], Config] = lambda config: config
 

@@ -1,18 +1,21 @@
 """How do the steps of a run reach a Kubernetes launcher that is one of several?"""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
 from typing import Any
 
 from dagster import DagsterEvent
-from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHandler, StepHandlerContext
+from dagster._core.executor.step_delegating import StepHandlerContext
 from dagster_k8s import K8sRunLauncher
 from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.executor import K8sStepHandler
 from dagster_k8s.job import UserDefinedDagsterK8sConfig, get_user_defined_k8s_config
+from dagster_shared.record import replace
 
+from ml_platform.launchers.jobs import JobSite
 from ml_platform.launchers.kinds import Config, Kind, Place
+from ml_platform.launchers.schema import Launch
 
 _THREADS: list[dict[str, Any]] = [
     # Kubernetes gives a container all cores of its node to look at; these are those that it owns.
@@ -32,10 +35,11 @@ class _AsIfAlone:
         return getattr(self._instance, name)
 
 
-class KubernetesSteps(StepHandler):
-    """Dagster's own step handler, sending the steps to one of several launchers."""
+class KubernetesSteps:
+    """Dagster's own step handler, creating the jobs of launches on one of several launchers."""
 
-    def __init__(self, launcher: K8sRunLauncher):
+    def __init__(self, launcher: K8sRunLauncher, site: JobSite):
+        self.site = site
         self._launcher = launcher
         self._handler = K8sStepHandler(
             image=None,
@@ -43,28 +47,16 @@ class KubernetesSteps(StepHandler):
             load_incluster_config=launcher.load_incluster_config,
             kubeconfig_file=launcher.kubeconfig_file,
         )
+        self._handler._api_client = site.client
 
-    @property
-    def name(self) -> str:
-        """Names the handler in a run's log."""
-        return "KubernetesSteps"
-
-    def launch_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
-        """Creates the step's job."""
-        return self._handler.launch_step(self._seen_by(step_handler_context))
-
-    def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
-        """Asks the cluster for the step's job."""
-        return self._handler.check_step_health(self._seen_by(step_handler_context))
-
-    def terminate_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
-        """Deletes the step's job."""
-        return self._handler.terminate_step(self._seen_by(step_handler_context))
-
-    def _seen_by(self, context: StepHandlerContext) -> StepHandlerContext:
+    def create(self, launch: Launch, context: StepHandlerContext) -> Sequence[DagsterEvent]:
+        """Creates the job of a step's launch, or finds the one that was created for it."""
         seen = copy(context)
         seen._instance = _AsIfAlone(context.instance, self._launcher)  # type: ignore[assignment]
-        return seen
+        # The launch decides who executes the step; Dagster's own look at what was started would refuse another try.
+        seen._execute_step_args = replace(context.execute_step_args, should_verify_step=False)
+        with self.site.client.creating(launch):
+            return list(self._handler.launch_step(seen))
 
 
 def _with_threads(config: Config) -> Config:
@@ -97,4 +89,4 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-KIND = Kind(step_handler=KubernetesSteps, place_of=_place_of, with_threads=_with_threads)
+KIND = Kind(site=JobSite, step_handler=KubernetesSteps, place_of=_place_of, with_threads=_with_threads)

@@ -1,10 +1,12 @@
 """How do runs execute as processes of this machine, under the same names as on a cluster?"""
 
-import json
 import os
+import signal
 import socket
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +23,20 @@ from dagster._grpc.types import ExecuteRunArgs, ResumeRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from ml_platform.errors import LaunchError
+from ml_platform.launchers.claim import TICKET, wrapped
 from ml_platform.launchers.kinds import Config, Kind, Place
+from ml_platform.launchers.schema import DIED, OUT_OF_MEMORY, Launch, digest_of, work_of
+from ml_platform.launchers.sites import Busy, Context, Seen, State, Stray
+from ml_platform.launchers.table import Launches
 from ml_platform.launchers.workers import Cores, LocalSteps, environment_with
 
-_RUN = "ML_PLATFORM_RUN"  # in the environment of a run's process, by which it is known again
+LOCAL = "local"  # the launcher's name where it is the instance's only one
+_GRACE_SECONDS = 30.0  # for a run to end its steps and say so
 _LOG_TAIL_BYTES = 8_000
 
 
 class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
-    """Starts each run as a process of this machine: the local twin of a cluster's launcher.
+    """Starts each run as a process of this machine: the local twin of a cluster's launcher, and its own site.
 
     A run outlives whoever launched it; its health is that of its process, also when another process asks.
 
@@ -38,6 +45,8 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
             (or `OMP_NUM_THREADS`, where that is set).
         env: environment variables for runs and steps.
     """
+
+    claims = True
 
     def __init__(
         self,
@@ -50,7 +59,8 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
         self.cores = Cores(cores)
         self.env = dict(env or {})
         self._inst_data = inst_data
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._children: dict[int, tuple[Launch, subprocess.Popen[bytes]]] = {}
+        self._ended: dict[tuple[str, int], int] = {}  # ticket and number of a process to its exit status
         super().__init__()
 
     @property
@@ -77,10 +87,7 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Starts the run's process."""
-        run = context.dagster_run
-        assert run.job_code_origin is not None, f"run {run.run_id} has no code to execute"
-        args = ExecuteRunArgs(run.job_code_origin, run.run_id, self._instance.get_ref(), True)
-        self._start(run, list(args.get_command_args()))
+        self.start(Launches.of(self._instance).intend(work_of(context.dagster_run), LOCAL), context)
 
     @property
     def supports_resume_run(self) -> bool:
@@ -89,40 +96,52 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
 
     def resume_run(self, context: ResumeRunContext) -> None:
         """Starts another process for a run whose process died."""
-        run = context.dagster_run
-        assert run.job_code_origin is not None, f"run {run.run_id} has no code to execute"
-        args = ResumeRunArgs(run.job_code_origin, run.run_id, self._instance.get_ref(), True)
-        self._start(run, list(args.get_command_args()))
+        self.start(Launches.of(self._instance).intend(work_of(context.dagster_run), LOCAL), context)
 
-    def _start(self, run: DagsterRun, command: list[str]) -> None:
+    def start(self, launch: Launch, context: Context) -> None:
+        """Starts a process that claims the launch, and then does Dagster's command for the run.
+
+        Raises:
+            Busy: this machine cannot start one now.
+        """
+        run, launches = context.dagster_run, Launches.of(self._instance)
+        assert run.job_code_origin is not None, f"run {run.run_id} has no code to execute"
+        args = ResumeRunArgs if isinstance(context, ResumeRunContext) else ExecuteRunArgs
+        command = args(run.job_code_origin, run.run_id, self._instance.get_ref(), True).get_command_args()
+        if not launches.specify(launch, digest_of(command), socket.gethostname(), None):
+            return  # it is at work, over, or put off by somebody else
         self._reap()
-        record = self._record_of(run.run_id)
-        record.parent.mkdir(parents=True, exist_ok=True)
-        with self._log_of(run.run_id).open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603  (Dagster's own command)
-                command,
-                env={**environment_with(self.environment()), _RUN: run.run_id},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self._children[run.run_id] = process
-        _write_record(record, process.pid)
-        message = f"Started process {process.pid} for the run, on {self.cores}"
+        pid = self._start(launch, wrapped(command, launch.ticket))
+        launches.created(launch, str(pid))
+        message = f"Started process {pid} for the run, on {self.cores}"
         self._instance.report_engine_event(message, run, cls=type(self))
+
+    def _start(self, launch: Launch, command: list[str]) -> int:
+        log = self._log_of(launch.work.run_id)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with log.open("ab") as output:
+                process = subprocess.Popen(  # noqa: S603  (Dagster's own command, behind a claim)
+                    command,
+                    env={**environment_with(self.environment()), TICKET: launch.ticket},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise Busy(f"no process can be started here: {error}") from error
+        self._children[process.pid] = launch, process
+        return process.pid
 
     def terminate(self, run_id: str) -> bool:
         """Interrupts the run's process; the run ends its steps and says so itself."""
-        run = self._instance.get_run_by_id(run_id)
-        if run is None or run.is_finished:
+        run, launch = self._instance.get_run_by_id(run_id), self._launch_of(run_id)
+        if run is None or run.is_finished or launch is None:
             return False
         self._instance.report_run_canceling(run)
-        process, why = self._process_of(run_id)
-        if process is None:
-            self._instance.report_engine_event(f"Nothing to interrupt: {why}", run, cls=type(self))
-            return False
-        process.terminate()
+        Launches.of(self._instance).end(launch)
+        self.end(launch)
         return True
 
     @property
@@ -132,9 +151,13 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Looks whether the run's process is there."""
-        self._reap()
-        process, why = self._process_of(run.run_id)
-        return CheckRunHealthResult(*((WorkerStatus.RUNNING, None) if process else (WorkerStatus.FAILED, why)))
+        launch = self._launch_of(run.run_id)
+        if launch is None or not launch.is_open:
+            reason = (launch and launch.reason) or "no process does its work"
+            return CheckRunHealthResult(WorkerStatus.FAILED, reason)
+        seen = self.look(launch)
+        is_gone = seen.state in (State.ENDED, State.ABSENT)
+        return CheckRunHealthResult(WorkerStatus.FAILED if is_gone else WorkerStatus.RUNNING, seen.reason)
 
     def get_run_worker_debug_info(self, run: DagsterRun, include_container_logs: bool | None = True) -> str | None:
         """Gives the end of what the run's process printed."""
@@ -143,44 +166,64 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
             return None
         return f"{log}:\n{log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors='replace')}"
 
-    def _process_of(self, run_id: str) -> tuple[psutil.Process | None, str]:
-        """Finds the run's process, or says why there is none."""
-        path = self._record_of(run_id)
-        if not path.exists():
-            return None, f"no process was started for it ({path} is not there)"
-        record = json.loads(path.read_text())
-        if record["host"] != socket.gethostname():
-            raise LaunchError(f"its process runs on {record['host']}; ask there")
-        try:
-            process = psutil.Process(record["pid"])
-            # A clock that is set would change when it seems to have started; its environment stays.
-            is_same = process.environ().get(_RUN) == run_id and process.status() != psutil.STATUS_ZOMBIE
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            is_same = False  # or another user's: the number was given to somebody else
-        gone = f"its process {record['pid']} is gone"
-        return (process, "") if is_same else (None, gone)
+    def look(self, launch: Launch) -> Seen:
+        """Looks for the launch's process, by its number and what stands in its environment."""
+        self._reap()
+        host, pid = launch.host or launch.name, launch.pid or int(launch.uid or 0)
+        if launch.created is None and launch.claimed is None:
+            return Seen(State.ABSENT, "no process was started for it")
+        if host != socket.gethostname():
+            return Seen(State.UNREACHABLE, f"its process is on {host}; only there can be said whether it is")
+        if _is_there(pid, launch.ticket):
+            return Seen(State.RUNNING, f"process {pid} is there")
+        status = self._ended.get((launch.ticket, pid))
+        if status == -signal.SIGKILL:
+            return Seen(State.ENDED, f"process {pid} was killed (out of memory, or somebody did)", OUT_OF_MEMORY)
+        return Seen(State.ENDED, f"process {pid} is gone" + (f", with status {status}" if status else ""), DIED)
+
+    def end(self, launch: Launch) -> None:
+        """Interrupts the launch's process; kills it where it was asked long ago."""
+        seen = self.look(launch)
+        if seen.state is State.UNREACHABLE:
+            raise Busy(seen.reason)
+        if seen.state is State.RUNNING:
+            is_overdue = launch.ending is not None and time.time() - launch.ending > _GRACE_SECONDS
+            with suppress(ProcessLookupError):
+                os.kill(launch.pid or int(launch.uid or 0), signal.SIGKILL if is_overdue else signal.SIGTERM)
+
+    def strays(self) -> Iterable[Stray]:
+        """Lists nothing: a process that is not its launch's any more ends by itself."""
+        return ()
+
+    def remove(self, stray: Stray) -> None:
+        """Is never asked: none is listed."""
+        raise NotImplementedError(stray)
+
+    def _launch_of(self, run_id: str) -> Launch | None:
+        return Launches.of(self._instance).last(run_id)
 
     def _reap(self) -> None:
         """Lets ended processes of runs go; the log of one that ended well is not needed."""
-        for run_id, process in list(self._children.items()):
-            if process.poll() is None or self._children.pop(run_id, None) is None:
+        for pid, (launch, process) in list(self._children.items()):
+            if process.poll() is None or self._children.pop(pid, None) is None:
                 continue  # it goes on, or another thread has seen it
-            if process.returncode == 0:
-                self._record_of(run_id).unlink(missing_ok=True)
-                self._log_of(run_id).unlink(missing_ok=True)
-
-    def _record_of(self, run_id: str) -> Path:
-        return Path(self._instance.root_directory) / "launchers" / f"{run_id}.json"
+            self._ended[launch.ticket, pid] = process.returncode
+            now = Launches.of(self._instance).find(launch.id)
+            if process.returncode == 0 and now is not None and not now.is_open:
+                self._log_of(launch.work.run_id).unlink(missing_ok=True)
 
     def _log_of(self, run_id: str) -> Path:
         return Path(self._instance.root_directory) / "launchers" / f"{run_id}.log"
 
 
-def _write_record(path: Path, pid: int) -> None:
-    """Writes which process a run is, whole or not at all."""
-    staged = path.with_suffix(f".{os.getpid()}")
-    staged.write_text(json.dumps({"pid": pid, "host": socket.gethostname()}))
-    staged.replace(path)
+def _is_there(pid: int, ticket: str) -> bool:
+    """Whether this number is that of the launch's process: it may have been given to another since."""
+    try:
+        process = psutil.Process(pid)
+        # A clock that is set would change when it seems to have started; its environment stays.
+        return process.environ().get(TICKET) == ticket and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False  # or another user's
 
 
 def _place_of(config: Config, _tags: Mapping[str, str]) -> Place:
@@ -188,6 +231,7 @@ def _place_of(config: Config, _tags: Mapping[str, str]) -> Place:
 
 
 KIND = Kind(
-    step_handler=lambda launcher: LocalSteps(launcher.cores, launcher.environment()),
+    site=lambda launcher, _launches: launcher,
+    step_handler=lambda launcher, _site: LocalSteps(launcher.cores, launcher.environment()),
     place_of=_place_of,
 )

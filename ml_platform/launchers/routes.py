@@ -84,6 +84,7 @@ def route_of(
     default: str,
     known: Sequence[str],
     tags_of_asset: Callable[[AssetKey], Tags] = lambda _: {},
+    rung_of: Callable[[str], int] = lambda _: 0,
 ) -> Route:
     """Reads a run's route from its plan.
 
@@ -95,6 +96,7 @@ def route_of(
         default: the launcher of steps that name none.
         known: the launchers that exist.
         tags_of_asset: the tags of an asset that is not in the plan but whose check is.
+        rung_of: how often a step ran out of memory; so far it has climbed its ladder.
 
     Raises:
         LaunchError: a step that names no launcher, with the step and the launchers that exist.
@@ -105,7 +107,8 @@ def route_of(
     for step in plan.steps:
         if step.key in executed:
             ladder = ladder_of(step.tags, f"step {step.key}") or launcher_of_asset(step) or (default,)
-            chosen[step.key] = _existing(step.key, ladder, known)
+            _require_existing(step.key, ladder, known)
+            chosen[step.key] = ladder[min(rung_of(step.key), len(ladder) - 1) if len(ladder) > 1 else 0]
     launchers = set(chosen.values())
     own = launchers.pop() if len(launchers) == 1 else default
     return Route(own, {step: launcher for step, launcher in chosen.items() if launcher != own})
@@ -127,11 +130,10 @@ def _launchers_of_assets(
     return find
 
 
-def _existing(step_key: str, ladder: Sequence[str], known: Sequence[str]) -> str:
+def _require_existing(step_key: str, ladder: Sequence[str], known: Sequence[str]) -> None:
     for name in ladder:
         if name not in known:
             raise LaunchError(
                 f"step {step_key} asks for launcher {name!r}, which does not exist; {expected_one_of(name, known)} "
                 "(in dagster.yaml, under run_launcher: config: launchers)"
             )
-    return ladder[0]

@@ -1,10 +1,10 @@
 """How does one run launcher become many?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
-from dagster._core.events import DagsterEventType, EngineEventData
 from dagster._core.launcher import (
     CheckRunHealthResult,
     LaunchRunContext,
@@ -16,9 +16,11 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from ml_platform.errors import LaunchError, expected_one_of
 from ml_platform.launchers.children import Children
+from ml_platform.launchers.launching import Launching, Waits
 from ml_platform.launchers.routes import LAUNCHER_TAG, Route, route_of
-
-_RECORD = "ml_platform/route"
+from ml_platform.launchers.schema import Launch, work_of
+from ml_platform.launchers.sending import Fail, SiteSteps
+from ml_platform.launchers.workers import LocalSteps
 
 
 class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
@@ -27,12 +29,14 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
     Args:
         default: the launcher of steps that ask for none, and of runs whose steps ask for several.
         launchers: name to `{module, class, config}` of any of Dagster's run launchers.
+        wait_seconds: until a launcher that is busy is tried again, the first time and at most; doubled between.
     """
 
     def __init__(
         self,
         default: str,
         launchers: Mapping[str, Mapping[str, Any]],
+        wait_seconds: Sequence[float] = (5, 60),
         inst_data: ConfigurableClassData | None = None,
     ):
         if default not in launchers:
@@ -42,6 +46,7 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
             )
         self.default = default
         self.children = Children(launchers, lambda: self._instance)
+        self.waits = Waits(*wait_seconds)
         self._inst_data = inst_data
         super().__init__()
 
@@ -54,7 +59,12 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
     def config_type(cls) -> dict[str, Any]:
         """Gives what `dagster.yaml` may say."""
         child = {"module": str, "class": str, "config": dg.Field(dg.Permissive(), is_required=False)}
-        return {"default": str, "launchers": dg.Field(dg.Map(str, dg.Shape(child), key_label_name="name"))}
+        told = "Seconds until a busy launcher is tried again: the first time, and at most; doubled between."
+        return {
+            "default": str,
+            "launchers": dg.Field(dg.Map(str, dg.Shape(child), key_label_name="name")),
+            "wait_seconds": dg.Field([float], is_required=False, description=told),
+        }
 
     @classmethod
     def from_config_value(
@@ -63,32 +73,40 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
         """Builds the launcher from `dagster.yaml`; its children are built when they are needed."""
         return cls(inst_data=inst_data, **config_value)
 
+    @cached_property
+    def launching(self) -> Launching:
+        """Starts runs by way of the launch table, and looks after them."""
+        return Launching(self._instance, self.children, self.waits, self.route)
+
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Finds where the run goes, writes it down, and has it launched there.
+        """Finds where the run goes, writes it down, and has it launched there; or put off, while nothing can be.
 
         Raises:
             LaunchError: a step that asks for a launcher which does not exist, cannot be set up or takes no steps.
         """
         run = context.dagster_run
         try:
-            route = self.recorded(run) or self._route(context)
-            child = self.children[route.launcher]
+            self.launching.start(self._intended(context), context)
         except LaunchError as error:
             # Dagster shows an exception by its class; the run's log says it in words too.
             self._instance.report_engine_event(f"Not launched: {error}", run, cls=type(self))
             raise
-        child.launch_run(context)
 
-    def _route(self, context: LaunchRunContext) -> Route:
-        run, workspace = context.dagster_run, context.workspace
+    def _intended(self, context: LaunchRunContext) -> Launch:
+        """Gives the run's open launch; opens one where none is."""
+        run, workspace, launches = context.dagster_run, context.workspace, self.launching.launches
+        last = launches.last(run.run_id)
+        if last is not None and last.is_open:
+            return last
 
         def tags_of_asset(key: dg.AssetKey) -> Mapping[str, str]:
             graph = workspace.asset_graph if workspace is not None else None
             return graph.get(key).tags if graph is not None and graph.has(key) else {}
 
         route = self.route(run, tags_of_asset)
-        self._record(run, route)
-        return route
+        self._instance.report_engine_event(f"This run goes to {route}.", run, cls=type(self))
+        self._instance.add_run_tags(run.run_id, {LAUNCHER_TAG: route.launcher})
+        return launches.intend(work_of(run), route.launcher, route)
 
     def route(self, run: dg.DagsterRun, tags_of_asset: Any = lambda _: {}) -> Route:
         """Reads a run's route from its plan.
@@ -100,10 +118,33 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
         if plan_id is None:
             raise LaunchError(f"run {run.run_id} has no plan to read its route from; launch its job again")
         plan = self._instance.get_execution_plan_snapshot(plan_id)
-        route = route_of(plan, run.step_keys_to_execute, self.default, list(self.children), tags_of_asset)
+        known = list(self.children)
+        route = route_of(
+            plan,
+            run.step_keys_to_execute,
+            self.default,
+            known,
+            tags_of_asset,
+            lambda step: self.launching.rung_of(run, step),
+        )
         for step, launcher in route.elsewhere.items():
             self.require_steps(step, launcher)
         return route
+
+    def steps_of(self, name: str, fail: Fail) -> LocalSteps | SiteSteps:
+        """Gives what sends single steps to a launcher.
+
+        Raises:
+            LaunchError: the launcher cannot be set up.
+        """
+        make = self.children.kind(name).step_handler
+        assert make is not None, f"launcher {name} takes steps: the route was refused otherwise"
+        site = self.launching.site(name)
+        made = self.children.using(name, lambda child: make(child, site))
+        if isinstance(made, LocalSteps):
+            made.launcher = name
+            return made
+        return SiteSteps(name, made, self.launching.launches, self.waits, fail)
 
     def require_steps(self, step: str, launcher: str) -> None:
         """Refuses to send a single step to a launcher that takes whole runs only."""
@@ -113,31 +154,13 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
                 f"whole runs only; run it without steps of other launchers, or give {launcher} another class"
             )
 
-    def _record(self, run: dg.DagsterRun, route: Route) -> None:
-        """Writes a run's route into its log, and its launcher into its tags, by which people filter."""
-        facts = {"launcher": route.launcher, "elsewhere": dict(route.elsewhere)}
-        data = EngineEventData(metadata={_RECORD: dg.MetadataValue.json(facts)})
-        self._instance.report_engine_event(f"This run goes to {route}.", run, data, cls=type(self))
-        self._instance.add_run_tags(run.run_id, {LAUNCHER_TAG: route.launcher})
-
     def recorded(self, run: dg.DagsterRun) -> Route | None:
-        """Reads where a run was sent when it was launched; None if it never was.
+        """Reads where a run was sent when it was launched last; None if it never was.
 
-        It stands in the run's log, where no user of the UI can write; a run's tags are anybody's.
+        It stands in the launch table, where no user of the UI can write; a run's tags are anybody's.
         """
-        cursor = None
-        while True:
-            page = self._instance.get_records_for_run(
-                run.run_id, cursor, of_type=DagsterEventType.ENGINE_EVENT, limit=100
-            )
-            for record in page.records:
-                event = record.event_log_entry.dagster_event
-                facts = event.engine_event_data.metadata.get(_RECORD) if event is not None else None
-                if isinstance(facts, dg.JsonMetadataValue) and isinstance(facts.data, dict):
-                    return Route(**facts.data)
-            if not page.has_more:
-                return None
-            cursor = page.cursor
+        last = self.launching.launches.last(run.run_id)
+        return None if last is None else last.route
 
     @property
     def supports_resume_run(self) -> bool:
@@ -145,23 +168,35 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
         return True
 
     def resume_run(self, context: ResumeRunContext) -> None:
-        """Has the run go on where it was launched."""
-        name, child = self._launched_by(context.dagster_run)
-        if not child.supports_resume_run:
-            raise LaunchError(f"launcher {name} ({type(child).__name__}) cannot resume runs; re-execute the run")
-        child.resume_run(context)
+        """Has the run go on where it was launched, unless a process executes it or is about to."""
+        run = context.dagster_run
+        launches = self.launching.launches
+        last = launches.last(run.run_id)
+        if last is not None and last.is_open:
+            self.launching.tend(last)
+            last = launches.last(run.run_id)
+        if last is not None and last.is_open:
+            told = f"Not resumed: launch {last.ticket} on {last.launcher} is open."
+            self._instance.report_engine_event(told, run, cls=type(self))
+            return
+        if last is not None and not self.children[last.launcher].supports_resume_run:
+            name = type(self.children[last.launcher]).__name__
+            raise LaunchError(f"launcher {last.launcher} ({name}) cannot resume runs; re-execute the run")
+        self.launching.restart(run, last)
 
     def terminate(self, run_id: str) -> bool:
-        """Ends the run where it was launched."""
+        """Ends the run where it was launched; the reconciler goes on until nothing of it is left."""
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             return False
-        if self.recorded(run) is None:
-            message = "No launcher started this run: end it where it executes."
+        launch = self.launching.launches.last(run_id)
+        if launch is None or not launch.is_open:
+            message = "No launcher has this run in a process: end it where it executes."
             self._instance.report_engine_event(message, run, cls=type(self))
             return False
-        _, child = self._launched_by(run)
-        return child.terminate(run_id)
+        self._instance.report_run_canceling(run)
+        self.launching.end(launch)
+        return True
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -169,25 +204,25 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Asks the launcher that the run was sent to."""
-        if self.recorded(run) is None:
+        """Says whether a process executes the run; one that nobody can ask about is not dead."""
+        launches = self.launching.launches
+        launch = launches.last(run.run_id)
+        if launch is None:
             return CheckRunHealthResult(WorkerStatus.RUNNING, "no launcher started this run")
-        name, child = self._launched_by(run)
-        if not child.supports_check_run_worker_health:
-            return CheckRunHealthResult(WorkerStatus.RUNNING, f"launcher {name} cannot tell")
-        return child.check_run_worker_health(run)
+        if launch.is_open:
+            self.launching.tend(launch)
+            launch = launches.last(run.run_id)
+            assert launch is not None
+        if launch.is_open or self.launching.go_on(run):
+            return CheckRunHealthResult(WorkerStatus.RUNNING, launch.reason)
+        return CheckRunHealthResult(WorkerStatus.FAILED, f"its process is gone: {launch.outcome}; {launch.reason}")
 
     def get_run_worker_debug_info(self, run: dg.DagsterRun, include_container_logs: bool | None = True) -> str | None:
         """Asks the launcher that the run was sent to."""
-        if self.recorded(run) is None:
+        launch = self.launching.launches.last(run.run_id)
+        if launch is None:
             return None
-        _, child = self._launched_by(run)
-        return child.get_run_worker_debug_info(run, include_container_logs)
-
-    def _launched_by(self, run: dg.DagsterRun) -> tuple[str, RunLauncher[Any]]:
-        route = self.recorded(run)
-        assert route is not None, f"run {run.run_id} was launched"
-        return route.launcher, self.children[route.launcher]
+        return self.children[launch.launcher].get_run_worker_debug_info(run, include_container_logs)
 
     def join(self, timeout: int = 30) -> None:
         """Waits for the runs of the children that were needed."""

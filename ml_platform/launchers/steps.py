@@ -1,9 +1,8 @@
 """Where is each step of a run, and what is to be done about it?"""
 
 import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import dagster as dg
 from dagster._core.events import EngineEventData
@@ -12,19 +11,21 @@ from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHa
 from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster_shared.error import SerializableErrorInfo
 
-from ml_platform.launchers.routes import Route, is_isolated
-from ml_platform.launchers.workers import LocalSteps, key_of
+from ml_platform.launchers.launching import shown_bytes
+from ml_platform.launchers.metering import metered
+from ml_platform.launchers.routes import Route, as_planned, is_isolated, ladder_of
+from ml_platform.launchers.routing import RoutingRunLauncher
+from ml_platform.launchers.schema import EVICTED, OUT_OF_MEMORY
+from ml_platform.launchers.sending import Fail, SiteSteps
+from ml_platform.launchers.workers import LocalSteps, key_of, retries_in, work_in
 
-Fail = Callable[[StepHandlerContext, SerializableErrorInfo], dg.DagsterEvent]
-
-_ASK_SECONDS = 20.0  # between two questions to another launcher about one step
+_EVICTIONS = 3  # so often a step that was evicted is started again
 
 
 @dataclass
 class _Sent:
     context: StepHandlerContext
-    handler: StepHandler
-    asked: float = field(default_factory=time.monotonic)
+    handler: LocalSteps | SiteSteps
 
 
 class RoutingSteps(StepHandler):
@@ -34,8 +35,8 @@ class RoutingSteps(StepHandler):
     beside it; one that needs isolation always goes through the launcher.
 
     Args:
+        launcher: gives the launchers by name, and the launch table.
         own: the launcher that this process is on; None if no launcher started it.
-        handler_of: makes the handler of a launcher's steps.
         ends_at_once: says of a step and its launcher that this process can do it in a moment.
         beside: takes the steps that execute beside the run's process.
         fail: says in the run's log that a step failed, or is to be tried again.
@@ -43,20 +44,20 @@ class RoutingSteps(StepHandler):
 
     def __init__(
         self,
+        launcher: RoutingRunLauncher,
         route: Route,
         own: str | None,
-        handler_of: Callable[[str], StepHandler],
         ends_at_once: Callable[[StepHandlerContext, str], bool],
         beside: LocalSteps,
         fail: Fail,
     ):
+        self._launcher = launcher
         self._route = route
         self._own = own
-        self._handler_of = handler_of
         self._ends_at_once = ends_at_once
         self._beside = beside
         self._fail = fail
-        self._handlers: dict[str, StepHandler] = {}
+        self._handlers: dict[str, LocalSteps | SiteSteps] = {}
         self._here: dict[str, StepHandlerContext] = {}  # waiting for this process
         self._done_here: set[str] = set()  # whose last events are about to be read
         self._sent: dict[str, _Sent] = {}
@@ -82,12 +83,14 @@ class RoutingSteps(StepHandler):
             self._sent.pop(step_key, None)
             yield self._fail(context, serializable_error_info_from_exc_info(sys.exc_info()))
 
-    def _handler(self, launcher: str) -> StepHandler:
+    def _handler(self, launcher: str) -> LocalSteps | SiteSteps:
         if launcher not in self._handlers:
-            self._handlers[launcher] = self._handler_of(launcher)
+            self._handlers[launcher] = self._launcher.steps_of(launcher, self._fail)
         return self._handlers[launcher]
 
-    def _send(self, context: StepHandlerContext, handler: StepHandler, where: str) -> Iterator[dg.DagsterEvent]:
+    def _send(
+        self, context: StepHandlerContext, handler: LocalSteps | SiteSteps, where: str
+    ) -> Iterator[dg.DagsterEvent]:
         step_key = key_of(context)
         self._sent[step_key] = _Sent(context, handler)
         told = f"Step {step_key} goes to {where}."
@@ -104,8 +107,7 @@ class RoutingSteps(StepHandler):
             list(self._send(context, self._beside, "a process beside the run's"))
         self._here.clear()
         for handler in (self._beside, *self._handlers.values()):
-            if isinstance(handler, LocalSteps):
-                handler.tend()
+            handler.tend()
 
     def _execute_here(self, step_key: str, context: StepHandlerContext) -> None:
         self._done_here.add(step_key)
@@ -122,31 +124,62 @@ class RoutingSteps(StepHandler):
         """Takes note that a step has ended, or that its try has."""
         self._done_here.discard(step_key)
         sent = self._sent.pop(step_key, None)
-        if sent is not None and isinstance(sent.handler, LocalSteps):
+        if sent is not None:
             sent.handler.forget(step_key)
         if is_retried:
             self._retried.add(step_key)
 
     def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
-        """Asks where the step was sent; other launchers than local ones now and then."""
+        """Asks where the step was sent; one that ran out of memory or was evicted is started again."""
         step_key = key_of(step_handler_context)
         if step_key in self._here or step_key in self._done_here:
             return CheckStepHealthResult.healthy()
         sent = self._sent.get(step_key) or self._sent_before(step_key, step_handler_context)
         if sent is None:
             return CheckStepHealthResult.unhealthy("the process that executed it is gone")
-        now = time.monotonic()
-        if not isinstance(sent.handler, LocalSteps) and now - sent.asked < _ASK_SECONDS:
-            return CheckStepHealthResult.healthy()
-        sent.asked = now
-        return sent.handler.check_step_health(step_handler_context)
+        found = sent.handler.check_step_health(step_handler_context)
+        if found.is_healthy:
+            return found
+        outcome, reason = sent.handler.outcome_of(step_key), found.unhealthy_reason or ""
+        return CheckStepHealthResult.healthy() if self._goes_on(step_handler_context, outcome, reason) else found
+
+    def takes_back(self, event: dg.DagsterEvent, context: StepHandlerContext) -> bool:
+        """Whether a step's failure is none yet: it ran out of a device's memory, and has a launcher to climb to."""
+        error = event.step_failure_data.error if event.is_step_failure else None
+        return error is not None and is_out_of_memory(error) and self._goes_on(context, OUT_OF_MEMORY, error.message)
+
+    def _goes_on(self, context: StepHandlerContext, outcome: str, reason: str) -> bool:
+        """Starts a step again whose process is no more, where that is the platform's to do."""
+        step_key, run, launches = key_of(context), context.dagster_run, self._launcher.launching.launches
+        last = launches.last(run.run_id, step_key)
+        if last is not None:
+            launches.judge(last, outcome, reason)
+        tries = launches.tries_of(run.root_run_id or run.run_id, step_key)
+        count = sum(one.outcome == outcome for one in tries)
+        ladder = ladder_of(context.step_tags[step_key])
+        if outcome == EVICTED and count <= _EVICTIONS:
+            launcher, told = self._route.of(step_key), f"was evicted ({reason})"
+        elif outcome == OUT_OF_MEMORY and count < len(ladder):
+            launcher = ladder[count]
+            peak = shown_bytes(max((one.peak_bytes for one in tries), default=0))
+            told = f"ran out of memory on launcher {ladder[count - 1]}, {peak} at its peak ({reason})"
+        else:
+            return False
+        self._say(context, f"Step {step_key} {told}; goes on at launcher {launcher}.")
+        self._route = Route(self._route.launcher, {**self._route.elsewhere, as_planned(step_key): launcher})
+        self.forget(step_key)
+        list(self.launch_step(context))
+        return True
+
+    def _say(self, context: StepHandlerContext, told: str) -> None:
+        dg.DagsterEvent.engine_event(context.get_step_context(key_of(context)), told, EngineEventData())
 
     def _sent_before(self, step_key: str, context: StepHandlerContext) -> _Sent | None:
         """Finds a step that an earlier process of this run sent to a launcher; what that one did itself is gone."""
         launcher = self._route.of(step_key)
         if launcher == self._own and not is_isolated(context.step_tags[step_key]):
             return None
-        self._sent[step_key] = _Sent(context, self._handler(launcher), asked=0.0)
+        self._sent[step_key] = _Sent(context, self._handler(launcher))
         return self._sent[step_key]
 
     def terminate_step(self, step_handler_context: StepHandlerContext) -> Iterator[dg.DagsterEvent]:
@@ -173,8 +206,7 @@ class RoutingSteps(StepHandler):
             for sent in list(self._sent.values()):
                 list(self.terminate_step(sent.context))
         for handler in (self._beside, *self._handlers.values()):
-            if isinstance(handler, LocalSteps):
-                handler.kill()
+            handler.kill()
 
 
 def execute_here(context: StepHandlerContext) -> Iterator[dg.DagsterEvent]:
@@ -187,7 +219,7 @@ def execute_here(context: StepHandlerContext) -> Iterator[dg.DagsterEvent]:
         known_state=args.known_state,
         repository_load_data=plan_context.execution_plan.repository_load_data,
     )
-    return execute_plan_iterator(
+    events = execute_plan_iterator(
         plan,
         plan_context.job,
         plan_context.dagster_run,
@@ -195,3 +227,12 @@ def execute_here(context: StepHandlerContext) -> Iterator[dg.DagsterEvent]:
         retry_mode=args.retry_mode,
         run_config=plan_context.run_config,
     )
+    return metered(events, lambda _: work_in(context), retries_in(args), None)
+
+
+def is_out_of_memory(error: SerializableErrorInfo) -> bool:
+    """Whether a step failed because a device's memory was used up, as torch says it."""
+    causes = [error]
+    while causes[-1].cause is not None:
+        causes.append(causes[-1].cause)
+    return any("CUDA out of memory" in one.message or "CUDA error: out of memory" in one.message for one in causes)

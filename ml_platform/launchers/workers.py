@@ -5,17 +5,22 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 
-from dagster import DagsterEvent, DagsterInstance
+from dagster import DagsterEvent, DagsterInstance, DagsterRun
+from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHandler, StepHandlerContext
 from dagster._grpc.types import ExecuteStepArgs
 from dagster._serdes import ConfigurableClassData, deserialize_value, serialize_value
 from dagster_shared.record import replace
+
+from ml_platform.launchers import claim
+from ml_platform.launchers.metering import metered
+from ml_platform.launchers.schema import DIED, OUT_OF_MEMORY, Work, work_of
 
 _GRACE_SECONDS = 10.0
 _BEFORE = "ML_PLATFORM_VARIABLES_BEFORE"  # what a launcher's variables stand over in its processes, as JSON
@@ -83,6 +88,24 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def work_in(context: StepHandlerContext) -> Work:
+    """Names the step that a handler is asked about, and the assets that it makes."""
+    return work_of_step(context._plan_context.execution_plan, context.dagster_run, key_of(context))
+
+
+def work_of_step(plan: ExecutionPlan, run: DagsterRun, step_key: str) -> Work:
+    """Names a step of a plan and the assets that it makes."""
+    outputs = plan.get_step_by_key(step_key).step_outputs
+    keys = [one.properties.asset_key for one in outputs if one.properties.asset_key is not None]
+    return work_of(run, step_key, [key.to_user_string() for key in keys])
+
+
+def retries_in(args: ExecuteStepArgs) -> Callable[[str], int]:
+    """Gives a function from a step's key to how often it was tried before."""
+    known_state = args.known_state
+    return known_state.get_retry_state().get_attempt_count if known_state is not None else lambda _: 0
+
+
 def key_of(context: StepHandlerContext) -> str:
     """Names the step that a handler is asked about."""
     (step_key,) = context.execute_step_args.step_keys_to_execute or ()
@@ -100,7 +123,8 @@ class LocalSteps(StepHandler):
     def __init__(self, cores: Cores, variables: Mapping[str, str] | None = None):
         self._cores = cores
         self._variables = variables
-        self._waiting: dict[str, ExecuteStepArgs] = {}
+        self.launcher: str | None = None  # whose steps these are; None: of the run's own launcher
+        self._waiting: dict[str, tuple[ExecuteStepArgs, Work]] = {}
         self._processes: dict[str, BaseProcess] = {}
         self._unstarted: dict[str, str] = {}
         self._found_dead: set[str] = set()
@@ -119,7 +143,8 @@ class LocalSteps(StepHandler):
             context, f"Starting a process for step {step_key} on {self._cores}.", {}
         )
         # This process alone starts it: nobody else may have, so there is nothing to verify.
-        self._waiting[step_key] = replace(step_handler_context.execute_step_args, should_verify_step=False)
+        args = replace(step_handler_context.execute_step_args, should_verify_step=False)
+        self._waiting[step_key] = args, work_in(step_handler_context)
         self.tend()
 
     def tend(self) -> None:
@@ -130,14 +155,15 @@ class LocalSteps(StepHandler):
         alive = sum(process.is_alive() for process in self._processes.values())
         while self._waiting and alive < self._cores.steps_at_once:
             step_key = next(iter(self._waiting))
-            self._start(step_key, self._waiting.pop(step_key))
+            self._start(step_key, *self._waiting.pop(step_key))
             alive += 1
 
-    def _start(self, step_key: str, args: ExecuteStepArgs) -> None:
+    def _start(self, step_key: str, args: ExecuteStepArgs, work: Work) -> None:
         self.forget(step_key)
         environment = None if self._variables is None else environment_with(self._variables)
         server = multiprocessing.get_context("forkserver")
-        process = server.Process(target=execute_step, args=(serialize_value(args), environment), daemon=False)
+        told = (serialize_value(args), environment, work, self.launcher)
+        process = server.Process(target=execute_step, args=told, daemon=False)
         try:
             process.start()
             self._processes[step_key] = process
@@ -178,6 +204,11 @@ class LocalSteps(StepHandler):
             process.join()
         yield from ()
 
+    def outcome_of(self, step_key: str) -> str:
+        """Says how a step's process ended: killed as one that is out of memory is, or otherwise."""
+        process = self._processes.get(step_key)
+        return OUT_OF_MEMORY if process is not None and process.exitcode == -signal.SIGKILL else DIED
+
     def kill(self) -> None:
         """Ends all processes at once, so that none writes another event."""
         for process in (*self._processes.values(), *self._ended):
@@ -209,7 +240,7 @@ def warm_up(instance: DagsterInstance, code: str | None) -> None:
     ensure_running()
 
 
-def execute_step(args: str, environment: Mapping[str, str] | None) -> None:
+def execute_step(args: str, environment: Mapping[str, str] | None, work: Work, launcher: str | None) -> None:
     """Executes one step in a fresh process, as Dagster's own command for it does."""
     from dagster._cli.api import _execute_step_command_body
     from dagster._utils.interrupts import capture_interrupts
@@ -223,7 +254,8 @@ def execute_step(args: str, environment: Mapping[str, str] | None) -> None:
     with capture_interrupts(), DagsterInstance.from_ref(step.instance_ref) as instance:
         run = instance.get_run_by_id(step.run_id)
         assert run is not None, f"run {step.run_id} is gone"
-        for _ in _execute_step_command_body(step, instance, run):
+        claim.inherit(instance)
+        for _ in metered(_execute_step_command_body(step, instance, run), lambda _: work, retries_in(step), launcher):
             pass
 
 

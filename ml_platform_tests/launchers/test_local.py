@@ -51,7 +51,8 @@ def test_anybody_sees_whether_a_runs_process_is_there(rig: Rig) -> None:
         lambda: rig.launcher.check_run_worker_health(rig.run(run_id)).status is WorkerStatus.FAILED, 10, "its death"
     )
     health = other_launcher(rig).check_run_worker_health(rig.run(run_id))
-    assert (health.status, health.msg) == (WorkerStatus.FAILED, f"its process {pid_of_run(rig, run_id)} is gone")
+    assert health.status is WorkerStatus.FAILED
+    assert f"process {pid_of_run(rig, run_id)} was killed" in str(health.msg)
     rig.instance.report_run_failed(rig.run(run_id))
 
 

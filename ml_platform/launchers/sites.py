@@ -1,0 +1,138 @@
+"""What can a launcher be asked about a launch, and what does it answer?"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+from dagster._core.launcher import LaunchRunContext, ResumeRunContext, RunLauncher, WorkerStatus
+
+from ml_platform.launchers.schema import DIED, Launch
+from ml_platform.launchers.table import Launches
+
+Context = LaunchRunContext | ResumeRunContext
+
+
+class Busy(Exception):
+    """A launcher cannot start something now: a quota that is used up, too many calls, an API that is away.
+
+    Attributes:
+        seconds: how long the launcher asks to be left alone, at least.
+    """
+
+    def __init__(self, reason: str, seconds: float = 0.0):
+        super().__init__(reason)
+        self.seconds = seconds
+
+
+class State(Enum):
+    """Whether what was started for a launch is there."""
+
+    RUNNING = "running"  # or about to be
+    ENDED = "ended"
+    ABSENT = "absent"
+    UNREACHABLE = "unreachable"  # nobody can say, so it is not taken for dead
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a launcher found of a launch.
+
+    Attributes:
+        reason: the same in words.
+        outcome: how it ended, if it did: one of the outcomes in `table`.
+    """
+
+    state: State
+    reason: str = ""
+    outcome: str = DIED
+
+
+@dataclass(frozen=True)
+class Stray:
+    """Something that was started for a launch, as a launcher lists it."""
+
+    launch_id: str
+    generation: int
+    name: str
+    namespace: str
+    uid: str
+
+
+class Site(Protocol):
+    """What a launcher can do for launches."""
+
+    claims: bool  # whether what it starts claims its launch before it works
+
+    def start(self, launch: Launch, context: Context) -> None:
+        """Starts a process for a run's launch, or finds that somebody did.
+
+        Raises:
+            Busy: not now; nothing is known to have been started.
+        """
+        ...
+
+    def look(self, launch: Launch) -> Seen:
+        """Looks for what was started for a launch."""
+        ...
+
+    def end(self, launch: Launch) -> None:
+        """Ends it; to be repeated until it is gone.
+
+        Raises:
+            Busy: the launcher cannot be asked now.
+        """
+        ...
+
+    def strays(self) -> Iterable[Stray]:
+        """Lists all that is there and active.
+
+        Raises:
+            Busy: the launcher cannot be asked now.
+        """
+        ...
+
+    def remove(self, stray: Stray) -> None:
+        """Ends something that no launch needs."""
+        ...
+
+
+class StrangerSite:
+    """A launcher of which only Dagster's own interface is known: it starts a run once, and is believed."""
+
+    claims = False
+
+    def __init__(self, launcher: RunLauncher[Any], launches: Launches):
+        self._launcher = launcher
+        self._launches = launches
+
+    def start(self, launch: Launch, context: Context) -> None:
+        """Has the run started, once: whoever dies meanwhile leaves it to Dagster's time-out rather than start twice."""
+        if not self._launches.begin(launch):
+            return
+        if isinstance(context, ResumeRunContext):
+            self._launcher.resume_run(context)
+        else:
+            self._launcher.launch_run(context)
+
+    def look(self, launch: Launch) -> Seen:
+        """Asks for the run's health."""
+        instance = self._launcher._instance
+        run = instance.get_run_by_id(launch.work.run_id)
+        if run is None or not self._launcher.supports_check_run_worker_health:
+            return Seen(State.RUNNING if run is not None and not run.is_finished else State.ABSENT)
+        found = self._launcher.check_run_worker_health(run)
+        states = {WorkerStatus.RUNNING: State.RUNNING, WorkerStatus.UNKNOWN: State.UNREACHABLE}
+        return Seen(states.get(found.status, State.ENDED), found.msg or "")
+
+    def end(self, launch: Launch) -> None:
+        """Has the run terminated."""
+        self._launcher.terminate(launch.work.run_id)
+
+    def strays(self) -> Iterable[Stray]:
+        """Knows of none."""
+        return ()
+
+    def remove(self, stray: Stray) -> None:
+        """Is never asked: it lists none."""
+        raise NotImplementedError(stray)
