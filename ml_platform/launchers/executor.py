@@ -23,7 +23,7 @@ from ml_platform.launchers.metering import metered
 from ml_platform.launchers.routes import Route, is_isolated, ladder_of
 from ml_platform.launchers.routing import RoutingRunLauncher
 from ml_platform.launchers.sending import Fail
-from ml_platform.launchers.steps import RoutingSteps
+from ml_platform.launchers.steps import RoutingSteps, is_interrupted
 from ml_platform.launchers.workers import Cores, LocalSteps, computes_alike, key_of, warm_up, work_of_step
 
 _LOOK_SECONDS = (0.02, 1.0)  # between two looks at the event log: after something happened, and after long nothing
@@ -111,11 +111,14 @@ class _SendingExecutor(StepDelegatingExecutor):
 
 
 def _replayed(events: Sequence[dg.DagsterEvent]) -> Iterator[dg.DagsterEvent]:
-    """Gives what an earlier process of the run left, as Dagster can take it: skips are found again, waits are over."""
+    """Gives what an earlier process of the run left, as Dagster can take it.
+
+    Skips are found again, waits are over, and a step that was interrupted with its process has not failed.
+    """
     for event in events:
         if event.is_step_up_for_retry:
             yield event._replace(event_specific_data=event.step_retry_data._replace(seconds_to_wait=None))
-        elif not event.is_step_skipped:
+        elif not event.is_step_skipped and not is_interrupted(event):
             yield event
 
 

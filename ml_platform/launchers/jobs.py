@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.claim import TICKET, claiming
 from ml_platform.launchers.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, Launch
-from ml_platform.launchers.sites import Busy, Context, Seen, State, Stray
+from ml_platform.launchers.sites import Busy, Context, Patience, Seen, State, Stray
 from ml_platform.launchers.table import Launches
 
 LAUNCH_LABEL = "ml-platform/launch"
@@ -24,7 +24,6 @@ _INSTANCE_LABEL, _GENERATION = "ml-platform/instance", "ml-platform/generation"
 _SPEC = "ml-platform/spec"  # an annotation: the digest of what was to be created
 _TIMEOUT_SECONDS = (5.0, 10.0)  # for connecting, for an answer
 _DEADLINE_SECONDS = 7 * 24 * 3600  # of a job whose configuration names none: nothing stays for ever
-_QUIET_SECONDS = 30.0  # so long unheard, a process whose job is not there is taken for gone
 _WAITS = (401, 408, 409, 425, 429)  # and 5xx; some clusters answer 401 while their tokens turn over
 _DISRUPTED = ("Evicted", "Preempting", "Preempted", "NodeLost", "NodeShutdown", "Shutdown", "Terminated")
 
@@ -34,9 +33,10 @@ class JobSite:
 
     claims = True
 
-    def __init__(self, launcher: Any, launches: Launches):
+    def __init__(self, launcher: Any, launches: Launches, patience: Patience):
         self._launcher = launcher
         self._launches = launches
+        self._quiet_seconds = patience.grace_seconds
         self.client = FencedClient(launcher._api_client, launches, _instance_label(launcher))
         self._launcher._api_client = self.client
         # Its two events a try would say nothing that the launch's own do not.
@@ -69,7 +69,7 @@ class JobSite:
             return Seen(State.ENDED, f"job {name} is complete", ENDED)
         if "Failed" not in found:
             return Seen(State.RUNNING, f"job {name} is there")
-        if not pods and launch.heard is not None and time.time() - launch.heard < _QUIET_SECONDS:
+        if not pods and launch.heard is not None and time.time() - launch.heard < self._quiet_seconds:
             return Seen(State.UNREACHABLE, f"job {name} has failed; its pod is not listed, so why is not known yet")
         return _why(name, found["Failed"], pods)
 
@@ -78,7 +78,7 @@ class JobSite:
         if any(pod.status.phase in ("Pending", "Running") for pod in pods):
             return Seen(State.RUNNING, f"job {name} is gone, its pod is not yet")
         last = launch.heard or launch.created
-        if last is not None and launch.ending is None and time.time() - last < _QUIET_SECONDS:
+        if last is not None and launch.ending is None and time.time() - last < self._quiet_seconds:
             return Seen(
                 State.UNREACHABLE, f"job {name} is not there, though it was heard of {time.time() - last:.0f} s ago"
             )
@@ -278,8 +278,9 @@ def _said(error: BaseException) -> str:
         except (ValueError, TypeError, KeyError):
             message = error.reason
         return f"{message} ({error.status})"
-    reason = getattr(error, "reason", None) or error
-    return f"{type(error).__name__}: {str(reason).rpartition('>: ')[2]}"
+    reason: Any = getattr(error, "reason", None) or error
+    said = reason.args[0] if reason.args and isinstance(reason.args[0], str) else reason
+    return f"{type(error).__name__}: {str(said).rpartition('>: ')[2]}"
 
 
 def _instance_label(launcher: Any) -> str:

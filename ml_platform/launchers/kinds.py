@@ -7,7 +7,7 @@ from typing import Any
 
 from dagster._core.launcher import RunLauncher
 
-from ml_platform.launchers.sites import Site, StrangerSite
+from ml_platform.launchers.sites import Patience, Site, StrangerSite
 from ml_platform.launchers.table import Launches
 
 Config = Mapping[str, Any]
@@ -34,7 +34,7 @@ class Kind:
         with_threads: gives the configuration so that numeric libraries use the cores that a step owns.
     """
 
-    site: Callable[[Any, Launches], Site] = StrangerSite
+    site: Callable[[Any, Launches, Patience], Site] = StrangerSite
     step_handler: Callable[[Any, Any], Any] | None = None
     place_of: Callable[[Config, Mapping[str, str]], Place] = lambda _config, _tags: Place()
     with_threads: Callable[[Config], Config] = lambda config: config

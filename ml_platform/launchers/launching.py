@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -15,31 +14,12 @@ from ml_platform.launchers.children import Children
 from ml_platform.launchers.coordinator import WAITING_TAG, RoutingRunCoordinator
 from ml_platform.launchers.routes import Route, ladder_of
 from ml_platform.launchers.schema import CANCELED, DIED, ENDED, EVICTED, OUT_OF_MEMORY, REFUSED, Launch, work_of
-from ml_platform.launchers.sites import Busy, Context, Seen, Site, State
+from ml_platform.launchers.sites import Busy, Context, Patience, Seen, Site, State
 from ml_platform.launchers.table import Launches, is_outage
 
 REPEATS = 3  # so often what was evicted, or died before it began, is started again
-GRACE_SECONDS = (
-    30.0  # for a run that is over until its process must be, and for a launcher until it must have started one
-)
 
 STARTING, STARTED = dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED
-
-
-@dataclass(frozen=True)
-class Waits:
-    """How long to wait for a launcher that is busy: longer each time, up to a limit."""
-
-    first_seconds: float = 5.0
-    longest_seconds: float = 60.0
-
-    def after(self, tries: int) -> float:
-        """Gives the seconds until the next try.
-
-        >>> [Waits(5, 60).after(tries) for tries in range(5)]
-        [5.0, 10.0, 20.0, 40.0, 60.0]
-        """
-        return float(min(self.longest_seconds, self.first_seconds * 2.0 ** min(tries, 30)))
 
 
 class Launching:
@@ -55,12 +35,12 @@ class Launching:
         self,
         instance: dg.DagsterInstance,
         children: Children,
-        waits: Waits,
+        patience: Patience,
         route_of: Callable[[dg.DagsterRun], Route],
     ):
         self._instance = instance
         self._children = children
-        self._waits = waits
+        self._patience = patience
         self._route_of = route_of
         self._sites: dict[str, Site] = {}
 
@@ -77,7 +57,9 @@ class Launching:
         """
         if launcher not in self._sites:
             kind = self._children.kind(launcher)
-            self._sites[launcher] = self._children.using(launcher, lambda child: kind.site(child, self.launches))
+            self._sites[launcher] = self._children.using(
+                launcher, lambda child: kind.site(child, self.launches, self._patience)
+            )
         return self._sites[launcher]
 
     # Starting
@@ -109,7 +91,7 @@ class Launching:
 
     def _put_off(self, launch: Launch, context: Context, reason: str, seconds: float) -> None:
         """Tries again later; what was started meanwhile, if anything was, can do nothing any more."""
-        seconds = max(seconds, self._waits.after(launch.tries))
+        seconds = max(seconds, self._patience.after(launch.tries))
         now = self.launches.put_off(launch, reason, time.time() + seconds)
         if now.claimed is not None or not now.is_open:
             return  # it was started, though nobody said so
@@ -158,7 +140,11 @@ class Launching:
     def _finish(self, launch: Launch, run: dg.DagsterRun | None) -> None:
         """Ends a launch whose work is over or not wanted, and closes it when nothing of it is left."""
         end_time = _end_time(self._instance, run)
-        if launch.ending is None and launch.claimed is not None and time.time() - end_time < GRACE_SECONDS:
+        if (
+            launch.ending is None
+            and launch.claimed is not None
+            and time.time() - end_time < self._patience.grace_seconds
+        ):
             return  # its process is about to end by itself
         launch = self.launches.end(launch)
         seen = self.look(launch)
@@ -187,7 +173,7 @@ class Launching:
             if now >= launch.waiting_until and not self._is_queued(run, now - launch.waiting_until):
                 self._again(launch, run)
         elif launch.created is None:
-            if now - launch.intended > GRACE_SECONDS:
+            if now - launch.intended > self._patience.grace_seconds:
                 self._start_over(launch, run, "whoever was to start it did not")
         elif self._site_claims(launch):
             seen = self.look(launch)
@@ -199,7 +185,7 @@ class Launching:
         return run.status is dg.DagsterRunStatus.QUEUED or (
             isinstance(self._instance.run_coordinator, RoutingRunCoordinator)
             and run.status is STARTING
-            and overdue_seconds < GRACE_SECONDS
+            and overdue_seconds < self._patience.grace_seconds
         )
 
     def _site_claims(self, launch: Launch) -> bool:
@@ -235,6 +221,11 @@ class Launching:
         last, now = self.launches.last(run.run_id), self._instance.get_run_by_id(run.run_id)
         if last is None or last.is_open or now is None or now.status not in (STARTING, STARTED):
             return False
+        if last.outcome == ENDED:
+            seen = self.look(last)  # its process said that it ended; only its launcher knows of an eviction
+            if seen.state is State.ENDED and seen.outcome == EVICTED:
+                self.launches.judge(last, seen.outcome, seen.reason)
+                last = self.launches.get(last.id)
         if not self._is_ours_to_repeat(last, now):
             return False
         self.restart(now, last)

@@ -231,7 +231,7 @@ def _place_of(config: Config, _tags: Mapping[str, str]) -> Place:
 
 
 KIND = Kind(
-    site=lambda launcher, _launches: launcher,
+    site=lambda launcher, _launches, _patience: launcher,
     step_handler=lambda launcher, _site: LocalSteps(launcher.cores, launcher.environment()),
     place_of=_place_of,
 )

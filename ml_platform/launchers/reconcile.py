@@ -10,7 +10,6 @@ from dagster._core.storage.dagster_run import DagsterRunStatus, RunsFilter
 
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.coordinator import RoutingRunCoordinator
-from ml_platform.launchers.launching import GRACE_SECONDS
 from ml_platform.launchers.routing import RoutingRunLauncher
 from ml_platform.launchers.schema import Launch
 from ml_platform.launchers.sites import Busy, Stray
@@ -63,6 +62,7 @@ class Reconciler:
         self._instance = instance
         self._launcher = launcher
         self._launching = launcher.launching
+        self._grace_seconds = launcher.patience.grace_seconds
 
     def look_once(self) -> Pass:
         """Looks at every open launch, every run that should have one, and every job of this instance's."""
@@ -104,7 +104,7 @@ class Reconciler:
     def _require_launch(self, run: dg.DagsterRun, found: Pass) -> None:
         """Has a run started that nobody starts: whoever was to do so died before it, or between two tries."""
         last, record = self._launching.launches.last(run.run_id), self._instance.get_run_record_by_id(run.run_id)
-        is_recent = record is None or time.time() - record.update_timestamp.timestamp() < GRACE_SECONDS
+        is_recent = record is None or time.time() - record.update_timestamp.timestamp() < self._grace_seconds
         if last is not None and not last.is_open:
             found.requeued += not is_recent and self._launching.go_on(run)
             return
@@ -134,4 +134,4 @@ class Reconciler:
         if launch is None or launch.generation > stray.generation:
             return True
         released = launch.released
-        return released is not None and time.time() - released > GRACE_SECONDS
+        return released is not None and time.time() - released > self._grace_seconds

@@ -1,6 +1,7 @@
 """How does one run launcher become many?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import fields
 from functools import cached_property
 from typing import Any
 
@@ -16,10 +17,11 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from ml_platform.errors import LaunchError, expected_one_of
 from ml_platform.launchers.children import Children
-from ml_platform.launchers.launching import Launching, Waits
+from ml_platform.launchers.launching import Launching
 from ml_platform.launchers.routes import LAUNCHER_TAG, Route, route_of
 from ml_platform.launchers.schema import Launch, work_of
 from ml_platform.launchers.sending import Fail, SiteSteps
+from ml_platform.launchers.sites import Patience
 from ml_platform.launchers.workers import LocalSteps
 
 
@@ -29,14 +31,14 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
     Args:
         default: the launcher of steps that ask for none, and of runs whose steps ask for several.
         launchers: name to `{module, class, config}` of any of Dagster's run launchers.
-        wait_seconds: until a launcher that is busy is tried again, the first time and at most; doubled between.
+        patience: how long to wait for what; see `Patience`.
     """
 
     def __init__(
         self,
         default: str,
         launchers: Mapping[str, Mapping[str, Any]],
-        wait_seconds: Sequence[float] = (5, 60),
+        patience: Mapping[str, float] | None = None,
         inst_data: ConfigurableClassData | None = None,
     ):
         if default not in launchers:
@@ -46,7 +48,7 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
             )
         self.default = default
         self.children = Children(launchers, lambda: self._instance)
-        self.waits = Waits(*wait_seconds)
+        self.patience = Patience(**patience or {})
         self._inst_data = inst_data
         super().__init__()
 
@@ -59,11 +61,11 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
     def config_type(cls) -> dict[str, Any]:
         """Gives what `dagster.yaml` may say."""
         child = {"module": str, "class": str, "config": dg.Field(dg.Permissive(), is_required=False)}
-        told = "Seconds until a busy launcher is tried again: the first time, and at most; doubled between."
+        patience = {one.name: dg.Field(float, is_required=False) for one in fields(Patience)}
         return {
             "default": str,
             "launchers": dg.Field(dg.Map(str, dg.Shape(child), key_label_name="name")),
-            "wait_seconds": dg.Field([float], is_required=False, description=told),
+            "patience": dg.Field(patience, is_required=False, description="How long to wait for what, in seconds."),
         }
 
     @classmethod
@@ -76,7 +78,7 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
     @cached_property
     def launching(self) -> Launching:
         """Starts runs by way of the launch table, and looks after them."""
-        return Launching(self._instance, self.children, self.waits, self.route)
+        return Launching(self._instance, self.children, self.patience, self.route)
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Finds where the run goes, writes it down, and has it launched there; or put off, while nothing can be.
@@ -144,7 +146,7 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
         if isinstance(made, LocalSteps):
             made.launcher = name
             return made
-        return SiteSteps(name, made, self.launching.launches, self.waits, fail)
+        return SiteSteps(name, made, self.launching.launches, self.patience, fail)
 
     def require_steps(self, step: str, launcher: str) -> None:
         """Refuses to send a single step to a launcher that takes whole runs only."""

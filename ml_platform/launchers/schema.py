@@ -190,5 +190,6 @@ _PLAIN = tuple(one.name for one in fields(Launch) if one.name not in ("work", "r
 
 
 def launch_from(row: Any) -> Launch:
+    """Gives the launch that a row holds."""
     work = Work(row.run_id, row.root_run_id, row.job, row.step, tuple(json.loads(row.assets)))
     return Launch(work=work, route=_route(row.route), **{name: getattr(row, name) for name in _PLAIN})

@@ -13,9 +13,8 @@ from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHa
 from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster_shared.error import SerializableErrorInfo
 
-from ml_platform.launchers.launching import Waits
-from ml_platform.launchers.schema import DIED, REFUSED, Launch
-from ml_platform.launchers.sites import Busy, Seen, Site, State
+from ml_platform.launchers.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, REFUSED, Launch
+from ml_platform.launchers.sites import Busy, Patience, Seen, Site, State
 from ml_platform.launchers.table import Launches
 from ml_platform.launchers.workers import key_of, retries_in, work_in
 
@@ -58,11 +57,11 @@ class SiteSteps(StepHandler):
         fail: says in the run's log that a step failed, or is to be tried again.
     """
 
-    def __init__(self, launcher: str, creator: CreatesSteps, launches: Launches, waits: Waits, fail: Fail):
+    def __init__(self, launcher: str, creator: CreatesSteps, launches: Launches, patience: Patience, fail: Fail):
         self._launcher = launcher
         self._creator = creator
         self._launches = launches
-        self._waits = waits
+        self._patience = patience
         self._fail = fail
         self._steps: dict[str, _Step] = {}
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix=f"launcher-{launcher}")
@@ -120,7 +119,7 @@ class SiteSteps(StepHandler):
     def _put_off(self, step_key: str, step: _Step, busy: Busy) -> None:
         launch = self._launches.last(step.context.dagster_run.run_id, step_key)
         assert launch is not None, "it was intended before the launcher was asked"
-        seconds = max(busy.seconds, self._waits.after(launch.tries))
+        seconds = max(busy.seconds, self._patience.after(launch.tries))
         now = self._launches.put_off(launch, str(busy), time.time() + seconds)
         if now.claimed is not None:
             step.launch = now  # it was started, though nobody said so
@@ -133,11 +132,12 @@ class SiteSteps(StepHandler):
 
     def _look(self, launch: Launch) -> tuple[Launch, Seen]:
         now = self._launches.get(launch.id)
-        if not now.is_open:
-            return now, Seen(
-                State.ENDED, now.reason or "its process ended without saying how the step did", now.outcome or ""
-            )
-        return now, self._creator.site.look(now)
+        if now.is_open:
+            return now, self._creator.site.look(now)
+        seen = self._creator.site.look(now)  # its process said that it ended; only its launcher knows of an eviction
+        if seen.state is State.ENDED and seen.outcome in (EVICTED, OUT_OF_MEMORY):
+            return now, seen
+        return now, Seen(State.ENDED, now.reason or "its process ended without saying how the step did", ENDED)
 
     def _judge(self, step: _Step, launch: Launch, seen: Seen) -> None:
         """Takes note of what was found of a step; events that it wrote before it ended are read between two looks."""
@@ -153,7 +153,7 @@ class SiteSteps(StepHandler):
         elif not step.was_found_dead:
             step.was_found_dead, step.due = True, time.monotonic() + _SOON_SECONDS
         else:
-            self._launches.release(launch, seen.outcome, seen.reason)
+            self._launches.judge(launch, seen.outcome, seen.reason)
             step.dead = seen.reason
 
     def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:

@@ -13,6 +13,30 @@ from ml_platform.launchers.table import Launches
 Context = LaunchRunContext | ResumeRunContext
 
 
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for what, in seconds.
+
+    Attributes:
+        first_seconds: until a busy launcher is tried again, the first time; doubled with each further try.
+        longest_seconds: the same at most.
+        grace_seconds: for whoever starts something until another does it, for a process whose work is over until it
+            is ended, and for one that is not found until it is taken for gone.
+    """
+
+    first_seconds: float = 5.0
+    longest_seconds: float = 60.0
+    grace_seconds: float = 30.0
+
+    def after(self, tries: int) -> float:
+        """Gives the seconds until the next try.
+
+        >>> [Patience(5, 60).after(tries) for tries in range(5)]
+        [5.0, 10.0, 20.0, 40.0, 60.0]
+        """
+        return float(min(self.longest_seconds, self.first_seconds * 2.0 ** min(tries, 30)))
+
+
 class Busy(Exception):
     """A launcher cannot start something now: a quota that is used up, too many calls, an API that is away.
 
@@ -102,7 +126,7 @@ class StrangerSite:
 
     claims = False
 
-    def __init__(self, launcher: RunLauncher[Any], launches: Launches):
+    def __init__(self, launcher: RunLauncher[Any], launches: Launches, _patience: Patience):
         self._launcher = launcher
         self._launches = launches
 

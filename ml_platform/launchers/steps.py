@@ -144,9 +144,18 @@ class RoutingSteps(StepHandler):
         return CheckStepHealthResult.healthy() if self._goes_on(step_handler_context, outcome, reason) else found
 
     def takes_back(self, event: dg.DagsterEvent, context: StepHandlerContext) -> bool:
-        """Whether a step's failure is none yet: it ran out of a device's memory, and has a launcher to climb to."""
+        """Whether a step's failure is none yet.
+
+        It ran out of a device's memory, and has a launcher to climb to; or its process was asked to end, and how that
+        came about is still to be found.
+        """
         error = event.step_failure_data.error if event.is_step_failure else None
-        return error is not None and is_out_of_memory(error) and self._goes_on(context, OUT_OF_MEMORY, error.message)
+        if error is None:
+            return False
+        if is_out_of_memory(error):
+            return self._goes_on(context, OUT_OF_MEMORY, error.message)
+        sent = self._sent.get(key_of(context))
+        return is_interrupted(event) and sent is not None and isinstance(sent.handler, SiteSteps)
 
     def _goes_on(self, context: StepHandlerContext, outcome: str, reason: str) -> bool:
         """Starts a step again whose process is no more, where that is the platform's to do."""
@@ -228,6 +237,12 @@ def execute_here(context: StepHandlerContext) -> Iterator[dg.DagsterEvent]:
         run_config=plan_context.run_config,
     )
     return metered(events, lambda _: work_in(context), retries_in(args), None)
+
+
+def is_interrupted(event: dg.DagsterEvent) -> bool:
+    """Whether a step ended because its process was asked to, whoever asked."""
+    error = event.step_failure_data.error if event.is_step_failure else None
+    return error is not None and error.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
 
 def is_out_of_memory(error: SerializableErrorInfo) -> bool:

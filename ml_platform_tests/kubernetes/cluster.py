@@ -89,10 +89,13 @@ class Cluster:
         values: config maps and secrets by name.
     """
 
-    def __init__(self, name: str, namespaces: Iterable[str] = ("default",), grace_seconds: float = 5.0):
+    def __init__(
+        self, name: str, namespaces: Iterable[str] = ("default",), grace_seconds: float = 5.0, *, is_warm: bool = False
+    ):
         self.name = name
         self.namespaces = dict.fromkeys(namespaces, "Active")
         self.grace_seconds = grace_seconds
+        self.is_warm = is_warm
         self.jobs: dict[Key, dict[str, Any]] = {}
         self.pods: dict[Key, dict[str, Any]] = {}
         self.events: list[dict[str, Any]] = []
@@ -104,7 +107,7 @@ class Cluster:
         self.lock = threading.RLock()
         self._version = 0
         self._answers: list[tuple[float, str, Response]] = []
-        self._controller = JobController(self)
+        self.controller = JobController(self)
         self._server: BaseWSGIServer | None = None
 
     def __enter__(self) -> "Cluster":
@@ -115,7 +118,7 @@ class Cluster:
 
     def __exit__(self, *_error: object) -> None:
         self._stop_listening()
-        self._controller.end()
+        self.controller.end()
         self._folder.cleanup()
 
     def _listen(self, port: int) -> None:
@@ -158,14 +161,14 @@ class Cluster:
 
     def kill_pod(self, name: str, reason: str = "Error") -> None:
         """Kills a pod: `OOMKilled`, `Evicted` or just `Error`; its status says so as the kubelet's would."""
-        self._controller.kill(name, reason)
+        self.controller.kill(name, reason)
 
     def delete_namespace(self, name: str) -> None:
         with self.lock:
             self.namespaces[name] = "Terminating"
             gone = [key for key in self.jobs if key[0] == name]
         for key in gone:
-            self._controller.delete_job(key, is_orphaning=False)
+            self.controller.delete_job(key, is_orphaning=False)
         with self.lock:
             del self.namespaces[name]
 
@@ -222,7 +225,10 @@ class Cluster:
             raise Refused(404, f'namespaces "{name}" not found')
 
     def _create_job(self, request: Request, ns: str) -> tuple[Any, int]:
-        given = json.loads(request.get_data())
+        return self.create(ns, json.loads(request.get_data())), 201
+
+    def create(self, ns: str, given: dict[str, Any]) -> dict[str, Any]:
+        """Takes a job, as the API does."""
         require_valid(given, "Job")
         name = given["metadata"]["name"]
         with self.lock:
@@ -236,8 +242,8 @@ class Cluster:
                 raise Refused(403, f'jobs.batch "{name}" is forbidden: exceeded quota: jobs, requested: count/jobs.batch=1, used: count/jobs.batch={used}, limited: count/jobs.batch={self.quotas[ns]}')  # fmt: skip
             job = {**given, "metadata": metadata(given["metadata"], ns, self.stamp()), "status": {}}
             self.jobs[ns, name] = job
-            self._controller.take(job)
-            return deepcopy(job), 201
+            self.controller.take(job)
+            return deepcopy(job)
 
     def _list(self, kind: str, among: Mapping[Key, Any] | Iterable[Any], request: Request, ns: str | None) -> Any:
         with self.lock:
@@ -278,7 +284,7 @@ class Cluster:
 
     def _read_log(self, _request: Request, ns: str, name: str) -> Any:
         self._read(self.pods, "pods", ns, name)
-        return self._controller.log(name), 200
+        return self.controller.log(name), 200
 
     def _delete_job(self, request: Request, ns: str, name: str) -> Any:
         found = self._read(self.jobs, "jobs.batch", ns, name)
@@ -286,10 +292,10 @@ class Cluster:
         with suppress(ValueError):
             options = json.loads(request.get_data()) or {}
         policy = request.args.get("propagationPolicy") or options.get("propagationPolicy") or "Orphan"
-        self._controller.delete_job((ns, name), is_orphaning=policy == "Orphan")
+        self.controller.delete_job((ns, name), is_orphaning=policy == "Orphan")
         return found
 
     def _delete_pod(self, _request: Request, ns: str, name: str) -> Any:
         found = self._read(self.pods, "pods", ns, name)
-        self._controller.delete_pod((ns, name))
+        self.controller.delete_pod((ns, name))
         return found

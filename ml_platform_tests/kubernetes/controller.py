@@ -97,7 +97,7 @@ class JobController:
 
     def _run_pod(self, pod: dict[str, Any], until: float | None) -> int:
         cluster, name = self._cluster, pod["metadata"]["name"]
-        process = Process(pod, cluster.folder / name, cluster.values)
+        process = Process(pod, cluster.folder / name, cluster.values, cluster.is_warm)
         ran = process.start()
         with cluster.lock:
             self._processes[name] = process
@@ -114,11 +114,11 @@ class JobController:
             code = process.wait(_LOOK_SECONDS)
         ran.finished, ran.exit_code = time.time(), code
         self._ended(pod, process, code)
-        return code
+        return code if process.reason is None else code or 1
 
     def _ended(self, pod: dict[str, Any], process: Process, code: int) -> None:
         reason = process.reason or ("Completed" if code == 0 else "Error")
-        phase = {"phase": "Succeeded" if code == 0 else "Failed"}
+        phase = {"phase": "Succeeded" if code == 0 and process.reason is None else "Failed"}
         if process.reason == "Evicted":
             phase |= {"reason": "Evicted", "message": "The node was low on resource: memory."}
         ended = {"terminated": {"exitCode": code, "reason": reason, "finishedAt": now()}}
@@ -140,7 +140,10 @@ class JobController:
     def kill(self, pod: str, reason: str) -> None:
         process = self._processes[pod]
         process.reason = None if reason == "Error" else reason
-        process.signal(signal.SIGKILL)
+        if reason == "Evicted":
+            threading.Thread(target=process.end, args=(self._cluster.grace_seconds,), daemon=True).start()
+        else:
+            process.signal(signal.SIGKILL)
 
     def delete_job(self, key: "Key", *, is_orphaning: bool) -> None:
         cluster = self._cluster

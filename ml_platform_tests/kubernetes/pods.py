@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ml_platform_tests.kubernetes.warm import WarmProcess
+
 INHERITED = ("PATH", "LANG", "VIRTUAL_ENV", "HOME", "XDG_CACHE_HOME")  # what stands for the image's own environment
 _UNITS = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30}
 
@@ -35,6 +37,7 @@ class Ran:
     env: Mapping[str, str]
     command: list[str]
     started: float
+    pid: int
     finished: float | None = None
     exit_code: int | None = None
 
@@ -53,8 +56,9 @@ class Process:
     pod: dict[str, Any]
     folder: Path
     values: Mapping[str, Mapping[str, str]]  # of config maps and secrets, by name
+    is_warm: bool = False  # forked from a server that has imported what a launch's process needs
     reason: str | None = None  # why it was killed, as the kubelet would say
-    _process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+    _process: "subprocess.Popen[bytes] | WarmProcess | None" = field(default=None, repr=False)
 
     @property
     def container(self) -> dict[str, Any]:
@@ -94,16 +98,19 @@ class Process:
     def start(self) -> Ran:
         metadata, spec = self.pod["metadata"], self.pod["spec"]
         self.folder.mkdir(parents=True)
-        with (self.folder / "log").open("wb") as log:
-            self._process = subprocess.Popen(
-                self.command(), env=self.environment(), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+        if self.is_warm and self.command()[1:3] == ["-m", "ml_platform.launchers"]:
+            self._process = WarmProcess(self.command()[3:], self.environment(), self.folder)
+        else:
+            with (self.folder / "log").open("wb") as log:
+                self._process = subprocess.Popen(
+                    self.command(), env=self.environment(), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log,
+                    stderr=subprocess.STDOUT, start_new_session=True,
+                )  # fmt: skip
         labels = metadata.get("labels", {})
         return Ran(
             metadata["namespace"], labels.get("job-name", ""), metadata["name"], labels, self.container["image"],
             self.container.get("resources") or {}, spec.get("serviceAccountName"), self.environment(), self.command(),
-            time.time(),
+            time.time(), self._process.pid,
         )  # fmt: skip
 
     def log(self) -> str:

@@ -13,7 +13,7 @@ from ml_platform_tests.launchers.rig import kubernetes
 
 @contextmanager
 def two_clusters(
-    folder: Path, home: Path, cores: tuple[int, int] = (2, 1), **variables: str
+    folder: Path, home: Path, cores: tuple[int, int] = (2, 1), *, is_warm: bool = False, **variables: str
 ) -> Iterator[tuple[Cluster, Cluster, dict[str, Any]]]:
     """Gives both, and what an instance's YAML says of them.
 
@@ -23,7 +23,7 @@ def two_clusters(
         variables: what pods find in their environment.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with Cluster("cpu", ["ml-cpu"]) as cpu, Cluster("gpu", ["ml-gpu"]) as gpu:
+    with Cluster("cpu", ["ml-cpu"], is_warm=is_warm) as cpu, Cluster("gpu", ["ml-gpu"], is_warm=is_warm) as gpu:
         launchers = {}
         for cluster, count, more in ((cpu, cores[0], {"memory": "4Gi"}), (gpu, cores[1], {"nvidia.com/gpu": "1"})):
             place = {"PLACE": cluster.name, **variables}

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,33 @@ def works_the_second_time() -> dg.MaterializeResult[Any]:
     return dg.MaterializeResult(metadata=where())
 
 
+def count(context: dg.AssetExecutionContext, what: str) -> None:
+    """Leaves a line for a test: who began or ended which step of which run, when."""
+    step = context.get_step_execution_context().step.key
+    with (Path(os.environ[FOLDER]) / "counted").open("a") as marks:
+        marks.write(f"{context.run_id} {step} {what} {os.getpid()} {time.time()}\n")
+
+
+def counted(
+    name: str, tags: Mapping[str, Any] | None = None, deps: Sequence[str] = (), times: int = 1
+) -> dg.AssetsDefinition:
+    def body(context: dg.AssetExecutionContext) -> None:
+        count(context, "began")
+        for _ in range(int(float(os.environ.get("ML_PLATFORM_TEST_SECONDS", "0")) * 20 * times)):
+            time.sleep(0.05)
+        count(context, "ended")
+
+    return dg.asset(name=name, op_tags=dict(tags or {}), deps=list(deps))(body)
+
+
+work = [
+    counted("counted"),
+    counted("counted_long", times=20),
+    counted("counted_on_gpu", GPU, ["counted"]),
+    counted("counted_climbing", {LAUNCHER_TAG: ["cpu", "gpu"]}),
+]
+
+
 @dg.asset(deps=["quick_one"])
 def talkative(context: dg.AssetExecutionContext) -> None:
     for number in range(130):
@@ -144,6 +171,7 @@ def when_asked() -> Any:
 defs = dg.Definitions(
     assets=[
         *assets,
+        *work,
         fails_once,
         dies,
         fails_until_mended,

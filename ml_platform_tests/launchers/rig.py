@@ -42,13 +42,24 @@ def kubernetes(**config: Any) -> dict[str, Any]:
     return {"module": "dagster_k8s", "class": "K8sRunLauncher", "config": {**always, **config}}
 
 
-def instance_yaml(launchers: Mapping[str, Any], default: str = "cpu", **more: Any) -> str:
+def instance_yaml(
+    launchers: Mapping[str, Any],
+    default: str = "cpu",
+    patience: Mapping[str, float] | None = None,
+    stock: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> str:
+    """Gives the YAML of an instance with these launchers, or with `stock` alone and nothing of ours around it."""
     routing = {
         "module": "ml_platform.launchers",
         "class": "RoutingRunLauncher",
-        "config": {"default": default, "launchers": dict(launchers)},
+        "config": {
+            "default": default,
+            "launchers": dict(launchers),
+            **({"patience": dict(patience)} if patience else {}),
+        },
     }
-    return yaml.safe_dump({"run_launcher": routing, "telemetry": {"enabled": False}, **more})
+    return yaml.safe_dump({"run_launcher": dict(stock) if stock else routing, "telemetry": {"enabled": False}, **more})
 
 
 IMMEDIATELY = {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"}

@@ -1,0 +1,49 @@
+"""How does a pod of the stand-in start in a moment? Forked from a server that has imported what it needs."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+PRELOADED = ("ml_platform.launchers.claim", "ml_platform_tests.launchers.warmed", "dagster._cli.api", "dagster._cli")
+
+
+class WarmProcess:
+    """A process of its own, with its own environment and folder, whose interpreter did not have to start."""
+
+    def __init__(self, arguments: Sequence[str], env: Mapping[str, str], folder: Path):
+        server = multiprocessing.get_context("forkserver")
+        server.set_forkserver_preload([__name__, *PRELOADED])
+        self._process = server.Process(target=execute, args=(list(arguments), dict(env), folder), daemon=False)
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+        while not os.path.exists(folder / "log") and self._process.is_alive():
+            time.sleep(0.005)  # until it is the leader of a session, so that a signal reaches it and what it starts
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("pod", timeout or 0.0)
+        return self._process.exitcode
+
+
+def execute(arguments: list[str], env: dict[str, str], folder: Path) -> None:
+    """Does what `python -m ml_platform.launchers` does."""
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(folder)
+    with (folder / "log.").open("wb") as log:
+        os.dup2(log.fileno(), 1), os.dup2(log.fileno(), 2)
+    (folder / "log.").rename(folder / "log")
+    sys.argv = ["ml_platform.launchers", *arguments]
+    from ml_platform.launchers.claim import main
+
+    sys.exit(main(arguments))
