@@ -160,7 +160,7 @@ class Cluster:
             })  # fmt: skip
 
     def kill_pod(self, name: str, reason: str = "Error") -> None:
-        """Kills a pod: `OOMKilled`, `Evicted` or just `Error`; its status says so as the kubelet's would."""
+        """Kills a pod: `OOMKilled`, `Evicted` (asked to end first), `NodeLost` or just `Error`; its status says so as the kubelet's would."""
         self.controller.kill(name, reason)
 
     def delete_namespace(self, name: str) -> None:

@@ -119,8 +119,8 @@ class JobController:
     def _ended(self, pod: dict[str, Any], process: Process, code: int) -> None:
         reason = process.reason or ("Completed" if code == 0 else "Error")
         phase = {"phase": "Succeeded" if code == 0 and process.reason is None else "Failed"}
-        if process.reason == "Evicted":
-            phase |= {"reason": "Evicted", "message": "The node was low on resource: memory."}
+        if process.reason in ("Evicted", "NodeLost"):
+            phase |= {"reason": process.reason, "message": "The node was low on resource: memory."}
         ended = {"terminated": {"exitCode": code, "reason": reason, "finishedAt": now()}}
         with self._cluster.lock:
             pod["status"] = {**pod["status"], **phase, "containerStatuses": [self._status(pod, ended)]}

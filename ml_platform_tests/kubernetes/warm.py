@@ -45,5 +45,7 @@ def execute(arguments: list[str], env: dict[str, str], folder: Path) -> None:
     (folder / "log.").rename(folder / "log")
     sys.argv = ["ml_platform.launchers", *arguments]
     from ml_platform.launchers.claim import main
+    from ml_platform_tests.launchers.crashing import obey
 
+    obey(arguments)
     sys.exit(main(arguments))

@@ -1,0 +1,224 @@
+"""Daemon, launcher, reconciler, run and step killed before each effect that they have, and all of them at once."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import dagster as dg
+from dagster._core.events import DagsterEvent, DagsterEventType
+
+from ml_platform.launchers.schema import work_of
+from ml_platform_tests.launchers.cases import Case
+from ml_platform_tests.launchers.crashing import (
+    PLATFORM,
+    dequeue_in_child,
+    go_on_in_child,
+    in_child,
+    order,
+    reconcile_in_child,
+)
+from ml_platform_tests.launchers.world import PATIENCE, World
+
+# How many effects each has; that these are all is asserted: the one that is to be killed before the next is not.
+EFFECTS = {
+    "the daemon launches": 9,
+    "the reconciler finds a run that nobody launched": 1,
+    "the reconciler finds a launch that nobody created": 6,
+    "the reconciler finds an evicted pod": 9,
+    "the reconciler finds the pod of a canceled run gone": 2,
+    "the reconciler finds a job that nobody needs": 1,
+    "the run's process": 9,
+    "the run's process, with a step elsewhere": 14,
+    "the step's process": 2,
+    "the process that goes on with a run": 6,
+}
+Setup = Callable[[World], str]
+
+
+def kill_cases() -> list[Case]:
+    return [*_of_the_daemon(), *_of_the_reconciler(), *_of_pods()]
+
+
+def whole_platform_cases() -> list[Case]:
+    """Everything is killed at once, before each effect of a run's process and of a step's."""
+    return [
+        *(Case(f"everything, before effect {n} of the run's process", _everything("execute_run", n, ("counted",)),
+               is_repeated=True) for n in range(EFFECTS["the run's process"])),
+        *(Case(f"everything, before effect {n} of a mixed run's process", _everything("execute_run", n, _MIXED),
+               is_repeated=True) for n in range(EFFECTS["the run's process, with a step elsewhere"])),
+        *(Case(f"everything, before effect {n} of the step's process", _everything("execute_step", n, _MIXED),
+               is_repeated=True) for n in range(EFFECTS["the step's process"])),
+    ]  # fmt: skip
+
+
+_MIXED = ("counted", "counted_on_gpu")
+
+
+def _cases(what: str, play: Callable[[int, bool], Setup], **more: Any) -> Iterator[Case]:
+    count = EFFECTS[what]
+    for before in range(count + 1):
+        yield Case(f"{what}; killed before effect {before} of {count}", play(before, before < count), **more)
+
+
+def _of_the_daemon() -> Iterator[Case]:
+    def play(before: int, is_killed: bool) -> Setup:
+        def run(world: World) -> str:
+            run_id = world.launch("counted")
+            _in_child(world, dequeue_in_child, before, is_killed)
+            world.settle(run_id, timeout_seconds=45)
+            return run_id
+
+        return run
+
+    yield from _cases("the daemon launches", play)
+
+
+def _of_the_reconciler() -> Iterator[Case]:
+    def with_setup(setup: Setup) -> Callable[[int, bool], Setup]:
+        def play(before: int, is_killed: bool) -> Setup:
+            def run(world: World) -> str:
+                run_id = setup(world)
+                _in_child(world, reconcile_in_child, before, is_killed)
+                world.settle(run_id, timeout_seconds=45)
+                return run_id
+
+            return run
+
+        return play
+
+    yield from _cases("the reconciler finds a run that nobody launched", with_setup(_never_launched))
+    yield from _cases("the reconciler finds a launch that nobody created", with_setup(_never_created))
+    yield from _cases("the reconciler finds an evicted pod", with_setup(_evicted), is_repeated=True)
+    yield from _cases(
+        "the reconciler finds the pod of a canceled run gone", with_setup(_terminated), statuses=("CANCELED",)
+    )
+    yield from _cases("the reconciler finds a job that nobody needs", with_setup(_needless))
+
+
+def _of_pods() -> Iterator[Case]:
+    def of(command: str, assets: tuple[str, ...]) -> Callable[[int, bool], Setup]:
+        def play(before: int, is_killed: bool) -> Setup:
+            def run(world: World) -> str:
+                order(world.folder, command, before)
+                run_id = world.launch(*assets)
+                world.settle(run_id, timeout_seconds=60)
+                _require_killed(world, is_killed)
+                return run_id
+
+            return run
+
+        return play
+
+    yield from _cases("the run's process", of("execute_run", ("counted",)), is_repeated=True)
+    yield from _cases("the run's process, with a step elsewhere", of("execute_run", _MIXED), is_repeated=True)
+    yield from _cases("the step's process", of("execute_step", _MIXED), is_repeated=True,
+                      statuses=("SUCCESS", "FAILURE"))  # fmt: skip
+    yield from _cases("the process that goes on with a run", _going_on, is_repeated=True)
+
+
+def _going_on(before: int, is_killed: bool) -> Setup:
+    def run(world: World) -> str:
+        run_id = world.launch("counted")
+        world.wait_for_start(run_id)
+        order(world.folder, "resume_run", before)
+        world.cpu.kill_pod(next(one.pod for one in world.cpu.record if one.finished is None))
+        world.settle(run_id, timeout_seconds=60)
+        _require_killed(world, is_killed)
+        return run_id
+
+    return run
+
+
+def _everything(command: str, before: int, assets: tuple[str, ...]) -> Setup:
+    def run(world: World) -> str:
+        platform = in_child(go_on_in_child, str(world.folder / "home"), None)
+        (world.folder / PLATFORM).write_text(str(platform.pid))
+        order(world.folder, command, before, everybody=True)
+        run_id = world.launch(*assets)
+        platform.join(30)
+        assert platform.exitcode == -9, f"the platform was not killed: {platform.exitcode}\n{world.rig.told(run_id)}"
+        for cluster in (world.cpu, world.gpu):
+            for ran in [one for one in cluster.record if one.finished is None]:
+                with suppress(KeyError):
+                    cluster.kill_pod(ran.pod)
+        world.settle(run_id, timeout_seconds=60)
+        return run_id
+
+    return run
+
+
+def _in_child(world: World, what: Callable[..., None], before: int, is_killed: bool) -> None:
+    process = in_child(what, str(world.folder / "home"), before)
+    process.join(30)
+    expected = -9 if is_killed else 0
+    assert process.exitcode == expected, f"it ended with {process.exitcode}, expected {expected}: is EFFECTS right?"
+
+
+def _require_killed(world: World, is_killed: bool) -> None:
+    statuses = [one.exit_code for one in (*world.cpu.record, *world.gpu.record)]
+    assert (137 in statuses[-6:]) == is_killed or not is_killed, f"none was killed: is EFFECTS right? {statuses}"
+
+
+def _never_launched(world: World) -> str:
+    """A daemon was killed between RUN_STARTING and whatever would be next."""
+    run_id = world.launch("counted")
+    event = DagsterEvent(DagsterEventType.PIPELINE_STARTING.value, world.rig.run(run_id).job_name)
+    world.rig.instance.report_dagster_event(event, run_id=run_id)
+    time.sleep(PATIENCE["grace_seconds"])
+    return run_id
+
+
+def _never_created(world: World) -> str:
+    run_id = _never_launched(world)
+    run = world.rig.run(run_id)
+    route = world.rig.launcher.route(run)
+    world.launches.intend(work_of(run), route.launcher, route)
+    time.sleep(PATIENCE["grace_seconds"])
+    return run_id
+
+
+def _evicted(world: World) -> str:
+    run_id = world.launch("counted")
+    world.wait_for_start(run_id)
+    ran = next(one for one in world.cpu.record if one.finished is None)
+    world.cpu.kill_pod(ran.pod, "NodeLost")  # at once; an eviction would ask first
+    _wait_until(lambda: ran.finished is not None)
+    time.sleep(0.2)
+    return run_id
+
+
+def _terminated(world: World) -> str:
+    run_id = world.launch("counted_long")
+    world.wait_for_start(run_id)
+    run = world.rig.run(run_id)
+    world.rig.instance.report_run_canceling(run)
+    launch = world.launches.last(run_id)
+    assert launch is not None
+    world.launches.end(launch)
+    ran = next(one for one in world.cpu.record if one.finished is None)
+    world.cpu.kill_pod(ran.pod)
+    _wait_until(lambda: ran.finished is not None)
+    time.sleep(0.2)
+    return run_id
+
+
+def _needless(world: World) -> str:
+    """A job whose launch was put off, as by a launcher whose answer was lost."""
+    run_id = world.launch("counted")
+    world.dequeue()
+    launch = world.launches.last(run_id)
+    assert launch is not None
+    world.launches.put_off(launch, "as if the answer had been lost", time.time() + 2)
+    return run_id
+
+
+def _wait_until(what: Callable[[], bool], seconds: float = 20) -> None:
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def unfinished(instance: dg.DagsterInstance) -> int:
+    return len([run for run in instance.get_runs() if not run.is_finished])

@@ -1,0 +1,26 @@
+"""Whoever is killed, at whatever step of the protocol: a run's work is done once, and nothing of it is left."""
+
+import pytest
+
+from ml_platform_tests.launchers.cases import Case
+from ml_platform_tests.launchers.kill_cases import kill_cases, whole_platform_cases
+from ml_platform_tests.launchers.playing import Played, play_on_both
+from ml_platform_tests.postgres import Postgres
+
+CASES = [*kill_cases(), *whole_platform_cases()]
+
+
+@pytest.fixture(scope="module")
+def played(postgres_server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
+    return play_on_both(CASES, tmp_path_factory.mktemp("kills"), postgres_server, "kills")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_work_is_done_once_whoever_is_killed(played: dict[str, Played], case: Case) -> None:
+    found = played[case.name]
+    assert found.problem is None, f"{found.problem}\n{found.told}"
+    assert not found.open, f"launches are open: {found.open}"
+
+
+def test_the_platform_was_killed_often_enough() -> None:
+    assert len(whole_platform_cases()) >= 20
