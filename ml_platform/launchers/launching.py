@@ -146,7 +146,7 @@ class Launching:
             and time.time() - end_time < self._patience.grace_seconds
         ):
             return  # its process is about to end by itself
-        launch = self.launches.end(launch)
+        launch = launch if launch.ending is not None else self.launches.end(launch)
         seen = self.look(launch)
         if seen.state in (State.RUNNING, State.UNREACHABLE):
             self._end(launch)

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,22 +21,32 @@ from ml_platform_tests.launchers.location import FOLDER
 
 PROTOCOL = ("ml_platform_launches", "runs", "run_tags")  # the tables that decide what is started
 _WRITES = ("INSERT", "UPDATE", "DELETE")
-ORDERS, PLATFORM = "orders", "platform"  # below the tests' folder: who is to be killed when, and who with it
+ORDERS, PLATFORM, NOTED = "orders", "platform", "noted"  # in the tests' folder: who is killed when, who with it
+KILLED = "killed\n"
 
 
 class Crash:
-    """Kills this process, and with it others, before its effect number `before`, counted from 0."""
+    """Kills this process, and with it others, before its effect number `before`, counted from 0.
 
-    def __init__(self, before: int, others: Path | None = None):
+    Args:
+        noted: the file that lists the effects which it had.
+    """
+
+    def __init__(self, before: int, noted: Path, others: Path | None = None):
         self._left = before
+        self._noted = noted
         self._others = others
+        noted.unlink(missing_ok=True)
 
     def effect(self, what: str) -> None:
         """Takes note of an effect that is about to be, or ends before it."""
         if self._left > 0:
             self._left -= 1
-            print(f"effect: {what}", file=sys.stderr, flush=True)
+            with self._noted.open("a") as noted:
+                noted.write(f"{what}\n")
             return
+        with self._noted.open("a") as noted:
+            noted.write(KILLED)
         if self._others is not None and self._others.exists():
             for pid in map(int, self._others.read_text().split()):
                 os.kill(pid, signal.SIGKILL)
@@ -48,6 +57,8 @@ class Crash:
 
         def before_statement(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
             kind, _, rest = statement.lstrip().partition(" ")
+            if "SET heard=" in statement:
+                return  # a report, whenever it is due: no step of the protocol
             if kind in _WRITES and any(
                 f" {name} " in f" {rest} ".replace("(", " ").replace('"', "") for name in PROTOCOL
             ):
@@ -81,8 +92,8 @@ def obey(arguments: list[str]) -> None:
     for path in (folder / ORDERS).glob("*_*"):
         if path.name in arguments:
             before, everybody = path.read_text().split()
-            path.rename(path.with_suffix(".taken"))
-            Crash(int(before), folder / PLATFORM if everybody == "1" else None).arm()
+            path.unlink()
+            Crash(int(before), folder / NOTED, folder / PLATFORM if everybody == "1" else None).arm()
 
 
 @dataclass(frozen=True)
@@ -95,22 +106,22 @@ class _NoWorkspace:
         return None
 
 
-def dequeue_in_child(home: str, before: int | None) -> None:
+def dequeue_in_child(home: str, before: int) -> None:
     """Does what the daemon does with the queue, once, in a process that may be killed."""
-    _arm(before)
+    Crash(before, Path(home).parent / NOTED).arm()
     with dg.DagsterInstance.from_config(home) as instance:
         list(QueuedRunCoordinatorDaemon(1).run_iteration(_NoWorkspace(instance)))  # type: ignore[arg-type]
 
 
-def reconcile_in_child(home: str, before: int | None) -> None:
+def reconcile_in_child(home: str, before: int) -> None:
     """Does what the reconciler does, once, in a process that may be killed."""
-    _arm(before)
+    Crash(before, Path(home).parent / NOTED).arm()
     with dg.DagsterInstance.from_config(home) as instance:
         found = Reconciler(instance).look_once()
         assert not found.problems, found
 
 
-def go_on_in_child(home: str, _before: int | None) -> None:
+def go_on_in_child(home: str) -> None:
     """Does what the daemon and the reconciler do, until it is killed."""
     with dg.DagsterInstance.from_config(home) as instance:
         daemon, reconciler = QueuedRunCoordinatorDaemon(1), Reconciler(instance)
@@ -136,8 +147,3 @@ def in_child(what: Callable[..., None], *arguments: Any) -> BaseProcess:
     process = server.Process(target=what, args=arguments, daemon=True)
     process.start()
     return process
-
-
-def _arm(before: int | None) -> None:
-    if before is not None:
-        Crash(before).arm()
