@@ -62,6 +62,12 @@ def instance_yaml(
     return yaml.safe_dump({"run_launcher": dict(stock) if stock else routing, "telemetry": {"enabled": False}, **more})
 
 
+def event_log(home: Path) -> dict[str, Any]:
+    """Gives the YAML of the event log that the local deployment has: an event costs little there."""
+    config = {"base_dir": str(home / "storage")}
+    return {"module": "ml_platform.resources.event_log", "class": "KeptEngineSqliteEventLogStorage", "config": config}
+
+
 IMMEDIATELY = {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"}
 
 

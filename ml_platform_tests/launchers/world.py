@@ -20,7 +20,7 @@ from ml_platform.launchers.table import Launches
 from ml_platform_tests.kubernetes import Cluster
 from ml_platform_tests.launchers.clusters import two_clusters
 from ml_platform_tests.launchers.location import FOLDER
-from ml_platform_tests.launchers.rig import Rig, instance_yaml, rig_in
+from ml_platform_tests.launchers.rig import Rig, event_log, instance_yaml, rig_in
 
 PATIENCE = {"first_seconds": 0.2, "longest_seconds": 0.8, "grace_seconds": 1.5}
 _LOOK_SECONDS = 0.3
@@ -194,7 +194,7 @@ def world_in(
                 **(monitoring or {}),
             },
             "run_coordinator": _STOCK_QUEUE if is_stock else _QUEUE,
-            **({"storage": dict(storage)} if storage else {}),
+            **({"storage": dict(storage)} if storage else {"event_log_storage": event_log(folder / "home")}),
         }
         text = instance_yaml(launchers, patience=PATIENCE, stock=launchers["cpu"] if is_stock else None, **more)
         with rig_in(folder / "home", text) as rig:

@@ -1,0 +1,414 @@
+"""A machine that starts, claims, ends, kills, retries and waits in any order, on a clock of its own.
+
+The launch table, the launcher, the coordinator and the reconciler are the real ones, on a real instance; what is played
+are the clusters, the pods and Dagster's daemon, each of which may stop anywhere.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, ClassVar
+
+import dagster as dg
+import time_machine
+from dagster._core.events import DagsterEvent, DagsterEventType
+from dagster._core.launcher import LaunchRunContext, ResumeRunContext, WorkerStatus
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.run_coordinator import SubmitRunContext
+from dagster._core.storage.dagster_run import RunsFilter
+from dagster._core.test_utils import create_run_for_test
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from ml_platform.errors import LaunchError
+from ml_platform.launchers.coordinator import WAITING_TAG
+from ml_platform.launchers.reconcile import Reconciler
+from ml_platform.launchers.routes import Route
+from ml_platform.launchers.routing import RoutingRunLauncher
+from ml_platform.launchers.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, Holder, Launch, work_of
+from ml_platform.launchers.sites import Busy, Context, Seen, State, Stray
+from ml_platform.launchers.table import Launches
+
+STATUS = dg.DagsterRunStatus
+LADDERS = {"cpu": ("cpu",), "gpu": ("gpu",), "ladder": ("cpu", "gpu"), "mixed": ("cpu",)}
+HOWS = {"died": DIED, "ran out of memory": OUT_OF_MEMORY, "evicted": EVICTED}
+RESUMES = 3
+
+
+_EXAMPLES = count()
+_LOCATION = GrpcServerCodeLocationOrigin("nowhere", 1, None, "location")
+_ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(_LOCATION, "repository"), "job")
+
+
+class Killed(BaseException):
+    """Whoever was at work is no more."""
+
+
+@dataclass
+class Pod:
+    """What a cluster started for a launch."""
+
+    launch_id: str
+    generation: int
+    run_id: str
+    step: str
+    name: str
+    uid: str
+    state: str = "pending"  # or running, or over
+    outcome: str = ENDED
+    token: str | None = None
+    is_resuming: bool = False
+
+
+class PlayedCluster:
+    """A site whose pods do what the machine has them do."""
+
+    claims = True
+
+    def __init__(self, name: str, launches: Launches, kinds: dict[str, str]):
+        self.name = name
+        self.launches = launches
+        self.kinds = kinds  # run to kind
+        self.pods: dict[str, Pod] = {}  # by name; a name is given once
+        self.mode = "well"
+        self._uids = count()
+
+    def _touch(self, launch: Launch) -> None:
+        kind = self.kinds.get(launch.work.run_id, "gpu")
+        assert self.name != "gpu" or kind != "cpu", "a gpu launcher was touched for a run that needs none"
+
+    def create(self, launch: Launch, *, is_resuming: bool) -> None:
+        self._touch(launch)
+        if self.mode in ("quota", "away"):
+            raise Busy(f"{self.name}: {self.mode}")
+        name = f"{launch.work.run_id}{launch.work.step}-{launch.attempt}-{launch.generation}"
+        if not self.launches.specify(launch, "the same", name, "ns"):
+            return
+        if self.mode == "kills before":
+            raise Killed
+        if name not in self.pods:
+            work, uid = launch.work, f"uid-{next(self._uids)}"
+            self.pods[name] = Pod(
+                launch.id, launch.generation, work.run_id, work.step, name, uid, is_resuming=is_resuming
+            )
+        if self.mode == "cuts":
+            raise Busy("the answer was lost")
+        if self.mode == "kills after":
+            raise Killed
+        self.launches.created(launch, self.pods[name].uid)
+
+    def start(self, launch: Launch, context: Context) -> None:
+        self.create(launch, is_resuming=isinstance(context, ResumeRunContext))
+
+    def look(self, launch: Launch) -> Seen:
+        self._touch(launch)
+        if self.mode == "away":
+            return Seen(State.UNREACHABLE, "away")
+        pod = self.pods.get(launch.name or "")
+        if pod is None:
+            return Seen(State.ABSENT, "not there")
+        return Seen(State.ENDED, "over", pod.outcome) if pod.state == "over" else Seen(State.RUNNING, pod.state)
+
+    def end(self, launch: Launch) -> None:
+        self._touch(launch)
+        if self.mode == "away":
+            raise Busy("away")
+        if launch.name in self.pods and self.pods[launch.name].state != "over":
+            self.pods[launch.name].state, self.pods[launch.name].outcome = "over", DIED
+
+    def strays(self) -> Iterable[Stray]:
+        if self.mode == "away":
+            raise Busy("away")
+        return [Stray(pod.launch_id, pod.generation, pod.name, "ns", pod.uid) for pod in self.active()]
+
+    def remove(self, stray: Stray) -> None:
+        self.pods[stray.name].state = "over"
+
+    def active(self) -> list[Pod]:
+        return [pod for pod in self.pods.values() if pod.state != "over"]
+
+
+class Machine(RuleBasedStateMachine):
+    """Drives the platform; the invariants are what it promises."""
+
+    instance: ClassVar[dg.DagsterInstance]
+    steps: ClassVar[Counter[str]] = Counter()
+
+    @initialize()
+    def begin(self) -> None:
+        launcher = self.instance.run_launcher
+        assert isinstance(launcher, RoutingRunLauncher)
+        self.launcher, self.launches = launcher, Launches.of(self.instance)
+        self.travel = time_machine.travel(1_800_000_000 + 10_000 * next(_EXAMPLES), tick=False)
+        self.clock = self.travel.start()
+        self.kinds: dict[str, str] = {}
+        self.clusters = {name: PlayedCluster(name, self.launches, self.kinds) for name in ("cpu", "gpu")}
+        self.resumes: Counter[str] = Counter()
+        self.finished: Counter[str] = Counter()
+        self.deaths: Counter[str] = Counter()
+        launcher.launching._sites = dict(self.clusters)
+        launcher.launching._route_of = launcher.route = self._route  # type: ignore[method-assign, assignment]
+        launcher.launching._ladder_of = lambda run, _step: LADDERS[self.kinds[run.run_id]]  # type: ignore[method-assign]
+
+    def _route(self, run: dg.DagsterRun, _tags: Any = None) -> Route:
+        ladder = LADDERS[self.kinds[run.run_id]]
+        rung = min(self.launcher.launching.rung_of(run, "work"), len(ladder) - 1)
+        return Route(ladder[rung], {"elsewhere": "gpu"} if self.kinds[run.run_id] == "mixed" else {})
+
+    def _run(self, run_id: str) -> dg.DagsterRun:
+        run = self.instance.get_run_by_id(run_id)
+        assert run is not None
+        return run
+
+    def _pods(self, *states: str) -> list[tuple[PlayedCluster, Pod]]:
+        return [(one, pod) for one in self.clusters.values() for pod in one.pods.values() if pod.state in states]
+
+    def _pick(self, data: Any, among: list[Any]) -> Any:
+        return data.draw(st.sampled_from(among))
+
+    # What users and the daemon do
+
+    @precondition(lambda self: len(self.kinds) < 4)
+    @rule(kind=st.sampled_from(sorted(LADDERS)))
+    def start(self, kind: str) -> None:
+        self.steps["start"] += 1
+        run = create_run_for_test(self.instance, status=STATUS.NOT_STARTED, remote_job_origin=_ORIGIN)
+        self.kinds[run.run_id] = kind
+        self.instance.run_coordinator.submit_run(SubmitRunContext(run, None))  # type: ignore[arg-type]
+
+    @precondition(lambda self: self._of(STATUS.QUEUED))
+    @rule()
+    def dequeue(self) -> None:
+        self.steps["dequeue"] += 1
+        config = self.instance.get_concurrency_config().run_queue_config
+        assert config is not None
+        kept_back = {limit["value"] for limit in config.tag_concurrency_limits if limit["key"] == WAITING_TAG}
+        for run_id in self._of(STATUS.QUEUED):
+            if self._run(run_id).tags.get(WAITING_TAG) not in kept_back:
+                event = DagsterEvent(DagsterEventType.PIPELINE_STARTING.value, self._run(run_id).job_name)
+                self.instance.report_dagster_event(event, run_id=run_id)
+                self._launch(run_id)
+
+    @precondition(lambda self: self._of(STATUS.QUEUED))
+    @rule()
+    def dequeue_and_be_killed(self) -> None:
+        self.steps["dequeue_and_be_killed"] += 1
+        run = self._run(self._of(STATUS.QUEUED)[0])
+        event = DagsterEvent(DagsterEventType.PIPELINE_STARTING.value, run.job_name)
+        self.instance.report_dagster_event(event, run_id=run.run_id)
+
+    @precondition(lambda self: self._of(STATUS.STARTING))
+    @rule(data=st.data())
+    def launch_a_second_time(self, data: st.DataObject) -> None:
+        self.steps["launch_a_second_time"] += 1
+        self._launch(self._pick(data, self._of(STATUS.STARTING)))
+
+    def _launch(self, run_id: str) -> None:
+        """Launches as the daemon does: what raises fails the run."""
+        with suppress(Killed):
+            try:
+                self.launcher.launch_run(LaunchRunContext(self._run(run_id), None))
+            except LaunchError:
+                self.instance.report_run_failed(self._run(run_id))
+
+    @precondition(lambda self: self._of(STATUS.STARTED, STATUS.STARTING, STATUS.QUEUED))
+    @rule(data=st.data())
+    def terminate(self, data: st.DataObject) -> None:
+        self.steps["terminate"] += 1
+        run_id = self._pick(data, self._of(STATUS.STARTED, STATUS.STARTING, STATUS.QUEUED))
+        with suppress(Killed):
+            self.instance.run_coordinator.cancel_run(run_id)
+
+    @precondition(lambda self: self._of(STATUS.STARTED))
+    @rule()
+    def monitor(self) -> None:
+        self.steps["monitor"] += 1
+        for run_id in self._of(STATUS.STARTED):
+            with suppress(Killed):
+                health = self.launcher.check_run_worker_health(self._run(run_id))
+                if health.status is WorkerStatus.RUNNING or self._run(run_id).status is not STATUS.STARTED:
+                    continue
+                if self.resumes[run_id] < RESUMES:
+                    self.resumes[run_id] += 1
+                    self.launcher.resume_run(ResumeRunContext(self._run(run_id), None, self.resumes[run_id]))
+                else:
+                    self.instance.report_run_failed(self._run(run_id), str(health.msg))
+
+    @precondition(lambda self: self.kinds)
+    @rule()
+    def reconcile(self) -> None:
+        self.steps["reconcile"] += 1
+        with suppress(Killed):
+            Reconciler(self.instance).look_once()
+
+    @rule(seconds=st.sampled_from([0.5, 3.0, 12.0, 40.0, 100.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.steps["time_passes"] += 1
+        for _, pod in self._pods("running"):
+            self._heartbeat(pod)
+        self.clock.shift(seconds)
+
+    @rule(data=st.data(), mode=st.sampled_from(["well", "quota", "away", "cuts", "kills before", "kills after"]))
+    def change(self, data: st.DataObject, mode: str) -> None:
+        self.steps["change"] += 1
+        self._pick(data, list(self.clusters.values())).mode = mode
+
+    # What pods do
+
+    @precondition(lambda self: self._pods("pending"))
+    @rule(data=st.data())
+    def claim(self, data: st.DataObject) -> None:
+        self.steps["claim"] += 1
+        self._claim(self._pick(data, self._pods("pending"))[1])
+
+    def _claim(self, pod: Pod) -> None:
+        holder = Holder(host="a host", pid=1)
+        if not self.launches.claim(f"{pod.launch_id}.{pod.generation}", holder):
+            pod.state = "over"
+            return
+        pod.state, pod.token = "running", holder.token
+        run = self._run(pod.run_id)
+        if run.is_finished or run.status is STATUS.CANCELING:
+            self._leave(pod)
+        elif pod.step:
+            return
+        elif run.status is STATUS.STARTING:
+            event = DagsterEvent(DagsterEventType.PIPELINE_START.value, run.job_name)
+            self.instance.report_dagster_event(event, run_id=run.run_id)
+        else:
+            assert run.status is STATUS.STARTED, run.status
+            assert pod.is_resuming, "a run that had begun is executed from its beginning"
+
+    @precondition(
+        lambda self: [pod for _, pod in self._pods("running") if self.kinds[pod.run_id] == "mixed" and not pod.step]
+    )
+    @rule(data=st.data())
+    def send_a_step(self, data: st.DataObject) -> None:
+        self.steps["send_a_step"] += 1
+        senders = [pod for _, pod in self._pods("running") if self.kinds[pod.run_id] == "mixed" and not pod.step]
+        run = self._run(self._pick(data, senders).run_id)
+        launch = self.launches.intend(work_of(run, "elsewhere"), "gpu")
+        if launch.claimed is None and launch.created is None and launch.ending is None:
+            with suppress(Killed):
+                try:
+                    self.clusters["gpu"].create(launch, is_resuming=False)
+                except Busy as busy:
+                    self.launches.put_off(launch, str(busy), 0.0)
+
+    @precondition(lambda self: self._pods("running"))
+    @rule(data=st.data(), is_killed=st.booleans())
+    def finish(self, data: st.DataObject, *, is_killed: bool) -> None:
+        """A pod comes to its end; it may be killed between saying so and releasing its launch."""
+        self.steps["finish"] += 1
+        self._finish(self._pick(data, self._pods("running"))[1], is_killed=is_killed)
+
+    def _finish(self, pod: Pod, *, is_killed: bool = False) -> None:
+        run = self._run(pod.run_id)
+        with self.launches.publishing(pod.launch_id, str(pod.token)) as may_publish:
+            is_mine = may_publish
+        if is_mine and not run.is_finished:
+            if run.status is STATUS.CANCELING and not pod.step:
+                self.instance.report_run_canceled(run)
+            elif not pod.step:
+                self.finished[pod.run_id] += 1
+                event = DagsterEvent(DagsterEventType.PIPELINE_SUCCESS.value, run.job_name)
+                self.instance.report_dagster_event(event, run_id=run.run_id)
+        if is_killed:
+            pod.state, pod.outcome = "over", DIED
+        else:
+            self._leave(pod)
+
+    def _leave(self, pod: Pod) -> None:
+        pod.state, pod.outcome = "over", ENDED
+        self.launches.release(self.launches.get(pod.launch_id), ENDED, token=pod.token)
+
+    @precondition(lambda self: self._pods("running", "pending"))
+    @rule(data=st.data(), how=st.sampled_from(sorted(HOWS)))
+    def die(self, data: st.DataObject, how: str) -> None:
+        self.steps["die"] += 1
+        _, pod = self._pick(data, self._pods("running", "pending"))
+        if pod.state == "running" and not pod.step and how == "ran out of memory":
+            # Its process had a step under way.
+            launch = self.launches.get(pod.launch_id)
+            self.launches.intend(work_of(self._run(pod.run_id), "work"), launch.launcher, within=launch.id)
+        self.deaths[pod.run_id] += 1
+        pod.state, pod.outcome = "over", HOWS[how]
+
+    def _heartbeat(self, pod: Pod) -> None:
+        launch = self.launches.heard(pod.launch_id, str(pod.token), 1.0, 2**20)
+        if launch is None:
+            pod.state, pod.outcome = "over", DIED  # its work is another's
+        elif launch.ending is not None:
+            self._finish(pod)
+
+    # What is promised
+
+    def _of(self, *statuses: dg.DagsterRunStatus) -> list[str]:
+        return [run_id for run_id, status in getattr(self, "statuses", {}).items() if status in statuses]
+
+    def _look(self) -> None:
+        """Reads what became of all runs, once after each rule."""
+        runs = self.instance.get_runs(RunsFilter(run_ids=list(self.kinds))) if self.kinds else []
+        self.statuses = {
+            run.run_id: run.status for run in sorted(runs, key=lambda run: list(self.kinds).index(run.run_id))
+        }
+
+    @invariant()
+    def no_work_is_done_twice(self) -> None:
+        if hasattr(self, "kinds"):
+            self._look()
+        workers: Counter[tuple[str, str]] = Counter()
+        for _, pod in self._pods("running") if hasattr(self, "kinds") else ():
+            with self.launches.publishing(pod.launch_id, str(pod.token)) as is_held:
+                workers[pod.run_id, pod.step] += is_held
+        assert all(number <= 1 for number in workers.values()), workers
+        assert all(number <= 1 for number in getattr(self, "finished", Counter()).values())
+
+    def teardown(self) -> None:
+        if not hasattr(self, "kinds"):
+            return
+        try:
+            self._settle()
+        finally:
+            self.travel.stop()
+
+    def _settle(self) -> None:
+        """From here on nothing goes wrong: everything comes to its end."""
+        for cluster in self.clusters.values():
+            cluster.mode = "well"
+        for _ in range(40):
+            self.clock.shift(31.0)
+            self._look()
+            if self._of(STATUS.QUEUED):
+                self.dequeue()
+            for _, pod in self._pods("pending"):
+                self._claim(pod)
+            for _, pod in self._pods("running"):
+                self._heartbeat(pod)
+                if pod.state == "running":
+                    self._finish(pod)
+            self._look()
+            self.monitor()
+            self.reconcile()
+            self._look()
+            if not self._unsettled():
+                break
+        assert not self._unsettled(), self._unsettled()
+        for run_id, kind in self.kinds.items():
+            status = self._run(run_id).status
+            assert status in (STATUS.SUCCESS, STATUS.CANCELED) or self.deaths[run_id] > 0, f"{kind} {run_id}: {status}"
+            assert self.finished[run_id] == (status is STATUS.SUCCESS), f"{run_id}: {status}, {self.finished[run_id]}"
+
+    def _unsettled(self) -> list[str]:
+        open_runs = [
+            f"run {run_id} is {self._run(run_id).status}" for run_id in self.kinds if not self._run(run_id).is_finished
+        ]
+        rows = [
+            f"launch {one.ticket} is open"
+            for run_id in self.kinds
+            for one in self.launches.of_run(run_id)
+            if one.is_open
+        ]
+        return [*open_runs, *rows, *(f"pod {pod.name} is {pod.state}" for _, pod in self._pods("pending", "running"))]
