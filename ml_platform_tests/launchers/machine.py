@@ -39,7 +39,7 @@ RESUMES = 3
 
 _EXAMPLES = count()
 _LOCATION = GrpcServerCodeLocationOrigin("nowhere", 1, None, "location")
-_ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(_LOCATION, "repository"), "job")
+ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(_LOCATION, "repository"), "job")
 
 
 class Killed(BaseException):
@@ -174,7 +174,7 @@ class Machine(RuleBasedStateMachine):
     @rule(kind=st.sampled_from(sorted(LADDERS)))
     def start(self, kind: str) -> None:
         self.steps["start"] += 1
-        run = create_run_for_test(self.instance, status=STATUS.NOT_STARTED, remote_job_origin=_ORIGIN)
+        run = create_run_for_test(self.instance, status=STATUS.NOT_STARTED, remote_job_origin=ORIGIN)
         self.kinds[run.run_id] = kind
         self.instance.run_coordinator.submit_run(SubmitRunContext(run, None))  # type: ignore[arg-type]
 

@@ -1,0 +1,149 @@
+"""The fences, each broken in one place: what the tests of the fences must notice."""
+
+import importlib.abc
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import ml_platform
+
+ROOT = Path(ml_platform.__file__).parent
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A module with one text in place of another.
+
+    Attributes:
+        tests: the class of tests that must notice; those of the others need not run.
+    """
+
+    name: str
+    module: str
+    old: str
+    new: str
+    tests: str
+
+    @property
+    def path(self) -> Path:
+        return ROOT.joinpath(*self.module.split(".")).with_suffix(".py")
+
+    def source(self) -> str:
+        text = self.path.read_text()
+        assert text.count(self.old) == 1, (
+            f"{self.name}: {self.old!r} stands {text.count(self.old)} times in {self.path.name}"
+        )
+        return text.replace(self.old, self.new)
+
+
+def _table(name: str, old: str, new: str) -> Mutant:
+    return Mutant(name, "launchers.table", old, new, "TestTable")
+
+
+def _launching(name: str, old: str, new: str, module: str = "launchers.launching") -> Mutant:
+    return Mutant(name, module, old, new, "TestLaunching")
+
+
+def _jobs(name: str, old: str, new: str) -> Mutant:
+    return Mutant(name, "launchers.jobs", old, new, "TestJobs")
+
+
+MUTANTS = [
+    _table("a claim of what is claimed", "*exact, C.claimed.is_(None), C.ending.is_(None)", "*exact, C.ending.is_(None)"),
+    _table("a claim of what is to end", "*exact, C.claimed.is_(None), C.ending.is_(None)", "*exact, C.claimed.is_(None)"),
+    _table("a claim of any generation", "C.generation == int(generation), IS_OPEN)", "IS_OPEN)"),
+    _table("a claim of what is closed", "C.generation == int(generation), IS_OPEN)", "C.generation == int(generation))"),
+    _table("a claim that forgets who has it", "C.token == holder.token", "C.token == 'nobody'"),
+    _table("putting off what is claimed", "C.generation == launch.generation, C.claimed.is_(None), IS_OPEN", "C.generation == launch.generation, IS_OPEN"),
+    _table("putting off without another generation", '"generation": launch.generation + 1', '"generation": launch.generation'),
+    _table("creating what another generation was for", "C.id == launch.id, C.generation == launch.generation, IS_OPEN)", "C.id == launch.id, IS_OPEN)"),
+    _table("two specifications of a generation", "*_unclaimed(launch), is_same)", "*_unclaimed(launch))"),
+    _table("an unconditional publish", "yield connection.execute(held).first() is not None", "yield True"),
+    _table("anybody's report", "return self.get(launch_id) if self._update(values, *_held(launch_id, token)) else None", "self._update(values, *_held(launch_id, token))\n        return self.get(launch_id)"),
+    _table("anybody's token", "return C.id == launch_id, IS_OPEN, C.token == token", "return C.id == launch_id, IS_OPEN"),
+    _table("a token of what is closed", "return C.id == launch_id, IS_OPEN, C.token == token", "return C.id == launch_id, C.token == token"),
+    _table("releasing what is claimed as unclaimed", "conditions = (C.id == launch.id, IS_OPEN, C.claimed.is_(None))", "conditions = (C.id == launch.id, IS_OPEN)"),
+    _table("beginning twice", "*_unclaimed(launch), C.created.is_(None))", "*_unclaimed(launch))"),
+    _table("the last memory, not the most", "db.case((C.peak_bytes < peak_bytes, peak_bytes), else_=C.peak_bytes)", "peak_bytes"),
+    _table("an outcome that the next look changes", "C.id == launch.id, C.outcome == ENDED)", "C.id == launch.id)"),
+    Mutant("a claim that is skipped", "launchers.claim", "if claim is None:", "if False:", "TestClaim"),
+    Mutant("a loser that fails", "launchers.claim", "        return 0\n    with kept", "        return 1\n    with kept", "TestClaim"),
+    Mutant("a lost claim that goes on", "launchers.claim", "if not is_held:", "if False:", "TestClaim"),
+    Mutant("a manifest outside the fence", "artifacts.store", "        with self._publishing():\n            if not self._backend.create(key", "        with nullcontext():\n            if not self._backend.create(key", "TestClaim"),
+    Mutant("a head outside the fence", "artifacts.store", "        with self._publishing():\n            self._backend.write(key, content)", "        with nullcontext():\n            self._backend.write(key, content)", "TestClaim"),
+    _jobs("an adoption without comparing", "if found != spec:", "if False:"),
+    _jobs("a swallowed conflict", "            job = self._existing(launch, name, namespace, spec)", "            return"),
+    _jobs("a job that is tried again", "job.spec.backoff_limit = 0", "pass"),
+    _jobs("a job without a deadline", "job.spec.active_deadline_seconds = job.spec.active_deadline_seconds or _DEADLINE_SECONDS", "pass"),
+    _jobs("a job that claims nothing", "container.command = [*(container.command or ()), *claiming(container.args, launch.ticket)]", "pass"),
+    _jobs("a quota that fails the run", 'or (status == 403 and "exceeded quota" in said)', ""),
+    _jobs("a lost answer that fails the run", "        except (HTTPError, OSError) as error:\n            raise Busy(_said(error)) from error\n        self._launches", "        except (HTTPError, OSError) as error:\n            raise LaunchError(_said(error)) from error\n        self._launches"),
+    _jobs("unreachable is dead", "return Seen(State.UNREACHABLE, _said(error))", "return Seen(State.ABSENT, _said(error))"),
+    _jobs("an old answer is believed", "if last is not None and launch.ending is None and", "if False and"),
+    _jobs("a pod without a job is not there", 'if any(pod.status.phase in ("Pending", "Running") for pod in pods):', "if False:"),
+    _jobs("another job of the name is it", "job.metadata.uid != launch.uid", "False"),
+    _jobs("out of memory is any death", 'ended.reason == "OOMKilled" or ended.exit_code == 137', "False"),
+    _jobs("an eviction is any death", "if _was_evicted(pods):", "if False:"),
+    _launching("starting what is at work", "        if launch.claimed is not None:\n            self._say(context", "        if False:\n            self._say(context"),
+    _launching("queueing what was started", "if now.claimed is not None or not now.is_open:\n            return  # it was", "if False:\n            return  # it was"),
+    _launching("a refusal that stays open", "self.launches.release(launch, REFUSED, str(error), unclaimed=True)", "pass"),
+    _launching("evictions without end", "return len(before) <= REPEATS", "return True"),
+    _launching("a ladder without end", "stuck = [step for step in steps if self.rung_of(run, step) >= len(self._ladder_of(run, step))]", "stuck = []"),
+    _launching("burying who cannot be asked", "            if seen.state in (State.ENDED, State.ABSENT):\n                self._bury", "            if seen.state is not State.RUNNING:\n                self._bury"),
+    _launching("ending once only", "if seen.state is State.RUNNING or launch.claimed is not None:\n                return", "if False:\n                return"),
+    _launching("resuming what is open", "if last is not None and last.is_open:\n            told", "if False:\n            told", "launchers.routing"),
+    _launching("removing what is needed", "return released is not None and time.time() - released > self._grace_seconds", "return True", "launchers.reconcile"),
+    _launching("leaving what nobody needs", "if launch is None or launch.generation > stray.generation:", "if launch is None:", "launchers.reconcile"),
+    _launching("dequeueing what waits", "*config.tag_concurrency_limits, *kept_back", "*config.tag_concurrency_limits", "launchers.coordinator"),
+]  # fmt: skip
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Gives the mutated module in place of the real one."""
+
+    def __init__(self, mutant: Mutant):
+        self._mutant = mutant
+
+    def find_spec(self, name: str, _path: Any, _target: Any = None) -> ModuleSpec | None:
+        if name != f"ml_platform.{self._mutant.module}":
+            return None
+        loader = _Loader(name, str(self._mutant.path), self._mutant.source())
+        return importlib.util.spec_from_file_location(name, self._mutant.path, loader=loader)
+
+
+class _Loader(SourceFileLoader):
+    def __init__(self, name: str, path: str, source: str):
+        super().__init__(name, path)
+        self._source = source
+
+    def get_code(self, fullname: str) -> Any:
+        return compile(self._source, self.path, "exec")
+
+
+def try_mutant(mutant: Mutant, log: str) -> None:
+    """Runs the tests of the fences on a mutant; ends this process with pytest's status."""
+    import pytest
+
+    for name in [one for one in sys.modules if one.startswith(("ml_platform.", "ml_platform_tests."))]:
+        del sys.modules[name]
+    sys.meta_path.insert(0, _Finder(mutant))
+    with open(log, "w") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    tests = Path(__file__).with_name("test_fences.py")
+    sys.exit(int(pytest.main([str(tests), "-x", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", "-k", mutant.tests])))
+
+
+def modules_before() -> Sequence[ModuleType]:
+    """What may be imported before a mutant is: all but this project."""
+    import dagster
+    import dagster_k8s
+    import hypothesis
+
+    return [dagster, dagster_k8s, hypothesis]
