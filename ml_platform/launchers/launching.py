@@ -152,11 +152,12 @@ class Launching:
             self._end(launch)
             if seen.state is State.RUNNING or launch.claimed is not None:
                 return  # it is looked at again until it is gone; what is not claimed can do nothing any more
+        run = run and self._instance.get_run_by_id(run.run_id)
+        if run is not None and run.status is dg.DagsterRunStatus.CANCELING:
+            # Before the launch is closed: whoever is killed in between leaves it to the next look.
+            self._instance.report_run_canceled(run, "Nothing of the run is left on its launcher.")
         was_finished = run is None or run.status in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE)
-        if self.launches.release(launch, ENDED if was_finished else CANCELED, seen.reason) and run is not None:
-            now = self._instance.get_run_by_id(run.run_id)
-            if now is not None and now.status is dg.DagsterRunStatus.CANCELING:
-                self._instance.report_run_canceled(now, "Nothing of the run is left on its launcher.")
+        self.launches.release(launch, ENDED if was_finished else CANCELED, seen.reason)
 
     def end(self, launch: Launch) -> None:
         """Asks for a launch's end: from now on nothing claims it, and its process is told to stop."""

@@ -128,7 +128,7 @@ def go_on_in_child(home: str) -> None:
         while True:
             list(daemon.run_iteration(_NoWorkspace(instance)))  # type: ignore[arg-type]
             reconciler.look_once()
-            time.sleep(0.1)
+            time.sleep(0.4)
 
 
 def launch_in_child(home: str, run_ids: list[str], barrier: Any) -> None:

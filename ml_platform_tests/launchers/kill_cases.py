@@ -138,7 +138,7 @@ def _everything(command: str, before: int, assets: tuple[str, ...]) -> Setup:
         (world.folder / PLATFORM).write_text(str(platform.pid))
         order(world.folder, command, before, everybody=True)
         run_id = world.launch(*assets)
-        platform.join(30)
+        platform.join(90)
         assert platform.exitcode == -9, f"the platform was not killed: {platform.exitcode}\n{world.rig.told(run_id)}"
         for cluster in (world.cpu, world.gpu):
             for ran in [one for one in cluster.record if one.finished is None]:
@@ -152,7 +152,7 @@ def _everything(command: str, before: int, assets: tuple[str, ...]) -> Setup:
 
 def _in_child(world: World, what: Callable[..., None], before: int, is_killed: bool) -> None:
     process = in_child(what, str(world.folder / "home"), before)
-    process.join(30)
+    process.join(90)
     _require_killed(world, is_killed)
     assert process.exitcode == (-9 if is_killed else 0), process.exitcode
 

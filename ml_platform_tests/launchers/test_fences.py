@@ -4,11 +4,9 @@
 """
 
 import json
-import subprocess
-import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -106,7 +104,9 @@ class TestTable:
         launches.end(launch)
         assert not launches.claim(launch.ticket, Holder())
         assert launches.release(launch, ENDED)
-        assert not launches.claim(launch.ticket, Holder())
+        closed = launches.intend(launch.work, "cpu")
+        assert launches.release(closed, ENDED)
+        assert not launches.claim(closed.ticket, Holder())
 
     def test_one_specification_is_created_for_a_generation(self, launches: Launches, launch: Launch) -> None:
         assert launches.specify(launch, "one", "name", None)
@@ -158,28 +158,31 @@ class TestTable:
 
 
 class TestClaim:
-    def run(self, instance: dg.DagsterInstance, ticket: str, tmp_path: Path) -> "subprocess.CompletedProcess[str]":
-        """Runs the wrapper around a command that leaves a mark."""
-        script = f"open({str(tmp_path / 'marks')!r}, 'a').write('x')"
-        arguments = [ticket, sys.executable, "-c", script, "no arguments of Dagster's"]
-        code = (
-            "import sys; from ml_platform.launchers import claim\n"
-            "claim.instance_ref_of = lambda *_: None\n"
-            "sys.exit(claim.main(sys.argv[1:]))"
-        )
-        env = {"DAGSTER_HOME": instance.root_directory, "PATH": "/usr/bin:/bin"}
-        return subprocess.run(
-            [sys.executable, "-c", code, *arguments], env=env, capture_output=True, text=True, check=False
-        )
+    @pytest.fixture
+    def wrapper(
+        self, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[Callable[[str], int]]:
+        """The wrapper, in this process, around a command that leaves a mark."""
+        monkeypatch.setenv("DAGSTER_HOME", instance.root_directory)
+        monkeypatch.setattr(claim, "instance_ref_of", lambda *_: None)
+        yield lambda ticket: claim.main([ticket, "sh", "-c", f"echo x >> {tmp_path / 'marks'}"])
+        claim._Process.claim = None
+        monkeypatch.delenv("ML_PLATFORM_CLAIM", raising=False)
 
     def test_the_loser_does_nothing_and_exits_0(
-        self, instance: dg.DagsterInstance, launches: Launches, launch: Launch, tmp_path: Path
+        self,
+        instance: dg.DagsterInstance,
+        launches: Launches,
+        launch: Launch,
+        tmp_path: Path,
+        wrapper: Callable[[str], int],
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
-        assert self.run(instance, launch.ticket, tmp_path).returncode == 0
+        assert wrapper(launch.ticket) == 0
         assert launches.get(launch.id).outcome == ENDED
-        lost = self.run(instance, launch.ticket, tmp_path)
-        assert (lost.returncode, "Nothing to do here" in lost.stdout) == (0, True), lost
-        assert (tmp_path / "marks").read_text() == "x"
+        assert wrapper(launch.ticket) == 0
+        assert "Nothing to do here" in capsys.readouterr().out
+        assert (tmp_path / "marks").read_text() == "x\n"
         assert instance.all_logs(launch.work.run_id) == []
 
     def test_a_lost_claim_publishes_nothing(self, launches: Launches, launch: Launch, tmp_path: Path) -> None:

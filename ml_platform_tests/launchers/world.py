@@ -23,7 +23,7 @@ from ml_platform_tests.launchers.location import FOLDER
 from ml_platform_tests.launchers.rig import Rig, event_log, instance_yaml, rig_in
 
 PATIENCE = {"first_seconds": 0.2, "longest_seconds": 0.8, "grace_seconds": 1.5}
-_LOOK_SECONDS = 0.3
+_LOOK_SECONDS = 0.4
 _FIRST = threading.Lock()  # the UI's server, in this process, puts itself together on its first call
 _QUEUE = {"module": "ml_platform.launchers", "class": "RoutingRunCoordinator"}
 _STOCK_QUEUE = {"module": "dagster._core.run_coordinator", "class": "QueuedRunCoordinator"}
@@ -122,7 +122,7 @@ class World:
         while not self.marks(run_id):
             assert time.monotonic() < until, self.rig.told(run_id)
             self.dequeue()
-            time.sleep(0.05)
+            time.sleep(0.15)
 
     def marks(self, run_id: str) -> list[tuple[str, str, int, float]]:
         """Lists what steps began and ended: step, what, process, when."""
