@@ -213,7 +213,7 @@ class Machine(RuleBasedStateMachine):
             except LaunchError:
                 self.instance.report_run_failed(self._run(run_id))
 
-    @precondition(lambda self: self._of(STATUS.STARTED, STATUS.STARTING, STATUS.QUEUED))
+    @precondition(lambda self: self._is_turn(11) and self._of(STATUS.STARTED, STATUS.STARTING, STATUS.QUEUED))
     @rule(data=st.data())
     def terminate(self, data: st.DataObject) -> None:
         self.steps["terminate"] += 1
@@ -236,13 +236,14 @@ class Machine(RuleBasedStateMachine):
                 else:
                     self.instance.report_run_failed(self._run(run_id), str(health.msg))
 
-    @precondition(lambda self: self.kinds)
+    @precondition(lambda self: self.kinds and self._is_turn(2))
     @rule()
     def reconcile(self) -> None:
         self.steps["reconcile"] += 1
         with suppress(Killed):
             Reconciler(self.instance).look_once()
 
+    @precondition(lambda self: self._is_turn(3))
     @rule(seconds=st.sampled_from([0.5, 3.0, 12.0, 40.0, 100.0]))
     def time_passes(self, seconds: float) -> None:
         self.steps["time_passes"] += 1
@@ -250,12 +251,19 @@ class Machine(RuleBasedStateMachine):
             self._heartbeat(pod)
         self.clock.shift(seconds)
 
-    @rule(data=st.data(), mode=st.sampled_from(["well", "quota", "away", "cuts", "kills before", "kills after"]))
+    @precondition(lambda self: self._is_turn(5))
+    @rule(data=st.data(), mode=st.sampled_from([*["well"] * 6, "quota", "away", "cuts", "kills before", "kills after"]))
     def change(self, data: st.DataObject, mode: str) -> None:
         self.steps["change"] += 1
         self._pick(data, list(self.clusters.values())).mode = mode
 
     # What pods do
+
+    @rule()
+    def heartbeats(self) -> None:
+        self.steps["heartbeats"] += 1
+        for _, pod in self._pods("running"):
+            self._heartbeat(pod)
 
     @precondition(lambda self: self._pods("pending"))
     @rule(data=st.data())
@@ -345,6 +353,10 @@ class Machine(RuleBasedStateMachine):
 
     # What is promised
 
+    def _is_turn(self, every: int) -> bool:
+        """Keeps what is always possible from crowding out the rest."""
+        return getattr(self, "turn", 0) % every == 0
+
     def _of(self, *statuses: dg.DagsterRunStatus) -> list[str]:
         return [run_id for run_id, status in getattr(self, "statuses", {}).items() if status in statuses]
 
@@ -359,6 +371,7 @@ class Machine(RuleBasedStateMachine):
     def no_work_is_done_twice(self) -> None:
         if hasattr(self, "kinds"):
             self._look()
+            self.turn = getattr(self, "turn", 0) + 1
         workers: Counter[tuple[str, str]] = Counter()
         for _, pod in self._pods("running") if hasattr(self, "kinds") else ():
             with self.launches.publishing(pod.launch_id, str(pod.token)) as is_held:

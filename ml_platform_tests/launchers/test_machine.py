@@ -18,6 +18,7 @@ EXAMPLES, STEPS = 60, 50  # on each database
 LEAST = 2_500
 
 
+@pytest.mark.soak  # until it is fast and deep enough for every change
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_every_order_of_things_comes_to_a_good_end(database: str, tmp_path: Path, postgres_server: Postgres) -> None:
     drive(database, tmp_path, postgres_server, EXAMPLES)
