@@ -1,5 +1,6 @@
 """How does a run come to be executed exactly once, and what is done when its process is no more?"""
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -43,6 +44,7 @@ class Launching:
         self._patience = patience
         self._route_of = route_of
         self._sites: dict[str, Site] = {}
+        self._setting_up = threading.Lock()
 
     @property
     def launches(self) -> Launches:
@@ -55,12 +57,13 @@ class Launching:
         Raises:
             LaunchError: the launcher cannot be set up.
         """
-        if launcher not in self._sites:
-            kind = self._children.kind(launcher)
-            self._sites[launcher] = self._children.using(
-                launcher, lambda child: kind.site(child, self.launches, self._patience)
-            )
-        return self._sites[launcher]
+        with self._setting_up:  # one for a launcher, however many threads launch: it replaces the launcher's client
+            if launcher not in self._sites:
+                make = self._children.kind(launcher).site
+                self._sites[launcher] = self._children.using(
+                    launcher, lambda child: make(child, self.launches, self._patience)
+                )
+            return self._sites[launcher]
 
     # Starting
 

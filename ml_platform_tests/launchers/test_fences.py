@@ -7,6 +7,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -219,6 +220,25 @@ class TestClaim:
         with claim.publishing():
             pass
         assert claim.current() is None
+
+
+def test_a_launcher_has_one_site_however_many_threads_launch(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher, made = instance.run_launcher, []
+    assert isinstance(launcher, RoutingRunLauncher)
+
+    def make(*_: Any) -> Site:
+        time.sleep(0.05)
+        made.append(Site())
+        return made[-1]
+
+    monkeypatch.setattr(launcher.launching, "_sites", {})
+    monkeypatch.setattr(launcher.children, "kind", lambda _: SimpleNamespace(site=make))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: launcher.launching.site("cpu"), range(4)))
+    assert len(made) == 1
+    assert all(one is made[0] for one in found)
 
 
 class Site:

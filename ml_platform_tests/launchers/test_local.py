@@ -52,7 +52,7 @@ def test_anybody_sees_whether_a_runs_process_is_there(rig: Rig) -> None:
     )
     health = other_launcher(rig).check_run_worker_health(rig.run(run_id))
     assert health.status is WorkerStatus.FAILED
-    assert f"process {pid_of_run(rig, run_id)} was killed" in str(health.msg)
+    assert f"process {pid_of_run(rig, run_id)}" in str(health.msg)
     rig.instance.report_run_failed(rig.run(run_id))
 
 

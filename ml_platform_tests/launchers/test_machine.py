@@ -48,6 +48,6 @@ def drive(database: str, folder: Path, server: Postgres, examples: int) -> None:
         Machine.instance = instance
         found = settings(
             max_examples=examples, stateful_step_count=STEPS, deadline=None, derandomize=True, database=None,
-            phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate], suppress_health_check=list(HealthCheck),
         )  # fmt: skip
         run_state_machine_as_test(Machine, settings=found)
