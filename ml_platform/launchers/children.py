@@ -40,10 +40,6 @@ class Children:
         """Lists those that were needed so far."""
         return list(self._built.values())
 
-    def is_set_up(self, name: str) -> bool:
-        """Whether a launcher was needed so far."""
-        return name in self._built
-
     def config_of(self, name: str) -> Mapping[str, Any]:
         """Gives what `dagster.yaml` says of a launcher."""
         self._require(name)

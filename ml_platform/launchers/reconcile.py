@@ -115,7 +115,7 @@ class Reconciler:
 
     def _sweep(self, name: str, found: Pass) -> None:
         """Removes what is active on a launcher and no open launch needs."""
-        if not self._launcher.children.is_set_up(name) and not self._has_launches(name):
+        if not self._launching.launches.has_been_at(name):
             return  # no run of this instance has been there
         try:
             strays: Iterable[Stray] = list(self._launching.site(name).strays())
@@ -125,9 +125,6 @@ class Reconciler:
             if self._is_needless(stray):
                 self._launching.site(name).remove(stray)
                 found.removed += 1
-
-    def _has_launches(self, name: str) -> bool:
-        return any(one.launcher == name for one in self._launching.launches.all(1000))
 
     def _is_needless(self, stray: Stray) -> bool:
         launch = self._launching.launches.find(stray.launch_id)

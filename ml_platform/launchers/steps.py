@@ -11,15 +11,13 @@ from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHa
 from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster_shared.error import SerializableErrorInfo
 
-from ml_platform.launchers.launching import shown_bytes
+from ml_platform.launchers.launching import REPEATS, shown_bytes
 from ml_platform.launchers.metering import metered
 from ml_platform.launchers.routes import Route, as_planned, is_isolated, ladder_of
 from ml_platform.launchers.routing import RoutingRunLauncher
 from ml_platform.launchers.schema import EVICTED, OUT_OF_MEMORY
 from ml_platform.launchers.sending import Fail, SiteSteps
 from ml_platform.launchers.workers import LocalSteps, key_of, retries_in, work_in
-
-_EVICTIONS = 3  # so often a step that was evicted is started again
 
 
 @dataclass
@@ -166,7 +164,7 @@ class RoutingSteps(StepHandler):
         tries = launches.tries_of(run.root_run_id or run.run_id, step_key)
         count = sum(one.outcome == outcome for one in tries)
         ladder = ladder_of(context.step_tags[step_key])
-        if outcome == EVICTED and count <= _EVICTIONS:
+        if outcome == EVICTED and count <= REPEATS:
             launcher, told = self._route.of(step_key), f"was evicted ({reason})"
         elif outcome == OUT_OF_MEMORY and count < len(ladder):
             launcher = ladder[count]

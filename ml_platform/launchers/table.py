@@ -211,6 +211,10 @@ class Launches:
         """Lists all tries of a step, in the first run and in those that try it again."""
         return self._select(C.root_run_id == root_run_id, C.step == step)
 
+    def has_been_at(self, launcher: str) -> bool:
+        """Whether anything was ever to be started on a launcher."""
+        return self._has(C.launcher == launcher)
+
     def waiting(self, now: float) -> list[float]:
         """Lists the moments that runs wait for."""
         return [one.waiting_until for one in self._select(IS_OPEN, C.waiting_until > now) if one.waiting_until]
@@ -267,7 +271,9 @@ class Launches:
         return self._read(lambda connection: [launch_from(row) for row in connection.execute(query)])
 
     def _has(self, *conditions: Any) -> bool:
-        return bool(self._read(lambda connection: connection.execute(db.select(C.id).where(*conditions)).first()))
+        return bool(
+            self._read(lambda connection: connection.execute(db.select(C.id).where(*conditions).limit(1)).first())
+        )
 
     def _update(self, values: Mapping[str, Any], *conditions: Any) -> bool:
         statement = db.update(LAUNCHES).where(*conditions).values(**values)
