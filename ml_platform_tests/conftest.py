@@ -13,7 +13,7 @@ import pytest
 
 from ml_platform.artifacts import project_root
 from ml_platform_tests.platform import Platform
-from ml_platform_tests.postgres import postgres_server  # noqa: F401  (a fixture)
+from ml_platform_tests.postgres import _session_server, postgres_server  # noqa: F401  (fixtures)
 from ml_platform_tests.sharing import make_once
 
 collect_ignore = ["location.py"]  # a code location: it has no tests, and needs a folder to be loaded

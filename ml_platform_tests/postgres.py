@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +24,7 @@ SETTINGS = {
     "unix_socket_directories": "",
     "max_connections": "200",
     "shared_buffers": "16MB",
+    "max_wal_size": "128MB",  # it lies in memory, once for each worker
     "fsync": "off",  # a killed server's writes survive; only a machine's fall would lose them
     "dynamic_shared_memory_type": "mmap",  # in the data's folder: whatever happens, nothing lies about elsewhere
 }
@@ -99,6 +101,20 @@ class Postgres:
             assert time.monotonic() < deadline, f"no answer within {timeout_seconds} s:\n{self.log.read_text()}"
             time.sleep(0.02)
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def ended_by_itself(self) -> str:
+        """Says what is known of an end that nobody asked for."""
+        status, self._process = self._process and self._process.returncode, None
+        return f"the tests' PostgreSQL ended with status {status}:\n{self.log.read_text()[-2000:]}"
+
     def _make(self) -> None:
         command = [str(self._binaries / "initdb"), "-D", str(self.data), "--username=postgres", "--auth=trust"]
         command += ["--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"]
@@ -138,7 +154,7 @@ def _unprivileged() -> pwd.struct_passwd | None:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def _session_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """A server for each worker; `make test` installs Debian's where it may."""
     if binaries() is None and os.environ.get("CI"):
         pytest.fail("PostgreSQL is missing; with CI set nothing may be left out")
@@ -146,3 +162,12 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
         pytest.skip("PostgreSQL is missing; as root: apt-get install postgresql")
     with Postgres(tmp_path_factory.mktemp("postgres")) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def postgres_server(_session_server: Postgres) -> Postgres:
+    """A running server; if another test brought it down, that is said once and is no reason for the rest to fail."""
+    if not _session_server.is_running:
+        warnings.warn(_session_server.ended_by_itself(), stacklevel=1)
+        _session_server.restart()
+    return _session_server

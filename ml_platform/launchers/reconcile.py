@@ -67,20 +67,23 @@ class Reconciler:
     def look_once(self) -> Pass:
         """Looks at every open launch, every run that should have one, and every job of this instance's."""
         found = Pass()
+        self._do(found, "launches", self._look, self._instance)
+        return found
+
+    def _look(self, instance: dg.DagsterInstance, found: Pass) -> None:
         launches = self._launching.launches.open()
         found.open = len(launches)
         for launch in launches:
             self._do(found, f"launch {launch.ticket}", self._tend, launch)
-        for run in self._instance.get_runs(RunsFilter(statuses=list(_UNDER_WAY))):
+        for run in instance.get_runs(RunsFilter(statuses=list(_UNDER_WAY))):
             self._do(found, f"run {run.run_id}", self._require_launch, run)
         for name in self._launcher.children:
             self._do(found, f"launcher {name}", self._sweep, name)
-        return found
 
     def _do(self, found: Pass, what: str, act: Callable[[Any, Pass], None], subject: Any) -> None:
         try:
             act(subject, found)
-        except Exception as error:  # noqa: BLE001  (one that cannot be looked at keeps no other from it)
+        except Exception as error:  # noqa: BLE001  (one that cannot be looked at keeps no other from it; nor does a database that is away)
             found.problems.append(f"{what}: {type(error).__name__}: {error}")
 
     def _tend(self, launch: Launch, found: Pass) -> None:

@@ -15,7 +15,7 @@ from dagster_shared.error import SerializableErrorInfo
 
 from ml_platform.launchers.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, REFUSED, Launch
 from ml_platform.launchers.sites import Busy, Patience, Seen, Site, State
-from ml_platform.launchers.table import Launches
+from ml_platform.launchers.table import Launches, is_outage
 from ml_platform.launchers.workers import key_of, retries_in, work_in
 
 Fail = Callable[[StepHandlerContext, SerializableErrorInfo], DagsterEvent]
@@ -93,9 +93,9 @@ class SiteSteps(StepHandler):
             if step.creating is not None and step.creating.done():
                 self._take(step_key, step, step.creating)
             elif step.looking is not None and step.looking.done():
-                launch, seen = step.looking.result()
-                step.looking, step.due = None, now + _ASK_SECONDS
-                self._judge(step, launch, seen)
+                looking, step.looking, step.due = step.looking, None, now + _ASK_SECONDS
+                if not is_outage(looking.exception()):  # else nothing is known, and it is asked again
+                    self._judge(step, *looking.result())
             elif step.creating is None and step.looking is None and step.dead is None and now >= step.due:
                 if step.launch is None:
                     step.creating = self._pool.submit(self._create, step.context)

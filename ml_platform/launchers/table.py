@@ -307,9 +307,11 @@ class Launches:
             pause = min(2.0, pause * 2)
 
 
-def is_outage(error: BaseException) -> bool:
-    """Whether a database did not answer, as opposed to refusing what it was asked."""
-    return isinstance(error, DBAPIError) and (error.connection_invalidated or isinstance(error, OperationalError))
+def is_outage(error: BaseException | None) -> bool:
+    """Whether a database did not answer, as opposed to refusing what it was asked; Dagster says it in its own words."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or isinstance(error, OperationalError)
+    return error is not None and is_outage(error.__cause__)
 
 
 @cache

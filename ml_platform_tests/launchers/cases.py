@@ -37,20 +37,23 @@ class Case:
         play: plays it on a platform; gives the run that it was about.
         statuses: how the run may end.
         is_repeated: whether the work may have begun more than once, as a process that did it was killed.
+        is_redone: whether it may have come to its end more than once, as nobody could be told of the first.
     """
 
     name: str
     play: Callable[[World], str]
     statuses: tuple[str, ...] = ("SUCCESS",)
     is_repeated: bool = False
+    is_redone: bool = False
 
     def judge(self, outcome: Outcome) -> str | None:
         """Says what is wrong with an outcome; None if nothing is."""
         if outcome.status not in self.statuses:
             return f"the run is {outcome.status}, expected {' or '.join(self.statuses)}"
-        if outcome.overlapped or outcome.ended > 1 or (outcome.began > 1 and not self.is_repeated):
+        is_twice = (outcome.ended > 1 and not self.is_redone) or (outcome.began > 1 and not self.is_repeated)
+        if outcome.overlapped or is_twice:
             return f"its work was done twice: {outcome}"
-        if outcome.status == "SUCCESS" and outcome.ended != 1:
+        if outcome.status == "SUCCESS" and outcome.ended < 1:
             return f"its work was lost: {outcome}"
         return f"{outcome.left} pods are left" if outcome.left else None
 

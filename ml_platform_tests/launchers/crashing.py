@@ -3,8 +3,10 @@
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -47,12 +49,15 @@ class Crash:
             return
         with self._noted.open("a") as noted:
             noted.write(KILLED)
+        self._strike()
+
+    def _strike(self) -> None:
         if self._others is not None and self._others.exists():
             for pid in map(int, self._others.read_text().split()):
                 os.kill(pid, signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def arm(self) -> None:
+    def arm(self) -> "Crash":
         """An effect: a row of the protocol that is written, a call that changes something on a cluster."""
 
         def before_statement(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
@@ -73,17 +78,32 @@ class Crash:
             return open_url(pool, method, *arguments, **named)
 
         HTTPConnectionPool.urlopen = urlopen  # type: ignore[method-assign]
+        return self
 
 
-def order(folder: Path, command: str, before: int, *, everybody: bool = False) -> None:
+class Cut(Crash):
+    """Ends the database's server, whose number stands in the file `others`, before an effect; this process goes on."""
+
+    def _strike(self) -> None:
+        assert self._others is not None
+        pid = int(self._others.read_text())
+        os.kill(pid, signal.SIGQUIT)
+        with suppress(ProcessLookupError):
+            while True:  # until whoever keeps it has seen it
+                os.kill(pid, 0)
+                time.sleep(0.01)
+        self._left = sys.maxsize
+
+
+def order(folder: Path, command: str, before: int, whom: str = "itself") -> None:
     """Has the next pod that does this (`execute_run`, `execute_step`, `resume_run`) killed.
 
     Args:
-        everybody: the whole platform with it: every process whose number stands in the file `platform`.
+        whom: `itself`, `everybody` (with it every process whose number stands in the file `platform`), or `database`.
     """
     orders = folder / ORDERS
     orders.mkdir(exist_ok=True)
-    (orders / command).write_text(f"{before} {int(everybody)}")
+    (orders / command).write_text(f"{before} {whom}")
 
 
 def obey(arguments: list[str]) -> None:
@@ -91,9 +111,10 @@ def obey(arguments: list[str]) -> None:
     folder = Path(os.environ.get(FOLDER, "/nowhere"))
     for path in (folder / ORDERS).glob("*_*"):
         if path.name in arguments:
-            before, everybody = path.read_text().split()
+            before, whom = path.read_text().split()
             path.unlink()
-            Crash(int(before), folder / NOTED, folder / PLATFORM if everybody == "1" else None).arm()
+            kind, others = (Cut if whom == "database" else Crash), None if whom == "itself" else folder / PLATFORM
+            kind(int(before), folder / NOTED, others).arm()
 
 
 @dataclass(frozen=True)
@@ -106,9 +127,9 @@ class _NoWorkspace:
         return None
 
 
-def dequeue_in_child(home: str, before: int) -> None:
+def dequeue_in_child(home: str, before: int, kind: type[Crash] = Crash) -> None:
     """Does what the daemon does with the queue, once, in a process that may be killed."""
-    Crash(before, Path(home).parent / NOTED).arm()
+    kind(before, Path(home).parent / NOTED, Path(home).parent / PLATFORM if kind is Cut else None).arm()
     with dg.DagsterInstance.from_config(home) as instance:
         list(QueuedRunCoordinatorDaemon(1).run_iteration(_NoWorkspace(instance)))  # type: ignore[arg-type]
 
@@ -132,13 +153,18 @@ def go_on_in_child(home: str) -> None:
 
 
 def launch_in_child(home: str, run_ids: list[str], barrier: Any) -> None:
-    """Launches runs, each at the moment when somebody else does."""
+    """Launches runs as the daemon does, each at the moment when somebody else does."""
     with dg.DagsterInstance.from_config(home) as instance:
         for run_id in run_ids:
             run = instance.get_run_by_id(run_id)
             assert run is not None
             barrier.wait(60)
-            instance.run_launcher.launch_run(LaunchRunContext(run, None))
+            try:
+                instance.run_launcher.launch_run(LaunchRunContext(run, None))
+            except Exception:  # noqa: BLE001  (the daemon has whatever raises fail the run)
+                now = instance.get_run_by_id(run_id)
+                if now is not None and now.status is dg.DagsterRunStatus.STARTING:
+                    instance.report_run_failed(now)
 
 
 def in_child(what: Callable[..., None], *arguments: Any) -> BaseProcess:

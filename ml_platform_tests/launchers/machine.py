@@ -171,7 +171,7 @@ class Machine(RuleBasedStateMachine):
     # What users and the daemon do
 
     @precondition(lambda self: len(self.kinds) < 4)
-    @rule(kind=st.sampled_from(sorted(LADDERS)))
+    @rule(kind=st.sampled_from([*sorted(LADDERS), *["mixed"] * 4]))
     def start(self, kind: str) -> None:
         self.steps["start"] += 1
         run = create_run_for_test(self.instance, status=STATUS.NOT_STARTED, remote_job_origin=ORIGIN)
@@ -199,7 +199,7 @@ class Machine(RuleBasedStateMachine):
         event = DagsterEvent(DagsterEventType.PIPELINE_STARTING.value, run.job_name)
         self.instance.report_dagster_event(event, run_id=run.run_id)
 
-    @precondition(lambda self: self._of(STATUS.STARTING))
+    @precondition(lambda self: self._is_turn(3) and self._of(STATUS.STARTING))
     @rule(data=st.data())
     def launch_a_second_time(self, data: st.DataObject) -> None:
         self.steps["launch_a_second_time"] += 1
@@ -213,7 +213,7 @@ class Machine(RuleBasedStateMachine):
             except LaunchError:
                 self.instance.report_run_failed(self._run(run_id))
 
-    @precondition(lambda self: self._is_turn(11) and self._of(STATUS.STARTED, STATUS.STARTING, STATUS.QUEUED))
+    @precondition(lambda self: self._is_turn(5) and self._of(STATUS.STARTED, STATUS.STARTING, STATUS.QUEUED))
     @rule(data=st.data())
     def terminate(self, data: st.DataObject) -> None:
         self.steps["terminate"] += 1
@@ -221,7 +221,7 @@ class Machine(RuleBasedStateMachine):
         with suppress(Killed):
             self.instance.run_coordinator.cancel_run(run_id)
 
-    @precondition(lambda self: self._of(STATUS.STARTED))
+    @precondition(lambda self: self._is_turn(2) and self._of(STATUS.STARTED))
     @rule()
     def monitor(self) -> None:
         self.steps["monitor"] += 1
@@ -243,7 +243,7 @@ class Machine(RuleBasedStateMachine):
         with suppress(Killed):
             Reconciler(self.instance).look_once()
 
-    @precondition(lambda self: self._is_turn(3))
+    @precondition(lambda self: self._is_turn(3) or not self._is_busy())
     @rule(seconds=st.sampled_from([0.5, 3.0, 12.0, 40.0, 100.0]))
     def time_passes(self, seconds: float) -> None:
         self.steps["time_passes"] += 1
@@ -251,7 +251,7 @@ class Machine(RuleBasedStateMachine):
             self._heartbeat(pod)
         self.clock.shift(seconds)
 
-    @precondition(lambda self: self._is_turn(5))
+    @precondition(lambda self: self._is_turn(3))
     @rule(data=st.data(), mode=st.sampled_from([*["well"] * 6, "quota", "away", "cuts", "kills before", "kills after"]))
     def change(self, data: st.DataObject, mode: str) -> None:
         self.steps["change"] += 1
@@ -259,6 +259,7 @@ class Machine(RuleBasedStateMachine):
 
     # What pods do
 
+    @precondition(lambda self: self._is_turn(2) and self._pods("running"))
     @rule()
     def heartbeats(self) -> None:
         self.steps["heartbeats"] += 1
@@ -356,6 +357,10 @@ class Machine(RuleBasedStateMachine):
     def _is_turn(self, every: int) -> bool:
         """Keeps what is always possible from crowding out the rest."""
         return getattr(self, "turn", 0) % every == 0
+
+    def _is_busy(self) -> bool:
+        """Whether something beside the passing of time is possible at every turn."""
+        return len(self.kinds) < 4 or bool(self._pods("pending", "running") or self._of(STATUS.QUEUED))
 
     def _of(self, *statuses: dg.DagsterRunStatus) -> list[str]:
         return [run_id for run_id, status in getattr(self, "statuses", {}).items() if status in statuses]

@@ -1,15 +1,19 @@
 """Cases played on several platforms beside each other."""
 
+import multiprocessing
 import queue
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dagster._core.events import DagsterEvent, DagsterEventType
+
 from ml_platform_tests.launchers.cases import Case
+from ml_platform_tests.launchers.crashing import in_child, launch_in_child
 from ml_platform_tests.launchers.world import Outcome, World, world_in
 from ml_platform_tests.postgres import Postgres
 
@@ -42,19 +46,55 @@ def play(world: World, case: Case) -> Played:
     except Exception:  # noqa: BLE001  (the case is told as what it is; the others go on)
         return Played(None, 0, "it could not be played", traceback.format_exc())
     faults = [*world.cpu.faults, *world.gpu.faults]
+    return judged(world, case, run_id, sum(fault.injected for fault in faults) if faults else 1)
+
+
+def judged(world: World, case: Case, run_id: str, injected: int = 1) -> Played:
+    """Says what became of a case's run."""
     outcome = world.outcome(run_id)
     left = [] if world.is_stock else [one.ticket for one in world.launches.of_run(run_id) if one.is_open]
-    injected = sum(fault.injected for fault in faults) if faults else 1
     return Played(outcome, injected, case.judge(outcome), world.rig.told(run_id), left)
 
 
+def queued(world: World, count: int) -> list[str]:
+    """Makes runs that are starting, and that nobody starts."""
+    run_ids = [world.launch("counted") for _ in range(count)]
+    for run_id in run_ids:
+        event = DagsterEvent(DagsterEventType.PIPELINE_STARTING.value, world.rig.run(run_id).job_name)
+        world.rig.instance.report_dagster_event(event, run_id=run_id)
+    return run_ids
+
+
+def start_twice(home: Path, run_ids: list[str]) -> None:
+    """Has two processes launch each of the runs at the same moment."""
+    barrier = multiprocessing.get_context("forkserver").Barrier(2)
+    both = [in_child(launch_in_child, str(home), run_ids, barrier) for _ in range(2)]
+    for process in both:
+        process.join(300)
+        assert process.exitcode == 0
+
+
+def double_starts(
+    folder: Path, storage: dict[str, Any] | None, count: int, *, is_stock: bool = False
+) -> dict[str, list[Played]]:
+    """Starts runs twice at a time on a cluster."""
+    with world_in(folder, storage, is_stock=is_stock, seconds=0.2) as world:
+        run_ids = queued(world, count)
+        start_twice(folder / "home", run_ids)
+        world.settle(*run_ids, timeout_seconds=60 + 2 * count)
+        case = Case("a run is started twice at a time", lambda _: "")
+        return {case.name: [judged(world, case, run_id) for run_id in run_ids]}
+
+
 def play_all(
-    cases: Sequence[Case], folder: Path, storages: Sequence[dict[str, Any] | None], *, is_stock: bool = False
-) -> dict[str, Played]:
+    cases: Sequence[Case], folder: Path, storages: Sequence[dict[str, Any] | None], servers: Sequence[Postgres] = (),
+    *, is_stock: bool = False,
+) -> dict[str, Played]:  # fmt: skip
     """Plays all cases, each on whichever platform is free: most of the time they wait.
 
     Args:
         storages: the databases of the platforms; None for SQLite.
+        servers: those that the platforms have to themselves.
     """
     waiting: queue.SimpleQueue[Case] = queue.SimpleQueue()
     for case in cases:
@@ -64,6 +104,7 @@ def play_all(
     def work(number: int) -> None:
         place, storage = folder / f"world_{number}", storages[number]
         with world_in(place, storage, is_stock=is_stock, seconds=0.5) as world, suppress(queue.Empty):
+            world.server = servers[number] if servers else None
             while True:
                 case = waiting.get_nowait()
                 found[case.name] = play(world, case)
@@ -87,3 +128,15 @@ def play_on_both(cases: Sequence[Case], folder: Path, server: Postgres, name: st
         sqlite = pool.submit(play_all, cases[::2], folder / "sqlite", [None] * _PLATFORMS)
         postgres = pool.submit(play_all, cases[1::2], folder / "postgres", databases(server, name, _PLATFORMS))
         return {**sqlite.result(), **postgres.result()}
+
+
+def play_with_outages(cases: Sequence[Case], folder: Path, *, is_stock: bool = False) -> dict[str, Played]:
+    """Plays on two platforms, each of which has a server to itself."""
+    with ExitStack() as stack:
+        servers = []
+        for number in range(2):
+            place = folder / f"server_{number}"
+            place.mkdir()
+            servers.append(stack.enter_context(Postgres(place)))
+        storages = [databases(server, "outages", 1)[0] for server in servers]
+        return play_all(cases, folder, storages, servers, is_stock=is_stock)

@@ -11,14 +11,13 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from ml_platform_tests.launchers.machine import Machine
 from ml_platform_tests.launchers.playing import databases
-from ml_platform_tests.launchers.rig import event_log, instance_yaml, local
+from ml_platform_tests.launchers.rig import event_log, instance_yaml, local, quickened
 from ml_platform_tests.postgres import Postgres
 
 EXAMPLES, STEPS = 60, 50  # on each database
 LEAST = 2_500
 
 
-@pytest.mark.soak  # until it is fast and deep enough for every change
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_every_order_of_things_comes_to_a_good_end(database: str, tmp_path: Path, postgres_server: Postgres) -> None:
     drive(database, tmp_path, postgres_server, EXAMPLES)
@@ -45,7 +44,7 @@ def drive(database: str, folder: Path, server: Postgres, examples: int) -> None:
     (folder / "dagster.yaml").write_text(text)
     Machine.steps = Counter()
     with dg.DagsterInstance.from_config(str(folder)) as instance:
-        Machine.instance = instance
+        Machine.instance = quickened(instance)
         found = settings(
             max_examples=examples, stateful_step_count=STEPS, deadline=None, derandomize=True, database=None,
             phases=[Phase.generate], suppress_health_check=list(HealthCheck),

@@ -21,6 +21,7 @@ from ml_platform_tests.kubernetes import Cluster
 from ml_platform_tests.launchers.clusters import two_clusters
 from ml_platform_tests.launchers.location import FOLDER
 from ml_platform_tests.launchers.rig import Rig, event_log, instance_yaml, rig_in
+from ml_platform_tests.postgres import Postgres
 
 PATIENCE = {"first_seconds": 0.2, "longest_seconds": 0.8, "grace_seconds": 1.5}
 _LOOK_SECONDS = 0.4
@@ -54,7 +55,13 @@ class Outcome:
 
 
 class World:
-    """The platform under test; `is_stock` with Dagster's own launcher and queue in place of ours."""
+    """The platform under test; `is_stock` with Dagster's own launcher and queue in place of ours.
+
+    Attributes:
+        server: the database's, where it is the platform's own.
+    """
+
+    server: Postgres | None = None
 
     def __init__(self, rig: Rig, cpu: Cluster, gpu: Cluster, folder: Path, *, is_stock: bool):
         self.rig = rig

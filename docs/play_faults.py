@@ -1,0 +1,143 @@
+"""Plays every fault on this project's launchers and on Dagster's own, on SQLite and PostgreSQL; writes docs/faults.md.
+
+It takes an hour on two cores: what is lost on the stock launcher is waited for to the end of its time.
+"""
+
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from ml_platform_tests.launchers.cases import Case, cases
+from ml_platform_tests.launchers.crashing import KILLED, NOTED
+from ml_platform_tests.launchers.kill_cases import kill_cases, stock_plays, whole_platform_cases
+from ml_platform_tests.launchers.outage_cases import outage_cases
+from ml_platform_tests.launchers.playing import Played, databases, double_starts, play, play_all, play_with_outages
+from ml_platform_tests.launchers.world import world_in
+from ml_platform_tests.postgres import Postgres
+
+PAGE = Path(__file__).parent / "faults.md"
+DATABASES = ("SQLite", "PostgreSQL")
+TWICE = 50  # runs that are started twice, on each database
+Rows = dict[str, list[Played]]
+INTRODUCTION = """# Faults
+
+What becomes of a run when something goes wrong around it: with this project's launchers, and with Dagster's own
+(`K8sRunLauncher`, `QueuedRunCoordinator`, run monitoring with three resumes) on the same stand-in for a cluster, the
+same faults, on SQLite and on PostgreSQL. `python docs/play_faults.py` (in `make soak`) plays all of it and writes this
+page; `make test` plays each case on one of the databases.
+
+*As expected* means: the run came to its end, no two processes did its work at a time, it was not done twice, and no pod
+was left. Work that a killed process had begun is begun again; a run whose work cannot be done fails.
+"""
+
+
+def main(only: Sequence[str]) -> None:
+    """Plays what was named (`faults`, `kills`, `everything`, `outages`, `twice`), or all; writes the page if all."""
+    parts = {
+        "faults": lambda where, storages, is_stock: grouped(play_all(cases(), where, storages, is_stock=is_stock)),
+        "kills": kills,
+        "everything": lambda where, storages, is_stock: grouped(
+            play_all(whole_platform_cases(), where, storages, is_stock=is_stock)
+        ),
+        "twice": lambda where, storages, is_stock: double_starts(where, storages[0], TWICE, is_stock=is_stock),
+    }
+    found: dict[bool, Rows] = {False: defaultdict(list), True: defaultdict(list)}
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        base = Path(folder)
+        base.chmod(0o755)
+        (base / "server").mkdir()
+        with Postgres(base / "server") as server:
+            for number, (name, is_stock) in enumerate((name, stock) for name in parts for stock in (False, True)):
+                for database in DATABASES if not only or name in only else ():
+                    where = base / f"{number}{database}"
+                    storages = databases(server, f"n{number}", 2) if database == "PostgreSQL" else [None, None]
+                    add(found[is_stock], parts[name](where, storages, is_stock), f"{name} on {database}")
+        for is_stock in (False, True) if not only or "outages" in only else ():
+            add(
+                found[is_stock],
+                grouped(play_with_outages(outage_cases(), base / f"o{is_stock}", is_stock=is_stock)),
+                "outages",
+            )
+    page = as_markdown(found[False], found[True])
+    if only:
+        print(page)
+    else:
+        PAGE.write_text(page)
+        print(f"wrote {PAGE}")
+    sys.exit(any(one.problem for rows in found[False].values() for one in rows))
+
+
+def kills(where: Path, storages: Sequence[Any], is_stock: bool) -> Rows:
+    """Kills each before each of its effects; how many the stock launcher has is found by killing it."""
+    if not is_stock:
+        return grouped(play_all(kill_cases(), where, storages))
+    rows: Rows = {}
+    with world_in(where, storages[0], is_stock=True, seconds=0.5) as world:
+        for who, setup in stock_plays().items():
+            for before in count():
+                (world.folder / NOTED).unlink(missing_ok=True)
+                rows.setdefault(who, []).append(play(world, Case(who, setup(before), is_repeated=True)))
+                noted = world.folder / NOTED
+                if not noted.exists() or KILLED not in noted.read_text():
+                    break
+    return rows
+
+
+def grouped(played: dict[str, Played]) -> Rows:
+    """Puts what happened before each effect of the same process into one row."""
+    rows: Rows = {}
+    for name, one in played.items():
+        what = name.split("; killed before effect")[0].split(", before effect")[0]
+        what = (
+            f"{what.split('; the database is cut before effect')[0]}; the database is cut"
+            if "; the d" in what
+            else what
+        )
+        rows.setdefault(what, []).append(one)
+    return rows
+
+
+def add(rows: Rows, found: Rows, told: str) -> None:
+    for what, played in found.items():
+        rows[what].extend(played)
+    wrong = [f"{what}: {one.problem}" for what, played in found.items() for one in played if one.problem]
+    print(
+        f"{time.strftime('%H:%M:%S')} {told}: {sum(map(len, found.values()))} played, {len(wrong)} with a problem",
+        flush=True,
+    )
+    for line in wrong:
+        print("   ", line, flush=True)
+
+
+def as_markdown(ours: Rows, stock: Rows) -> str:
+    """Gives the page: a row for each fault, with what became of the runs."""
+    lines = [INTRODUCTION, "| fault | times injected | ours | stock |", "|---|---|---|---|"]
+    for what in [*ours, *(one for one in stock if one not in ours)]:
+        played = ours.get(what, [])
+        injected = sum(one.injected for one in played)
+        lines.append(f"| {what} | {injected} | {outcome_of(played)} | {outcome_of(stock.get(what, []))} |")
+    totals = [
+        f"{sum(one.problem is None for row in rows.values() for one in row)} of {sum(map(len, rows.values()))}"
+        for rows in (ours, stock)
+    ]
+    lines.append(f"| **all: as expected** | | **{totals[0]}** | **{totals[1]}** |")
+    return "\n".join(lines) + "\n"
+
+
+def outcome_of(played: Sequence[Played]) -> str:
+    """Says how runs ended: those as expected as a number, each kind of the others in words."""
+    if not played:
+        return "has none"
+    good = sum(one.problem is None for one in played)
+    wrong = Counter(str(one.outcome) if one.outcome else "could not be played" for one in played if one.problem)
+    told = [f"{good} of {len(played)} as expected", *(f"{number} {what}" for what, number in wrong.items())]
+    return "; ".join(told)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
