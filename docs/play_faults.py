@@ -55,7 +55,11 @@ def main(only: Sequence[str]) -> None:
             for number, (name, is_stock) in enumerate((name, stock) for name in parts for stock in (False, True)):
                 for database in DATABASES if not only or name in only else ():
                     where = base / f"{number}{database}"
-                    storages = databases(server, f"n{number}", 2) if database == "PostgreSQL" else [None, None]
+                    storages = (
+                        databases(server, f"n{number}", 2, is_stock=is_stock)
+                        if database == "PostgreSQL"
+                        else [None, None]
+                    )
                     add(found[is_stock], parts[name](where, storages, is_stock), f"{name} on {database}")
         for is_stock in (False, True) if not only or "outages" in only else ():
             add(

@@ -75,9 +75,14 @@ class Postgres:
         """Creates an empty database."""
         self._execute(f'CREATE DATABASE "{name}"')
 
-    def storage_yaml(self, database: str) -> dict[str, Any]:
-        """What `dagster.yaml` says so that an instance lies in the database."""
-        return {"storage": {"postgres": {"postgres_url": self.url(database)}}}
+    def storage_yaml(self, database: str, *, is_stock: bool = False) -> dict[str, Any]:
+        """What `dagster.yaml` says under `storage` so that an instance lies in the database."""
+        config = {"postgres_url": self.url(database)}
+        if is_stock:
+            return {"postgres": config}
+        return {
+            "custom": {"module": "ml_platform.resources.postgres", "class": "KeptPostgresStorage", "config": config}
+        }
 
     def cut(self) -> None:
         """Ends every connection in the middle of whatever it does, and takes no new one."""

@@ -15,7 +15,7 @@ from ml_platform_tests.postgres import Postgres
 def instance_in(server: Postgres, database: str, home: Path) -> dg.DagsterInstance:
     server.create_database(database)
     home.mkdir()
-    (home / "dagster.yaml").write_text(yaml.safe_dump(server.storage_yaml(database)))
+    (home / "dagster.yaml").write_text(yaml.safe_dump({"storage": server.storage_yaml(database)}))
     return dg.DagsterInstance.from_config(str(home))
 
 
@@ -29,7 +29,7 @@ def test_an_instance_stores_and_reads_a_run(postgres_server: Postgres, tmp_path:
         say()
 
     with instance_in(postgres_server, "stores", tmp_path / "home") as instance:
-        assert type(instance.run_storage).__name__ == "PostgresRunStorage"
+        assert type(instance.run_storage).__name__ == "KeptPostgresRunStorage"
         done = speak.execute_in_process(instance=instance)
         with dg.DagsterInstance.from_config(str(tmp_path / "home")) as another:
             (run,) = another.get_runs()

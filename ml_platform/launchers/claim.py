@@ -25,8 +25,9 @@ from dagster import DagsterInstance
 from dagster._core.instance.ref import InstanceRef
 from dagster._serdes import deserialize_value
 
+from ml_platform.databases import is_outage
 from ml_platform.launchers.schema import ENDED, Holder, Launch
-from ml_platform.launchers.table import Launches, is_outage
+from ml_platform.launchers.table import Launches
 
 TICKET = "ML_PLATFORM_LAUNCH"  # in the environment of what was started for a launch
 _CLAIM = "ML_PLATFORM_CLAIM"  # in that of the process which has it, and of those that it forks

@@ -10,13 +10,14 @@ import dagster as dg
 from dagster._core.events import DagsterEvent, DagsterEventType, EngineEventData
 from dagster._core.launcher import LaunchRunContext, ResumeRunContext
 
+from ml_platform.databases import is_outage
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.children import Children
 from ml_platform.launchers.coordinator import WAITING_TAG, RoutingRunCoordinator
 from ml_platform.launchers.routes import Route, ladder_of
 from ml_platform.launchers.schema import CANCELED, DIED, ENDED, EVICTED, OUT_OF_MEMORY, REFUSED, Launch, work_of
 from ml_platform.launchers.sites import Busy, Context, Patience, Seen, Site, State
-from ml_platform.launchers.table import Launches, is_outage
+from ml_platform.launchers.table import Launches
 
 REPEATS = 3  # so often what was evicted, or died before it began, is started again
 

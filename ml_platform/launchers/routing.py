@@ -15,6 +15,7 @@ from dagster._core.launcher import (
 )
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
+from ml_platform.databases import through_outages
 from ml_platform.errors import LaunchError, expected_one_of
 from ml_platform.launchers.children import Children
 from ml_platform.launchers.launching import Launching
@@ -88,7 +89,7 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
         """
         run = context.dagster_run
         try:
-            self.launching.start(self._intended(context), context)
+            through_outages(lambda: self.launching.start(self._intended(context), context))
         except LaunchError as error:
             # Dagster shows an exception by its class; the run's log says it in words too.
             self._instance.report_engine_event(f"Not launched: {error}", run, cls=type(self))

@@ -13,9 +13,10 @@ from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHa
 from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster_shared.error import SerializableErrorInfo
 
+from ml_platform.databases import is_outage
 from ml_platform.launchers.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, REFUSED, Launch
 from ml_platform.launchers.sites import Busy, Patience, Seen, Site, State
-from ml_platform.launchers.table import Launches, is_outage
+from ml_platform.launchers.table import Launches
 from ml_platform.launchers.workers import key_of, retries_in, work_in
 
 Fail = Callable[[StepHandlerContext, SerializableErrorInfo], DagsterEvent]

@@ -23,14 +23,12 @@ from typing import Any, TypeVar
 import sqlalchemy as db
 from dagster import DagsterInstance
 from dagster._core.instance.ref import InstanceRef
-from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
+from ml_platform.databases import OUTAGE_SECONDS, own_after_fork, through_outages
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.routes import Route
 from ml_platform.launchers.schema import ENDED, IS_OPEN, LAUNCHES, TABLE, C, Holder, Launch, Work, launch_from
-
-_OUTAGE_SECONDS = 60.0  # so long a database that does not answer is asked again
 
 Answer = TypeVar("Answer")
 
@@ -44,9 +42,9 @@ class Launches:
     def __init__(self, url: str):
         self.url = url
         self._is_sqlite = url.startswith("sqlite")
-        arguments = {"timeout": _OUTAGE_SECONDS, "isolation_level": None} if self._is_sqlite else {}
-        pool: dict[str, Any] = {"poolclass": NullPool} if self._is_sqlite else {"pool_pre_ping": True, "pool_size": 2}
-        self._engine = db.create_engine(url, connect_args=arguments, **pool)
+        arguments = {"timeout": OUTAGE_SECONDS, "isolation_level": None} if self._is_sqlite else {}
+        pool: dict[str, Any] = {"poolclass": NullPool} if self._is_sqlite else {"pool_pre_ping": True, "pool_size": 1}
+        self._engine = own_after_fork(db.create_engine(url, connect_args=arguments, **pool))
         if self._is_sqlite:
             # Taken at once: two that read and then write would else end each other's transactions.
             db.event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
@@ -284,34 +282,21 @@ class Launches:
             with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 return run(connection)
 
-        return self._through_outages(read)
+        return self._ask(read)
 
     def _write(self, run: Callable[[db.Connection], Answer]) -> Answer:
         def write() -> Answer:
             with self._engine.begin() as connection:
                 return run(connection)
 
-        return self._through_outages(write)
+        return self._ask(write)
 
-    def _through_outages(self, ask: Callable[[], Answer]) -> Answer:
-        """Asks again while the database is away, up to a minute."""
-        until, pause = time.monotonic() + _OUTAGE_SECONDS, 0.1
-        while True:
-            try:
-                self._require_table()
-                return ask()
-            except DBAPIError as error:
-                if not is_outage(error) or time.monotonic() > until:
-                    raise
-            time.sleep(pause)
-            pause = min(2.0, pause * 2)
+    def _ask(self, ask: Callable[[], Answer]) -> Answer:
+        def with_table() -> Answer:
+            self._require_table()
+            return ask()
 
-
-def is_outage(error: BaseException | None) -> bool:
-    """Whether a database did not answer, as opposed to refusing what it was asked; Dagster says it in its own words."""
-    if isinstance(error, DBAPIError):
-        return error.connection_invalidated or isinstance(error, OperationalError)
-    return error is not None and is_outage(error.__cause__)
+        return through_outages(with_table)
 
 
 @cache

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from ml_platform.launchers import ISOLATED_TAG, LAUNCHER_TAG, routing_executor
+from ml_platform.launchers.metering import spent
 
 WHERE = ("PLACE", "ONLY_CPU", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "HOSTNAME")
 FOLDER = "ML_PLATFORM_TEST_FOLDER"  # where the assets below leave marks for the tests
@@ -119,6 +120,33 @@ work = [
 ]
 
 
+def out_of_device_memory(name: str, *deps: str) -> dg.AssetsDefinition:
+    """Needs more of a device's memory than the first rung of its ladder has."""
+
+    def body(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        until = time.process_time() + 0.1
+        while time.process_time() < until:
+            pass  # what a try costs
+        if os.environ.get("PLACE") != "gpu":
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")  # as torch.OutOfMemoryError says it
+        costs = spent(context.run, context.get_step_execution_context().step.key)
+        return dg.MaterializeResult(metadata={**where(), **costs})
+
+    return dg.asset(name=name, deps=list(deps), op_tags={LAUNCHER_TAG: ["cpu", "gpu"]})(body)
+
+
+hungry = [
+    out_of_device_memory("hungry"),
+    out_of_device_memory("hungry_too"),
+    out_of_device_memory("hungry_after", "trained"),
+]
+
+
+@dg.asset(op_tags={LAUNCHER_TAG: ["gpu", "cpu"]})
+def hungry_everywhere() -> None:
+    raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
 @dg.asset(deps=["quick_one"])
 def talkative(context: dg.AssetExecutionContext) -> None:
     for number in range(130):
@@ -173,6 +201,8 @@ defs = dg.Definitions(
     assets=[
         *assets,
         *work,
+        *hungry,
+        hungry_everywhere,
         fails_once,
         dies,
         fails_until_mended,

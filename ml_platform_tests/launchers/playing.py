@@ -115,11 +115,11 @@ def play_all(
     return found
 
 
-def databases(server: Postgres, name: str, count: int) -> list[dict[str, Any] | None]:
+def databases(server: Postgres, name: str, count: int, *, is_stock: bool = False) -> list[dict[str, Any] | None]:
     """Makes databases on a server, as `dagster.yaml` names them."""
     for number in range(count):
         server.create_database(f"{name}_{number}")
-    return [dict(server.storage_yaml(f"{name}_{number}")["storage"]) for number in range(count)]
+    return [server.storage_yaml(f"{name}_{number}", is_stock=is_stock) for number in range(count)]
 
 
 def play_on_both(cases: Sequence[Case], folder: Path, server: Postgres, name: str) -> dict[str, Played]:
@@ -138,5 +138,5 @@ def play_with_outages(cases: Sequence[Case], folder: Path, *, is_stock: bool = F
             place = folder / f"server_{number}"
             place.mkdir()
             servers.append(stack.enter_context(Postgres(place)))
-        storages = [databases(server, "outages", 1)[0] for server in servers]
+        storages = [databases(server, "outages", 1, is_stock=is_stock)[0] for server in servers]
         return play_all(cases, folder, storages, servers, is_stock=is_stock)

@@ -11,7 +11,6 @@ import yaml
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import ModuleTarget, PythonFileTarget
 from dagster_graphql.cli import execute_query
-from sqlalchemy import create_engine
 
 from ml_platform.launchers import RoutingRunLauncher
 
@@ -172,19 +171,6 @@ class Rig:
         return found
 
 
-def quickened(instance: dg.DagsterInstance) -> dg.DagsterInstance:
-    """Spares an instance what makes it slow to ask often, and what no test is about.
-
-    Dagster looks before each run that it reads whether the columns of this version are there, and connects to
-    PostgreSQL anew for each statement.
-    """
-    instance.run_storage.has_run_stats_index_cols = lambda: True  # type: ignore[attr-defined]
-    for storage in (instance.run_storage, instance.event_log_storage):
-        if type(storage).__name__.startswith("Postgres"):
-            storage._engine = create_engine(storage.postgres_url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)  # type: ignore[attr-defined]
-    return instance
-
-
 @contextmanager
 def rig_in(home: Path, text: str, file: str | None = None, module: str = MODULE) -> Iterator[Rig]:
     """Opens an instance with this YAML, and serves the code of a module or of a file."""
@@ -193,5 +179,4 @@ def rig_in(home: Path, text: str, file: str | None = None, module: str = MODULE)
     where = {"attribute": None, "working_directory": None, "location_name": "tests"}
     target = PythonFileTarget(file, **where) if file else ModuleTarget(module, **where)
     with dg.DagsterInstance.from_config(str(home)) as instance, WorkspaceProcessContext(instance, target) as process:
-        quickened(instance)
         yield Rig(instance, process)

@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from ml_platform_tests.launchers.machine import Machine
 from ml_platform_tests.launchers.playing import databases
-from ml_platform_tests.launchers.rig import event_log, instance_yaml, local, quickened
+from ml_platform_tests.launchers.rig import event_log, instance_yaml, local
 from ml_platform_tests.postgres import Postgres
 
 EXAMPLES, STEPS = 60, 50  # on each database
@@ -44,7 +44,7 @@ def drive(database: str, folder: Path, server: Postgres, examples: int) -> None:
     (folder / "dagster.yaml").write_text(text)
     Machine.steps = Counter()
     with dg.DagsterInstance.from_config(str(folder)) as instance:
-        Machine.instance = quickened(instance)
+        Machine.instance = instance
         found = settings(
             max_examples=examples, stateful_step_count=STEPS, deadline=None, derandomize=True, database=None,
             phases=[Phase.generate], suppress_health_check=list(HealthCheck),
