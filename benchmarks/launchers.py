@@ -14,6 +14,7 @@ from dagster._serdes import ConfigurableClass
 from launcher_jobs import STEPS, WAYS
 
 from ml_platform_tests.launchers.rig import IMMEDIATELY, Rig, instance_yaml, local, rig_in
+from ml_platform_tests.launchers.world import world_in
 
 JOBS = str(Path(__file__).with_name("launcher_jobs.py"))
 ROUNDS = 3
@@ -104,9 +105,33 @@ def queue(folder: Path) -> None:
     print(f"| stock | {stock:.1f} | 1 |\n| routed | {routed:.1f} | {routed / stock:.2f} |")
 
 
+def clusters(folder: Path) -> None:
+    """Compares a run on a stand-in for a cluster: with the launch table, and Dagster's own launcher without one."""
+    seconds: dict[str, list[float]] = {"stock": [], "with the launch table": []}
+    counts: dict[str, int] = {}
+    with (
+        world_in(folder / "stock", is_stock=True, is_warm=False) as stock,
+        world_in(folder / "ours", is_warm=False) as ours,
+    ):
+        for _ in range(ROUNDS):
+            for name, world in (("stock", stock), ("with the launch table", ours)):
+                run_id = world.launch("counted")
+                world.settle(run_id, timeout_seconds=60)
+                entries = [one for one in world.rig.instance.all_logs(run_id) if one.dagster_event]
+                at = {str(one.dagster_event and one.dagster_event.event_type_value): one.timestamp for one in entries}
+                seconds[name].append(at["PIPELINE_START"] - at["PIPELINE_STARTING"])
+                counts[name] = len(entries)
+    print("\n| a run of one asset on a cluster | seconds from launching to executing | ratio | events |")
+    print("|---|---|---|---|")
+    for name, took in seconds.items():
+        ratio = min(took) / min(seconds["stock"])
+        print(f"| {name} | {min(took):.2f} | {ratio:.2f} | {counts[name]} |")
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         steps_and_launches(Path(folder))
+        clusters(Path(folder))
         queue(Path(folder))
 
 

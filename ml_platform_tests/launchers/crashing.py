@@ -19,7 +19,7 @@ from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import Queued
 from urllib3.connectionpool import HTTPConnectionPool
 
 from ml_platform.launchers.reconcile import Reconciler
-from ml_platform_tests.launchers.location import FOLDER
+from ml_platform_tests.launchers import FOLDER
 
 PROTOCOL = ("ml_platform_launches", "runs", "run_tags")  # the tables that decide what is started
 _WRITES = ("INSERT", "UPDATE", "DELETE")

@@ -11,9 +11,9 @@ import dagster as dg
 
 from ml_platform.launchers import ISOLATED_TAG, LAUNCHER_TAG, routing_executor
 from ml_platform.launchers.metering import spent
+from ml_platform_tests.launchers import FOLDER
 
 WHERE = ("PLACE", "ONLY_CPU", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "HOSTNAME")
-FOLDER = "ML_PLATFORM_TEST_FOLDER"  # where the assets below leave marks for the tests
 
 
 def where() -> dict[str, Any]:

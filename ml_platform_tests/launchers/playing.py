@@ -2,6 +2,8 @@
 
 import multiprocessing
 import queue
+import sys
+import time
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -52,8 +54,9 @@ def play(world: World, case: Case) -> Played:
 def judged(world: World, case: Case, run_id: str, injected: int = 1) -> Played:
     """Says what became of a case's run."""
     outcome = world.outcome(run_id)
-    left = [] if world.is_stock else [one.ticket for one in world.launches.of_run(run_id) if one.is_open]
-    return Played(outcome, injected, case.judge(outcome), world.rig.told(run_id), left)
+    launches = [] if world.is_stock else world.launches.of_run(run_id)
+    told = "\n".join([world.rig.told(run_id), *map(str, launches), *world.printed(run_id)])
+    return Played(outcome, injected, case.judge(outcome), told, [one.ticket for one in launches if one.is_open])
 
 
 def queued(world: World, count: int) -> list[str]:
@@ -106,8 +109,10 @@ def play_all(
         with world_in(place, storage, is_stock=is_stock, seconds=0.5) as world, suppress(queue.Empty):
             world.server = servers[number] if servers else None
             while True:
-                case = waiting.get_nowait()
-                found[case.name] = play(world, case)
+                case, since = waiting.get_nowait(), time.monotonic()
+                found[case.name] = played = play(world, case)
+                told = f"{len(found)}/{len(cases)} {case.name}: {played.problem or played.outcome}"
+                sys.stdout.write(f"{told} ({time.monotonic() - since:.1f} s)\n")
 
     with ThreadPoolExecutor(len(storages)) as pool:
         for done in [pool.submit(work, number) for number in range(len(storages))]:

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from ml_platform_tests.kubernetes import Cluster, Ran
+from ml_platform_tests.launchers import FOLDER
 from ml_platform_tests.launchers.clusters import component, two_clusters
-from ml_platform_tests.launchers.location import FOLDER
 from ml_platform_tests.launchers.rig import MODULE, instance_yaml
 from ml_platform_tests.servers import Server, dagster_servers, wait_until
 

@@ -18,8 +18,8 @@ from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import Queued
 from ml_platform.launchers.reconcile import Reconciler
 from ml_platform.launchers.table import Launches
 from ml_platform_tests.kubernetes import Cluster
+from ml_platform_tests.launchers import FOLDER
 from ml_platform_tests.launchers.clusters import two_clusters
-from ml_platform_tests.launchers.location import FOLDER
 from ml_platform_tests.launchers.rig import Rig, event_log, instance_yaml, rig_in
 from ml_platform_tests.postgres import Postgres
 
@@ -143,6 +143,14 @@ class World:
             ran = [*self.cpu.record, *self.gpu.record]
         return sum(one.finished is None and one.labels.get("dagster/run-id") == run_id for one in ran)
 
+    def printed(self, run_id: str) -> list[str]:
+        """Gives the end of what each pod of a run printed."""
+        return [
+            f"{path.parent.name}: {path.read_text(errors='replace')[-1000:]}"
+            for cluster in (self.cpu, self.gpu)
+            for path in cluster.folder.glob(f"*{run_id}*/log")
+        ]
+
     def outcome(self, run_id: str) -> Outcome:
         marks = self.marks(run_id)
         counts = Counter((step, what) for step, what, _, _ in marks)
@@ -184,21 +192,21 @@ class World:
 @contextmanager
 def world_in(
     folder: Path, storage: Mapping[str, Any] | None = None, *, is_stock: bool = False, seconds: float = 0.0,
-    monitoring: Mapping[str, Any] | None = None,
+    is_warm: bool = True,
 ) -> Iterator[World]:  # fmt: skip
     """Opens a platform whose steps take so many seconds.
 
     Args:
         storage: what `dagster.yaml` says of the database; SQLite where it says nothing.
+        is_warm: whether pods are forked from a server that has imported what they need.
     """
     variables = {FOLDER: str(folder), "ML_PLATFORM_TEST_SECONDS": str(seconds)}
-    with two_clusters(folder / "pods", folder / "home", is_warm=True, **variables) as (cpu, gpu, launchers):
+    with two_clusters(folder / "pods", folder / "home", is_warm=is_warm, **variables) as (cpu, gpu, launchers):
         more: dict[str, Any] = {
             "run_monitoring": {
                 "enabled": True,
                 "max_resume_run_attempts": 3,
                 "poll_interval_seconds": 1,
-                **(monitoring or {}),
             },
             "run_coordinator": _STOCK_QUEUE if is_stock else _QUEUE,
             **({"storage": dict(storage)} if storage else {"event_log_storage": event_log(folder / "home")}),
