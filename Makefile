@@ -56,8 +56,9 @@ bench: setup
 	python benchmarks/training_throughput.py
 	python benchmarks/launchers.py
 
-soak: setup
+soak: setup-tests
 	pytest -m soak -n 0 -s
+	python docs/play_faults.py
 
 pictures: setup-tests
 	python docs/take_pictures.py

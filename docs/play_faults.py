@@ -1,6 +1,6 @@
 """Plays every fault on this project's launchers and on Dagster's own; writes docs/faults.md.
 
-It takes the better part of an hour on two cores: what is lost on the stock launcher is waited for to the end of its time.
+It takes most of an hour on two cores: what is lost on the stock launcher is waited for to the end of its time.
 """
 
 import sys
@@ -27,8 +27,8 @@ INTRODUCTION = """# Faults
 
 What becomes of a run when something goes wrong around it: with this project's launchers, and with Dagster's own
 (`K8sRunLauncher`, `QueuedRunCoordinator`, run monitoring with three resumes) on the same stand-in for a cluster, the
-same faults, ours on SQLite and on PostgreSQL, the stock one on PostgreSQL. `python docs/play_faults.py` (in `make soak`)
-plays all of it and writes this page; `make test` plays each case on one of the databases.
+same faults, ours on SQLite and on PostgreSQL, the stock one on PostgreSQL. `python docs/play_faults.py` (in
+`make soak`) plays all of it and writes this page; `make test` plays each case on one of the databases.
 
 *As expected* means: the run came to its end, no two processes did its work at a time, it was not done twice, and no pod
 was left. Work that a killed process had begun is begun again; a run whose work cannot be done fails.
@@ -71,7 +71,6 @@ def main(only: Sequence[str]) -> None:
         print(page)
     else:
         PAGE.write_text(page)
-        print(f"wrote {PAGE}")
     sys.exit(any(one.problem for rows in found[False].values() for one in rows))
 
 

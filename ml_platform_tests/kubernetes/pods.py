@@ -98,8 +98,8 @@ class Process:
     def start(self) -> Ran:
         metadata, spec = self.pod["metadata"], self.pod["spec"]
         self.folder.mkdir(parents=True)
-        if self.is_warm and self.command()[1:3] == ["-m", "ml_platform.launchers"]:
-            self._process = WarmProcess(self.command()[3:], self.environment(), self.folder)
+        if self.is_warm and "dagster" in self.command():
+            self._process = WarmProcess(self.command(), self.environment(), self.folder)
         else:
             with (self.folder / "log").open("wb") as log:
                 self._process = subprocess.Popen(

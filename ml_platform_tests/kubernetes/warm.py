@@ -8,16 +8,24 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-PRELOADED = ("ml_platform.launchers.claim", "ml_platform_tests.launchers.warmed", "dagster._cli.api", "dagster._cli")
+PRELOADED = (
+    "ml_platform.launchers.claim",
+    "ml_platform.resources.postgres",
+    "ml_platform_tests.launchers.warmed",
+    "ml_platform_tests.launchers.crashing",
+    "dagster._cli.api",
+    "dagster._cli",
+    "upath.core",
+)
 
 
 class WarmProcess:
     """A process of its own, with its own environment and folder, whose interpreter did not have to start."""
 
-    def __init__(self, arguments: Sequence[str], env: Mapping[str, str], folder: Path):
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], folder: Path):
         server = multiprocessing.get_context("forkserver")
         server.set_forkserver_preload([__name__, *PRELOADED])
-        self._process = server.Process(target=execute, args=(list(arguments), dict(env), folder), daemon=False)
+        self._process = server.Process(target=execute, args=(list(command), dict(env), folder), daemon=False)
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
@@ -34,8 +42,8 @@ class WarmProcess:
         return self._process.exitcode
 
 
-def execute(arguments: list[str], env: dict[str, str], folder: Path) -> None:
-    """Does what `python -m ml_platform.launchers` does."""
+def execute(command: list[str], env: dict[str, str], folder: Path) -> None:
+    """Does what the command does: Dagster's, with a claim before it or without."""
     os.setsid()
     os.environ.clear()
     os.environ.update(env)
@@ -43,9 +51,11 @@ def execute(arguments: list[str], env: dict[str, str], folder: Path) -> None:
     with (folder / "log.").open("wb") as log:
         os.dup2(log.fileno(), 1), os.dup2(log.fileno(), 2)
     (folder / "log.").rename(folder / "log")
-    sys.argv = ["ml_platform.launchers", *arguments]
-    from ml_platform.launchers.claim import main
+    from ml_platform.launchers.claim import _run, main
     from ml_platform_tests.launchers.crashing import obey
 
-    obey(arguments)
-    sys.exit(main(arguments))
+    obey(command)
+    if command[1:3] == ["-m", "ml_platform.launchers"]:
+        sys.argv = command[2:]
+        sys.exit(main(command[3:]))
+    sys.exit(_run(command))

@@ -1,7 +1,6 @@
 """A code location whose assets say where they ran: two on the default launcher, one on `gpu`, more after it."""
 
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -219,8 +218,3 @@ defs = dg.Definitions(
     schedules=[dg.ScheduleDefinition(job=chain, cron_schedule="* * * * *")],
     sensors=[when_asked],
 )
-
-if (Path(os.environ.get(FOLDER, "/nowhere")) / "orders").exists():  # a pod that may be told to die, without our claim
-    from ml_platform_tests.launchers.crashing import obey
-
-    obey(sys.argv)

@@ -1,0 +1,109 @@
+"""Dagster's storage in PostgreSQL goes through restarts of the server, and each process has its own connection."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import sqlalchemy as db
+import yaml
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.errors import DagsterRunAlreadyExists
+from dagster._core.events import StepMaterializationData
+from dagster._core.test_utils import create_run_for_test
+
+from ml_platform.resources.postgres import _engine_of
+from ml_platform_tests.postgres import Postgres
+
+
+@pytest.fixture(scope="module")
+def server(postgres_server: Postgres) -> Postgres:
+    postgres_server.create_database("kept")
+    return postgres_server
+
+
+@pytest.fixture
+def instance(server: Postgres, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump({"storage": server.storage_yaml("kept")}))
+    with dg.DagsterInstance.from_config(str(tmp_path)) as made:
+        yield made
+
+
+def fall_before(server: Postgres, what: str, seconds: float = 1.0) -> threading.Thread:
+    """Has the server fall before the next statement that begins so, and come back."""
+    engine = _engine_of(server.url("kept"))
+
+    def before(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        if statement.startswith(what) and back.ident is None:
+            server.cut()
+            back.start()
+
+    def come_back() -> None:
+        time.sleep(seconds)
+        server.restart()
+
+    back = threading.Thread(target=come_back)
+    db.event.listen(engine, "before_cursor_execute", before)
+    return back
+
+
+@pytest.mark.parametrize(
+    ("what", "seconds"), [("INSERT INTO event_logs", 1.0), ("INSERT INTO event_logs", 8.0), ("UPDATE runs", 1.0)]
+)
+def test_an_event_is_written_through_an_outage(
+    instance: dg.DagsterInstance, server: Postgres, what: str, seconds: float
+) -> None:
+    run = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED)
+    back = fall_before(server, what, seconds)
+    instance.report_run_canceling(run)
+    back.join()
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    assert found.status is dg.DagsterRunStatus.CANCELING
+    assert [entry.dagster_event_type for entry in instance.all_logs(run.run_id)] == [
+        dg.DagsterEventType.PIPELINE_CANCELING
+    ]
+
+
+def test_what_the_database_refuses_is_not_asked_again(instance: dg.DagsterInstance) -> None:
+    run = create_run_for_test(instance)
+    since = time.monotonic()
+    with pytest.raises(DagsterRunAlreadyExists):
+        instance.add_run(run)
+    assert time.monotonic() - since < 30, "it was asked again for a minute"
+
+
+def test_a_forked_process_speaks_over_a_connection_of_its_own(instance: dg.DagsterInstance) -> None:
+    runs = [create_run_for_test(instance) for _ in range(20)]
+    child = os.fork()
+    if child == 0:
+        wrong = [run for run in runs * 5 if (instance.get_run_by_id(run.run_id) or run._replace(run_id="")) != run]
+        os._exit(len(wrong))
+    try:
+        for run in runs * 5:
+            found = instance.get_run_by_id(run.run_id)
+            assert found is not None
+            assert found.run_id == run.run_id
+    finally:
+        assert os.waitpid(child, 0)[1] == 0
+
+
+def test_each_partition_has_its_own_data_version(instance: dg.DagsterInstance) -> None:
+    run = create_run_for_test(instance)
+    for key in ("a", "b"):
+        materialization = dg.AssetMaterialization(
+            "parts", partition=key, metadata={"data_version": f"version of {key}"}
+        )
+        event = dg.DagsterEvent(
+            event_type_value=dg.DagsterEventType.ASSET_MATERIALIZATION.value, job_name="job",
+            event_specific_data=StepMaterializationData(materialization),
+        )  # fmt: skip
+        instance.report_dagster_event(event, run_id=run.run_id)
+    tags = instance.event_log_storage.get_latest_tags_by_partition(
+        dg.AssetKey("parts"), dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
+    )
+    assert tags == {key: {DATA_VERSION_TAG: f"version of {key}"} for key in ("a", "b")}
