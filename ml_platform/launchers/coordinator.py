@@ -1,14 +1,14 @@
-"""How do runs that wait for one launcher stay out of the way of all others?"""
+"""How do runs that wait for one launcher stay out of the way of all others, and ask for no more than they may?"""
 
 import time
 from typing import Any
 
-from dagster._core.run_coordinator import QueuedRunCoordinator
+from dagster import DagsterRun
+from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
 from dagster._core.run_coordinator.queued_run_coordinator import RunQueueConfig
 
+from ml_platform.launchers.policy import WAITING_TAG, TagPolicy, told
 from ml_platform.launchers.table import Launches
-
-WAITING_TAG = "ml_platform/waiting_until"  # of a run in the queue: seconds as of `time.time`
 
 
 class RoutingRunCoordinator(QueuedRunCoordinator[Any]):
@@ -16,6 +16,16 @@ class RoutingRunCoordinator(QueuedRunCoordinator[Any]):
 
     So a cluster that is full, slow or away delays no other launcher's runs.
     """
+
+    def submit_run(self, context: SubmitRunContext) -> DagsterRun:
+        """Puts a run into the queue; tags that ask for more than they may are changed, and the run's log says so."""
+        run = context.dagster_run
+        policy: TagPolicy = getattr(self._instance.run_launcher, "tag_policy", TagPolicy())
+        changes = policy.apply(self._instance, run)
+        if changes:
+            self._instance.add_run_tags(run.run_id, changes)
+            self._instance.report_engine_event(told(run, changes), run, cls=type(self))
+        return super().submit_run(context)
 
     def get_run_queue_config(self) -> RunQueueConfig:
         """Gives the queue's limits; runs whose time has not come may not be dequeued at all."""

@@ -13,7 +13,8 @@ from dagster._core.launcher import LaunchRunContext, ResumeRunContext
 from ml_platform.databases import is_outage
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.children import Children
-from ml_platform.launchers.coordinator import WAITING_TAG, RoutingRunCoordinator
+from ml_platform.launchers.coordinator import RoutingRunCoordinator
+from ml_platform.launchers.policy import WAITING_TAG, TagPolicy
 from ml_platform.launchers.routes import Route, ladder_of
 from ml_platform.launchers.schema import CANCELED, DIED, ENDED, EVICTED, OUT_OF_MEMORY, REFUSED, Launch, work_of
 from ml_platform.launchers.sites import Busy, Context, Patience, Seen, Site, State
@@ -39,11 +40,13 @@ class Launching:
         children: Children,
         patience: Patience,
         route_of: Callable[[dg.DagsterRun], Route],
+        tag_policy: TagPolicy,
     ):
         self._instance = instance
         self._children = children
         self._patience = patience
         self._route_of = route_of
+        self._tag_policy = tag_policy
         self._sites: dict[str, Site] = {}
         self._setting_up = threading.Lock()
 
@@ -83,7 +86,7 @@ class Launching:
             self._wait_for(launch, context.dagster_run)
             return
         try:
-            self.site(launch.launcher).start(launch, context)
+            self.site(launch.launcher).start(launch, self._within_policy(context))
         except Busy as busy:
             self._put_off(launch, context, f"Launcher {launch.launcher} is busy: {busy}", busy.seconds)
         except Exception as error:
@@ -92,6 +95,12 @@ class Launching:
                 return
             self.launches.release(launch, REFUSED, str(error), unclaimed=True)
             raise
+
+    def _within_policy(self, context: Context) -> Context:
+        """Hides tags from a launcher that a run may not have, whichever way it came here."""
+        run = context.dagster_run
+        changes = self._tag_policy.apply(self._instance, run)
+        return context._replace(dagster_run=run.with_tags({**run.tags, **changes})) if changes else context
 
     def _put_off(self, launch: Launch, context: Context, reason: str, seconds: float) -> None:
         """Tries again later; what was started meanwhile, if anything was, can do nothing any more."""

@@ -19,6 +19,7 @@ from ml_platform.databases import through_outages
 from ml_platform.errors import LaunchError, expected_one_of
 from ml_platform.launchers.children import Children
 from ml_platform.launchers.launching import Launching
+from ml_platform.launchers.policy import TagPolicy
 from ml_platform.launchers.routes import LAUNCHER_TAG, Route, route_of
 from ml_platform.launchers.schema import Launch, work_of
 from ml_platform.launchers.sending import Fail, SiteSteps
@@ -33,6 +34,7 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
         default: the launcher of steps that ask for none, and of runs whose steps ask for several.
         launchers: name to `{module, class, config}` of any of Dagster's run launchers.
         patience: how long to wait for what; see `Patience`.
+        tag_policy: what a run's tags may ask for; see `TagPolicy`.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
         default: str,
         launchers: Mapping[str, Mapping[str, Any]],
         patience: Mapping[str, float] | None = None,
+        tag_policy: Mapping[str, int] | None = None,
         inst_data: ConfigurableClassData | None = None,
     ):
         if default not in launchers:
@@ -50,6 +53,7 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
         self.default = default
         self.children = Children(launchers, lambda: self._instance)
         self.patience = Patience(**patience or {})
+        self.tag_policy = TagPolicy(**tag_policy or {})
         self._inst_data = inst_data
         super().__init__()
 
@@ -63,10 +67,12 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
         """Gives what `dagster.yaml` may say."""
         child = {"module": str, "class": str, "config": dg.Field(dg.Permissive(), is_required=False)}
         patience = {one.name: dg.Field(float, is_required=False) for one in fields(Patience)}
+        policy = {one.name: dg.Field(int, is_required=False) for one in fields(TagPolicy)}
         return {
             "default": str,
             "launchers": dg.Field(dg.Map(str, dg.Shape(child), key_label_name="name")),
             "patience": dg.Field(patience, is_required=False, description="How long to wait for what, in seconds."),
+            "tag_policy": dg.Field(policy, is_required=False, description="What a run's tags may ask for, at most."),
         }
 
     @classmethod
@@ -79,7 +85,7 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
     @cached_property
     def launching(self) -> Launching:
         """Starts runs by way of the launch table, and looks after them."""
-        return Launching(self._instance, self.children, self.patience, self.route)
+        return Launching(self._instance, self.children, self.patience, self.route, self.tag_policy)
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Finds where the run goes, writes it down, and has it launched there; or put off, while nothing can be.

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.coordinator import WAITING_TAG
+from ml_platform.launchers.policy import WAITING_TAG
 from ml_platform.launchers.reconcile import Reconciler
 from ml_platform.launchers.routes import Route
 from ml_platform.launchers.routing import RoutingRunLauncher

@@ -15,7 +15,8 @@ from dagster._core.launcher import LaunchRunContext, WorkerStatus
 from dagster._core.test_utils import create_run_for_test
 
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.coordinator import WAITING_TAG, RoutingRunCoordinator
+from ml_platform.launchers.coordinator import RoutingRunCoordinator
+from ml_platform.launchers.policy import WAITING_TAG
 from ml_platform.launchers.reconcile import Reconciler
 from ml_platform.launchers.routes import Route
 from ml_platform.launchers.routing import RoutingRunLauncher
