@@ -1,15 +1,29 @@
 """What all do alike that talk to a database: keep connections to themselves, and ask again while it is away."""
 
+import logging
 import os
 import time
 import weakref
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as db
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 OUTAGE_SECONDS = 60.0  # so long a database that does not answer is asked again
+
+# A server that vanishes without a word is noticed within half a minute by us, and one of us by the server.
+POSTGRES: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+    "options": "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
+}
+_AWAY = ("08", "40", "57P01", "57P02", "57P03", "53300")  # connections, conflicts, shutdowns, too many connections
+_REFUSED = ("authentication failed", "does not exist", "no password supplied", "no pg_hba.conf entry")
 
 Answer = TypeVar("Answer")
 
@@ -23,15 +37,23 @@ def through_outages(ask: Callable[[], Answer]) -> Answer:
         except Exception as error:
             if not is_outage(error) or time.monotonic() > until:
                 raise
+            logging.getLogger("ml_platform").warning("The database is away, and is asked again: %s", error)
         time.sleep(pause)
         pause = min(2.0, pause * 2)
 
 
 def is_outage(error: BaseException | None) -> bool:
     """Whether a database did not answer, as opposed to refusing what it was asked; Dagster says it in its own words."""
-    if isinstance(error, DBAPIError):
-        return error.connection_invalidated or isinstance(error, OperationalError)
-    return error is not None and is_outage(error.__cause__)
+    if isinstance(error, PoolTimeout):
+        return True
+    if not isinstance(error, DBAPIError):
+        return error is not None and is_outage(error.__cause__)
+    code, said = getattr(error.orig, "pgcode", None), str(error.orig)
+    if error.connection_invalidated or code is not None:
+        return error.connection_invalidated or str(code).startswith(_AWAY)
+    if type(error.orig).__module__.startswith("sqlite3"):
+        return "locked" in said or "busy" in said
+    return isinstance(error, OperationalError) and not any(one in said for one in _REFUSED)
 
 
 def own_after_fork(engine: db.Engine) -> db.Engine:

@@ -25,7 +25,6 @@ from dagster import DagsterInstance
 from dagster._core.instance.ref import InstanceRef
 from dagster._serdes import deserialize_value
 
-from ml_platform.databases import is_outage
 from ml_platform.launchers.schema import ENDED, Holder, Launch
 from ml_platform.launchers.table import Launches
 
@@ -170,10 +169,9 @@ def _report(claim: Claim, usage: Usage, is_over: threading.Event) -> None:
         due = time.monotonic() + _REPORT_SECONDS
         try:
             launch = claim.report(usage)
-        except Exception as error:
-            if not is_outage(error):
-                raise
-            continue  # the database is away: whoever takes the launch over must have found this process gone
+        except Exception as error:  # noqa: BLE001  (the next report may succeed; without any, an end would not be heard of)
+            click.echo(f"Not reported: {error}", err=True)
+            continue  # whoever takes the launch over must have found this process gone
         if launch is None and not is_over.is_set():
             _end_at_once()
         if launch is not None and launch.ending is not None and not was_asked_to_end:

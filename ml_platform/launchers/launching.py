@@ -17,10 +17,8 @@ from ml_platform.launchers.coordinator import RoutingRunCoordinator
 from ml_platform.launchers.policy import WAITING_TAG, TagPolicy
 from ml_platform.launchers.routes import Route, ladder_of
 from ml_platform.launchers.schema import CANCELED, DIED, ENDED, EVICTED, OUT_OF_MEMORY, REFUSED, Launch, work_of
-from ml_platform.launchers.sites import Busy, Context, Patience, Seen, Site, State
+from ml_platform.launchers.sites import REPEATS, Busy, Context, Patience, Seen, Site, State
 from ml_platform.launchers.table import Launches
-
-REPEATS = 3  # so often what was evicted, or died before it began, is started again
 
 STARTING, STARTED = dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED
 
@@ -188,11 +186,11 @@ class Launching:
                 self._again(launch, run)
         elif launch.created is None:
             if now - launch.intended > self._patience.grace_seconds:
-                self._start_over(launch, run, "whoever was to start it did not")
+                self._start_over(launch, run, self.launches.put_off(launch, "whoever was to start it did not", now))
         elif self._site_claims(launch):
             seen = self.look(launch)
             if seen.state in (State.ENDED, State.ABSENT):
-                self._start_over(launch, run, f"it ended before it began: {seen.reason}")
+                self._mourn(launch, run, f"it ended before it began: {seen.reason}")
 
     def _is_queued(self, run: dg.DagsterRun, overdue_seconds: float) -> bool:
         """Whether the daemon will try again by itself."""
@@ -208,10 +206,17 @@ class Launching:
         except LaunchError:
             return False
 
-    def _start_over(self, launch: Launch, run: dg.DagsterRun, why: str) -> None:
-        now = self.launches.put_off(launch, why, time.time())
-        if now.claimed is None and now.is_open:
-            self._say(run, f"Started over: {why}.")
+    def _mourn(self, launch: Launch, run: dg.DagsterRun, why: str) -> None:
+        """Starts over what died before it claimed its launch; not without end, as it may never be able to."""
+        if launch.deaths < REPEATS:
+            until = time.time() + self._patience.before_repeat(launch.deaths)
+            self._start_over(launch, run, self.launches.put_off(launch, why, until, died=True))
+        elif self.launches.release(launch, REFUSED, why, unclaimed=True):
+            self._instance.report_run_failed(run, f"Not launched, after {REPEATS + 1} tries: {why}.")
+
+    def _start_over(self, launch: Launch, run: dg.DagsterRun, now: Launch) -> None:
+        if now.claimed is None and now.is_open and now.generation > launch.generation:
+            self._say(run, f"Started over: {now.reason}.")
             self._again(now, run)
 
     def _again(self, launch: Launch, run: dg.DagsterRun) -> None:
@@ -257,19 +262,31 @@ class Launching:
         rows = self.launches.of_run(run.run_id)
         before = [one for one in rows if not one.work.step and one.outcome == last.outcome]
         if last.outcome == EVICTED or (last.outcome in (DIED, OUT_OF_MEMORY) and run.status is STARTING):
-            self._say(run, f"Its process is gone, for the {len(before)}. time of at most {REPEATS}: {last.reason}.")
+            if len(before) <= REPEATS:
+                self._say(run, f"Its process is gone, for the {len(before)}. time of at most {REPEATS}: {last.reason}.")
             return len(before) <= REPEATS
         if last.outcome != OUT_OF_MEMORY:
             return False
         steps = [one.work.step for one in rows if one.within == last.id and one.outcome == OUT_OF_MEMORY]
         stuck = [step for step in steps if self.rung_of(run, step) >= len(self._ladder_of(run, step))]
-        told = f"On launcher {last.launcher}, with {shown_bytes(last.peak_bytes)} at its peak: {last.reason}."
         if steps and not stuck:
-            self._say(run, told)
+            self._say(run, f"On {last.launcher}, with {shown_bytes(last.peak_bytes)} at its peak: {last.reason}.")
             return True
-        names = ", ".join(stuck) or "the run between its steps"
-        self._say(run, f"{told} {names}: no launcher to climb to (launcher: [cpu, highmem] names two).")
         return False
+
+    def settle(self, run: dg.DagsterRun, last: Launch) -> bool:
+        """Says of a run that seems to be starting, and that nobody goes on with, how it ended; False if it goes on."""
+        now = self._instance.get_run_by_id(run.run_id)
+        if now is None or now.status is not STARTING:
+            return False
+        ends = {DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
+        ended = self._instance.get_records_for_run(run.run_id, of_type=ends).records
+        if ended:  # a daemon that was slow set it back
+            event = ended[-1].event_log_entry.get_dagster_event()
+            self._instance.report_dagster_event(event, run_id=run.run_id)
+        else:
+            self._instance.report_run_failed(now, f"Not started, and not to be tried again: {why_closed(last)}.")
+        return True
 
     def rung_of(self, run: dg.DagsterRun, step: str) -> int:
         """Counts how often a step ran out of memory, in this run and those that it tries again."""
@@ -284,6 +301,15 @@ class Launching:
 
     def _say(self, run: dg.DagsterRun, told: str, data: EngineEventData | None = None) -> None:
         self._instance.report_engine_event(told, run, data, cls=type(self))
+
+
+def why_closed(launch: Launch) -> str:
+    """Says how a launch ended, and what would help."""
+    told = f"{launch.outcome}; {launch.reason}"
+    if launch.outcome != OUT_OF_MEMORY:
+        return told
+    peak = shown_bytes(launch.peak_bytes)
+    return f"{told}, with {peak} at its peak; no launcher to climb to (launcher: [cpu, highmem] names two)"
 
 
 def shown_bytes(count: int) -> str:

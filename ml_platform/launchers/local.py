@@ -174,8 +174,11 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
             return Seen(State.ABSENT, "no process was started for it")
         if host != socket.gethostname():
             return Seen(State.UNREACHABLE, f"its process is on {host}; only there can be said whether it is")
-        if _is_there(pid, launch.ticket):
-            return Seen(State.RUNNING, f"process {pid} is there")
+        try:
+            if _is_there(pid, launch.ticket):
+                return Seen(State.RUNNING, f"process {pid} is there")
+        except psutil.AccessDenied:
+            return Seen(State.UNREACHABLE, f"process {pid} is another user's, who alone can say what it is")
         status = self._ended.get((launch.ticket, pid))
         if status == -signal.SIGKILL:
             return Seen(State.ENDED, f"process {pid} was killed (out of memory, or somebody did)", OUT_OF_MEMORY)
@@ -222,8 +225,8 @@ def _is_there(pid: int, ticket: str) -> bool:
         process = psutil.Process(pid)
         # A clock that is set would change when it seems to have started; its environment stays.
         return process.environ().get(TICKET) == ticket and process.status() != psutil.STATUS_ZOMBIE
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False  # or another user's
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _place_of(config: Config, _tags: Mapping[str, str]) -> Place:

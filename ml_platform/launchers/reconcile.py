@@ -109,7 +109,10 @@ class Reconciler:
         last, record = self._launching.launches.last(run.run_id), self._instance.get_run_record_by_id(run.run_id)
         is_recent = record is None or time.time() - record.update_timestamp.timestamp() < self._grace_seconds
         if last is not None and not last.is_open:
-            found.requeued += not is_recent and self._launching.go_on(run)
+            if not is_recent and self._launching.go_on(run):
+                found.requeued += 1
+            elif not is_recent:
+                found.closed += self._launching.settle(run, last)
             return
         is_lost = last is None and run.status is DagsterRunStatus.STARTING and not is_recent
         if is_lost and isinstance(self._instance.run_coordinator, RoutingRunCoordinator):

@@ -18,7 +18,7 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from ml_platform.databases import through_outages
 from ml_platform.errors import LaunchError, expected_one_of
 from ml_platform.launchers.children import Children
-from ml_platform.launchers.launching import Launching
+from ml_platform.launchers.launching import Launching, why_closed
 from ml_platform.launchers.policy import TagPolicy
 from ml_platform.launchers.routes import LAUNCHER_TAG, Route, route_of
 from ml_platform.launchers.schema import Launch, work_of
@@ -95,17 +95,25 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
         """
         run = context.dagster_run
         try:
-            through_outages(lambda: self.launching.start(self._intended(context), context))
+            through_outages(lambda: self._start(context))
         except LaunchError as error:
             # Dagster shows an exception by its class; the run's log says it in words too.
             self._instance.report_engine_event(f"Not launched: {error}", run, cls=type(self))
             raise
 
+    def _start(self, context: LaunchRunContext) -> None:
+        launch = self._intended(context)
+        if launch.is_open:
+            self.launching.start(launch, context)
+            return
+        told = f"Not launched again: process {launch.pid} on {launch.host} had it ({why_closed(launch)})."
+        self._instance.report_engine_event(told, context.dagster_run, cls=type(self))
+
     def _intended(self, context: LaunchRunContext) -> Launch:
-        """Gives the run's open launch; opens one where none is."""
+        """Gives the run's open launch; opens one where none is, unless a process had the run already."""
         run, workspace, launches = context.dagster_run, context.workspace, self.launching.launches
         last = launches.last(run.run_id)
-        if last is not None and last.is_open:
+        if last is not None and (last.is_open or last.claimed is not None):
             return last
 
         def tags_of_asset(key: dg.AssetKey) -> Mapping[str, str]:
@@ -224,7 +232,7 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
             assert launch is not None
         if launch.is_open or self.launching.go_on(run):
             return CheckRunHealthResult(WorkerStatus.RUNNING, launch.reason)
-        return CheckRunHealthResult(WorkerStatus.FAILED, f"its process is gone: {launch.outcome}; {launch.reason}")
+        return CheckRunHealthResult(WorkerStatus.FAILED, f"its process is gone: {why_closed(launch)}")
 
     def get_run_worker_debug_info(self, run: dg.DagsterRun, include_container_logs: bool | None = True) -> str | None:
         """Asks the launcher that the run was sent to."""

@@ -48,6 +48,7 @@ LAUNCHES = db.Table(
     db.Column("outcome", db.Text),
     db.Column("reason", db.Text),
     db.Column("tries", db.Integer, nullable=False),
+    db.Column("deaths", db.Integer, nullable=False),
     db.Column("waiting_until", db.Float),
     db.Column("gpus", db.Float, nullable=False),
     db.Column("cpu_seconds", db.Float, nullable=False),
@@ -113,6 +114,7 @@ class Launch:
         ending: when it was first asked to end.
         outcome: how it was released; `reason` says it in words.
         tries: how often creating it was put off.
+        deaths: how often what was created for it ended before it claimed it.
         gpus: how many it holds while it is claimed.
         cpu_seconds: user and system time of its processes.
         peak_bytes: the most memory that its processes had at a time.
@@ -141,6 +143,7 @@ class Launch:
     outcome: str | None = None
     reason: str | None = None
     tries: int = 0
+    deaths: int = 0
     retry: int = 0
     waiting_until: float | None = None
     gpus: float = 0.0

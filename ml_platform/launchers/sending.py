@@ -15,7 +15,7 @@ from dagster_shared.error import SerializableErrorInfo
 
 from ml_platform.databases import is_outage
 from ml_platform.launchers.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, REFUSED, Launch
-from ml_platform.launchers.sites import Busy, Patience, Seen, Site, State
+from ml_platform.launchers.sites import REPEATS, Busy, Patience, Seen, Site, State
 from ml_platform.launchers.table import Launches
 from ml_platform.launchers.workers import key_of, retries_in, work_in
 
@@ -111,10 +111,13 @@ class SiteSteps(StepHandler):
             pass  # the try before is about to end; this one is next
         except Busy as busy:
             self._put_off(step_key, step, busy)
-        except Exception:  # noqa: BLE001  (whatever a launcher raises is its step's failure, told in the run's log)
+        except Exception as error:  # noqa: BLE001  (whatever a launcher raises is its step's failure, told in the run's log)
+            if is_outage(error):
+                return  # what was created, if anything was, is found at the next try
             launch = self._launches.last(step.context.dagster_run.run_id, step_key)
-            if launch is not None:
-                self._launches.release(launch, REFUSED, str(sys.exc_info()[1]), unclaimed=True)
+            if launch is not None and not self._launches.release(launch, REFUSED, str(error), unclaimed=True):
+                step.launch = self._launches.get(launch.id)  # it was started, though nobody said so
+                return
             self._fail(step.context, serializable_error_info_from_exc_info(sys.exc_info()))
 
     def _put_off(self, step_key: str, step: _Step, busy: Busy) -> None:
@@ -146,16 +149,22 @@ class SiteSteps(StepHandler):
         if seen.state in (State.RUNNING, State.UNREACHABLE):
             step.was_found_dead = False
         elif launch.is_open and launch.claimed is None:
-            step.launch = None
-            self._launches.put_off(launch, seen.reason, time.time())
-            self._say(
-                step.context, f"Step {launch.work.step} is started over: it ended before it began ({seen.reason})."
-            )
+            self._mourn(step, launch, seen.reason)
         elif not step.was_found_dead:
             step.was_found_dead, step.due = True, time.monotonic() + _SOON_SECONDS
         else:
             self._launches.judge(launch, seen.outcome, seen.reason)
             step.dead = seen.reason
+
+    def _mourn(self, step: _Step, launch: Launch, reason: str) -> None:
+        """Starts over what died before it claimed its launch; not without end, as it may never be able to."""
+        if launch.deaths < REPEATS:
+            seconds = self._patience.before_repeat(launch.deaths)
+            now = self._launches.put_off(launch, reason, time.time() + seconds, died=True)
+            step.launch, step.due = (now if now.claimed is not None else None), time.monotonic() + seconds
+            self._say(step.context, f"Step {launch.work.step} is started over: it ended before it began ({reason}).")
+        elif self._launches.release(launch, REFUSED, reason, unclaimed=True):
+            step.dead = f"it ended before it began, {REPEATS + 1} times: {reason}"
 
     def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
         """Says what was found last; a step of an earlier process of this run is looked for in the launch table."""

@@ -12,6 +12,8 @@ from ml_platform.launchers.table import Launches
 
 Context = LaunchRunContext | ResumeRunContext
 
+REPEATS = 3  # so often what was evicted, or died before it began, is started again
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -35,6 +37,14 @@ class Patience:
         [5.0, 10.0, 20.0, 40.0, 60.0]
         """
         return float(min(self.longest_seconds, self.first_seconds * 2.0 ** min(tries, 30)))
+
+    def before_repeat(self, deaths: int) -> float:
+        """Gives the seconds until what died is started again: none the first time.
+
+        >>> [Patience(5, 60).before_repeat(deaths) for deaths in range(3)]
+        [0.0, 5.0, 10.0]
+        """
+        return self.after(deaths - 1) if deaths else 0.0
 
 
 class Busy(Exception):

@@ -11,12 +11,13 @@ from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHa
 from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster_shared.error import SerializableErrorInfo
 
-from ml_platform.launchers.launching import REPEATS, shown_bytes
+from ml_platform.launchers.launching import shown_bytes
 from ml_platform.launchers.metering import metered
 from ml_platform.launchers.routes import Route, as_planned, is_isolated, ladder_of
 from ml_platform.launchers.routing import RoutingRunLauncher
 from ml_platform.launchers.schema import EVICTED, OUT_OF_MEMORY
 from ml_platform.launchers.sending import Fail, SiteSteps
+from ml_platform.launchers.sites import REPEATS
 from ml_platform.launchers.workers import LocalSteps, key_of, retries_in, work_in
 
 

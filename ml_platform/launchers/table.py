@@ -25,7 +25,7 @@ from dagster import DagsterInstance
 from dagster._core.instance.ref import InstanceRef
 from sqlalchemy.pool import NullPool
 
-from ml_platform.databases import OUTAGE_SECONDS, own_after_fork, through_outages
+from ml_platform.databases import OUTAGE_SECONDS, POSTGRES, own_after_fork, through_outages
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.routes import Route
 from ml_platform.launchers.schema import ENDED, IS_OPEN, LAUNCHES, TABLE, C, Holder, Launch, Work, launch_from
@@ -42,7 +42,7 @@ class Launches:
     def __init__(self, url: str):
         self.url = url
         self._is_sqlite = url.startswith("sqlite")
-        arguments = {"timeout": OUTAGE_SECONDS, "isolation_level": None} if self._is_sqlite else {}
+        arguments = {"timeout": OUTAGE_SECONDS, "isolation_level": None} if self._is_sqlite else POSTGRES
         pool: dict[str, Any] = {"poolclass": NullPool} if self._is_sqlite else {"pool_pre_ping": True, "pool_size": 1}
         self._engine = own_after_fork(db.create_engine(url, connect_args=arguments, **pool))
         if self._is_sqlite:
@@ -82,7 +82,7 @@ class Launches:
             "id": uuid.uuid4().hex, "run_id": work.run_id, "root_run_id": work.root_run_id, "step": work.step,
             "job": work.job, "assets": json.dumps(work.assets), "generation": 1, "launcher": launcher,
             "route": None if route is None else json.dumps([route.launcher, dict(route.elsewhere)]), "tries": 0,
-            "intended": time.time(), "retry": 0, "gpus": 0.0, "cpu_seconds": 0.0, "peak_bytes": 0, **more,
+            "intended": time.time(), "retry": 0, "deaths": 0, "gpus": 0.0, "cpu_seconds": 0.0, "peak_bytes": 0, **more,
         }  # fmt: skip
 
         def run(connection: db.Connection) -> Launch:
@@ -103,9 +103,14 @@ class Launches:
         values = {"uid": uid, "created": time.time(), "waiting_until": None}
         return self._update(values, C.id == launch.id, C.generation == launch.generation, IS_OPEN)
 
-    def put_off(self, launch: Launch, reason: str, until: float) -> Launch:
-        """Lets nothing that was started so far claim it, and says when to try again; gives what stands there then."""
+    def put_off(self, launch: Launch, reason: str, until: float, *, died: bool = False) -> Launch:
+        """Lets nothing that was started so far claim it, and says when to try again; gives what stands there then.
+
+        Args:
+            died: whether what was started ended before it claimed the launch.
+        """
         values = {
+            "deaths": launch.deaths + died,
             "generation": launch.generation + 1, "tries": launch.tries + 1, "waiting_until": until, "reason": reason,
             "spec": None, "name": None, "uid": None, "created": None,
         }  # fmt: skip

@@ -2,7 +2,7 @@
 
 Stock storage connects anew for each statement and looks before each read of a run whether its columns are there; a
 statement that is cut off by the server's fall fails the run. Here a process keeps its connection, and asks again for up
-to a minute. An event whose commit was not answered for may then stand in the log twice.
+to a minute; what was written before an answer was lost is not written twice.
 """
 
 import functools
@@ -13,10 +13,13 @@ from typing import Any, TypeVar
 
 import sqlalchemy as db
 from dagster import EventLogEntry
+from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
 from dagster._core.storage.event_log.base import EventLogStorage
+from dagster._core.storage.event_log.schema import AssetEventTagsTable, SqlEventLogStorageTable
 from dagster._core.storage.runs.base import RunStorage
+from dagster._core.storage.runs.schema import RunTagsTable
 from dagster._core.storage.schedules.base import ScheduleStorage
-from dagster._serdes import ConfigurableClassData
+from dagster._serdes import ConfigurableClassData, serialize_value
 from dagster_postgres import (
     DagsterPostgresStorage,
     PostgresEventLogStorage,
@@ -25,10 +28,17 @@ from dagster_postgres import (
 )
 from dagster_postgres.utils import pg_url_from_config
 
-from ml_platform.databases import own_after_fork, through_outages
+from ml_platform.databases import POSTGRES, own_after_fork, through_outages
+from ml_platform.errors import PlatformError
 from ml_platform.resources.event_log import with_own_data_version
 
-_ELSEWHERE = {"watch", "end_watch", "wipe", "upgrade"}  # not for the database, or not to be repeated
+_NOT_REPEATED = {"watch", "end_watch", "wipe", "upgrade", "add_run"}  # not asked of the database, or seen by a person
+_NOT_REPEATED |= {"add_run_tags", "store_event", "store_event_batch"}  # repeated in ways of their own
+_ALSO_REPEATED = {
+    "set_cursor_values", "get_cursor_values", "add_snapshot", "has_snapshot", "get_asset_keys", "get_logs_for_run",
+    "get_stats_for_run", "get_step_stats_for_run", "get_asset_check_state", "get_concurrency_infos",
+    "get_maximum_record_id",
+}  # fmt: skip
 Storage = TypeVar("Storage", bound=type)
 
 
@@ -36,8 +46,8 @@ def _patient(of: type) -> Callable[[Storage], Storage]:
     """Has everything that a kind of storage can be asked go through outages."""
 
     def decorate(storage: Storage) -> Storage:
-        for name in of.__abstractmethods__ - _ELSEWHERE:  # type: ignore[attr-defined]
-            method = getattr(storage, name)
+        for name in (of.__abstractmethods__ | _ALSO_REPEATED) - _NOT_REPEATED:  # type: ignore[attr-defined]
+            method = getattr(storage, name, None)
             if isfunction(method):
                 setattr(storage, name, _through(method))
         return storage
@@ -57,8 +67,16 @@ def _through(method: Callable[..., Any]) -> Callable[..., Any]:
 def _engine_of(url: str) -> db.Engine:
     """Gives this process's engine; one connection is kept, more are closed after use."""
     return own_after_fork(
-        db.create_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True, pool_size=1, max_overflow=10)
+        db.create_engine(
+            url, isolation_level="AUTOCOMMIT", pool_pre_ping=True, pool_size=1, max_overflow=10, connect_args=POSTGRES
+        )
     )
+
+
+def _settings(config: Mapping[str, Any]) -> tuple[str, bool]:
+    if config.get("auth_provider"):
+        raise PlatformError("storage: auth_provider is not supported by KeptPostgresStorage; give a password")
+    return pg_url_from_config(config), config.get("should_autocreate_tables", True)
 
 
 class _Kept:
@@ -71,8 +89,7 @@ class _Kept:
     @classmethod
     def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> Any:
         """Builds the storage from `dagster.yaml`: `postgres_url`, or `postgres_db` with its parts."""
-        url, make = pg_url_from_config(config_value), config_value.get("should_autocreate_tables", True)
-        return through_outages(lambda: cls(url, make, inst_data))
+        return through_outages(lambda: cls(*_settings(config_value), inst_data))
 
 
 @_patient(RunStorage)
@@ -87,19 +104,77 @@ class KeptPostgresRunStorage(_Kept, PostgresRunStorage):
         """Whether the columns of this version are there; looked up once."""
         return self._has_run_stats
 
+    def add_run_tags(self, run_id: str, new_tags: Mapping[str, str]) -> None:
+        """Adds tags to a run, and to the table by which runs are found."""
+        tries = 0
+
+        def add() -> None:
+            nonlocal tries
+            tries += 1
+            super(KeptPostgresRunStorage, self).add_run_tags(run_id, new_tags)
+            if tries > 1:
+                self._index_tags(run_id, new_tags)
+
+        through_outages(add)
+
+    def _index_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Finishes a try that was cut off after the run had its tags: Dagster takes them for indexed."""
+        table = RunTagsTable.c
+        with self.connect() as connection:
+            connection.execute(db.delete(RunTagsTable).where(table.run_id == run_id, table.key.in_(list(tags))))
+            rows = [{"run_id": run_id, "key": key, "value": value} for key, value in tags.items()]
+            connection.execute(db.insert(RunTagsTable), rows)
+
 
 @_patient(EventLogStorage)
 class KeptPostgresEventLogStorage(_Kept, PostgresEventLogStorage):
     """Dagster's event log, in which each partition has its own data version."""
 
     def store_event(self, event: EventLogEntry) -> None:
-        """Stores an event; that of a partition with the partition's own data version."""
-        super().store_event(with_own_data_version(event))
+        """Stores an event, once; that of a partition with the partition's own data version."""
+        own = with_own_data_version(event)
+        self._store_once([own], lambda: super(KeptPostgresEventLogStorage, self).store_event(own))
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Stores events; those of partitions with the partitions' own data versions."""
+        """Stores events, once; those of partitions with the partitions' own data versions."""
         own = [with_own_data_version(event) for event in events]
-        through_outages(lambda: super(KeptPostgresEventLogStorage, self).store_event_batch(own))
+        self._store_once(own, lambda: super(KeptPostgresEventLogStorage, self).store_event_batch(own))
+
+    def _store_once(self, events: Sequence[EventLogEntry], store: Callable[[], None]) -> None:
+        """Stores events through outages: a row that is there already, its answer lost, may have been read."""
+        tries = 0
+
+        def once() -> None:
+            nonlocal tries
+            tries += 1
+            ids = self._ids_of(events) if tries > 1 else []
+            if ids:
+                self._finish(events, ids)
+            else:
+                store()
+
+        through_outages(once)
+
+    def _ids_of(self, events: Sequence[EventLogEntry]) -> list[int]:
+        log = SqlEventLogStorageTable.c
+        same = [(log.run_id == event.run_id) & (log.event == serialize_value(event)) for event in events]
+        with self._connect() as connection:
+            found = connection.execute(db.select(log.id).where(db.or_(*same)).order_by(log.id))
+            return [int(row[0]) for row in found][: len(events)]
+
+    def _finish(self, events: Sequence[EventLogEntry], ids: Sequence[int]) -> None:
+        """Does what Dagster does after the rows of events are written."""
+        of_assets = [
+            (event, id_) for event, id_ in zip(events, ids, strict=True) if event.dagster_event_type in ASSET_EVENTS
+        ]
+        if of_assets:
+            with self.index_transaction() as connection:
+                connection.execute(db.delete(AssetEventTagsTable).where(AssetEventTagsTable.c.event_id.in_(ids)))
+                self._store_asset_event_tags(connection, *map(list, zip(*of_assets, strict=True)))
+                self._store_asset_event(connection, *of_assets[-1])
+        for event, id_ in zip(events, ids, strict=True):
+            if event.dagster_event_type in ASSET_CHECK_EVENTS:
+                self.store_asset_check_event(event, id_)
 
 
 @_patient(ScheduleStorage)
@@ -121,8 +196,7 @@ class KeptPostgresStorage(DagsterPostgresStorage):
     @classmethod
     def from_config_value(cls, inst_data: Any, config_value: Any) -> "KeptPostgresStorage":
         """Builds the storage from `dagster.yaml`: `postgres_url`, or `postgres_db` with its parts."""
-        url, make = pg_url_from_config(config_value), config_value.get("should_autocreate_tables", True)
-        return through_outages(lambda: cls(url, make, inst_data))
+        return through_outages(lambda: cls(*_settings(config_value), inst_data))
 
     @property
     def run_storage_data(self) -> ConfigurableClassData | None:

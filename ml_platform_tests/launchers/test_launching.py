@@ -11,6 +11,8 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import time_machine
+from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.launcher import LaunchRunContext, WorkerStatus
 from dagster._core.test_utils import create_run_for_test
 
@@ -20,7 +22,18 @@ from ml_platform.launchers.policy import WAITING_TAG
 from ml_platform.launchers.reconcile import Reconciler
 from ml_platform.launchers.routes import Route
 from ml_platform.launchers.routing import RoutingRunLauncher
-from ml_platform.launchers.schema import DIED, EVICTED, OUT_OF_MEMORY, REFUSED, Holder, Launch, Work, work_of
+from ml_platform.launchers.schema import (
+    DIED,
+    ENDED,
+    EVICTED,
+    LAUNCHES,
+    OUT_OF_MEMORY,
+    REFUSED,
+    Holder,
+    Launch,
+    Work,
+    work_of,
+)
 from ml_platform.launchers.sites import Busy, Seen, State, Stray
 from ml_platform.launchers.table import Launches
 from ml_platform_tests.launchers.machine import ORIGIN
@@ -222,7 +235,8 @@ def test_out_of_memory_climbs_the_ladder_and_not_beyond(
     last = die(instance, launches, gpu, run, OUT_OF_MEMORY, "step")
     assert last is not None
     assert (last.attempt, last.is_open) == (2, False)
-    assert "no launcher to climb to" in "\n".join(str(entry.message) for entry in instance.all_logs(run.run_id))
+    health = instance.run_launcher.check_run_worker_health(run)
+    assert "no launcher to climb to" in str(health.msg)
 
 
 def test_a_terminated_run_is_ended_until_it_is_gone(
@@ -255,3 +269,66 @@ def test_needless_jobs_are_removed_and_needed_ones_stay(
     site.listed = [needed, former, unknown]
     Reconciler(instance).look_once()
     assert [one.name for one in site.removed] == ["former", "unknown"]
+
+
+def test_what_dies_before_it_claims_is_not_started_for_ever(
+    instance: dg.DagsterInstance, launches: Launches, site: Site
+) -> None:
+    run = start(instance)
+    launch = launches.last(run.run_id)
+    assert launch is not None
+    site.seen = Seen(State.ENDED, "no module named ml_platform", DIED)
+    for look in range(8):
+        now = launches.get(launch.id)
+        launches.created(now, f"uid {look}")
+        launches._update({"waiting_until": None}, LAUNCHES.c.id == launch.id)  # its time has come
+        Reconciler(instance).look_once()
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    assert found.status is STATUS.FAILURE
+    assert launches.get(launch.id).outcome == REFUSED
+    told = "\n".join(str(entry.message) for entry in instance.all_logs(run.run_id))
+    assert "Not launched, after 4 tries: it ended before it began: no module named ml_platform" in told
+
+
+def test_a_run_that_a_process_had_is_not_launched_again_by_a_daemon_that_was_slow(
+    instance: dg.DagsterInstance, launches: Launches, site: Site
+) -> None:
+    run = start(instance, STATUS.STARTED)
+    launch = launches.last(run.run_id)
+    assert launch is not None
+    holder = Holder()
+    launches.claim(launch.ticket, holder)
+    event = DagsterEvent(DagsterEventType.PIPELINE_SUCCESS.value, run.job_name)
+    instance.report_dagster_event(event, run_id=run.run_id)
+    launches.release(launch, ENDED, token=holder.token)
+    starting = DagsterEvent(DagsterEventType.PIPELINE_STARTING.value, run.job_name)
+    instance.report_dagster_event(starting, run_id=run.run_id)
+    instance.run_launcher.launch_run(LaunchRunContext(run, None))
+    assert len(site.started) == 1
+    look_after_a_while(instance)
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    assert found.status is STATUS.SUCCESS, "as its log says"
+
+
+def test_a_run_whose_refusal_nobody_wrote_down_fails(
+    instance: dg.DagsterInstance, launches: Launches, site: Site
+) -> None:
+    run = start(instance)
+    launch = launches.last(run.run_id)
+    assert launch is not None
+    launches.release(launch, REFUSED, "may not create jobs", unclaimed=True)
+    look_after_a_while(instance)
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    assert found.status is STATUS.FAILURE
+    assert "refused; may not create jobs" in "\n".join(str(one.message) for one in instance.all_logs(run.run_id))
+    count = len(instance.all_logs(run.run_id))
+    look_after_a_while(instance)
+    assert len(instance.all_logs(run.run_id)) == count
+
+
+def look_after_a_while(instance: dg.DagsterInstance) -> None:
+    with time_machine.travel(time.time() + 120, tick=True):
+        Reconciler(instance).look_once()

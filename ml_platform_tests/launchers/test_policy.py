@@ -63,7 +63,7 @@ HOSTILE = [
     *({"dagster-k8s/config": json.dumps({part: EVIL[part]})} for part in EVIL),
     {"dagster-k8s/config": "not JSON"},
     {"dagster-k8s/resource_requirements": json.dumps({"limits": {"nvidia.com/gpu": "8"}})},
-    {"dagster-k8s/anything": "{}"},
+    {"dagster-k8s/anything": "[]"},
     {"ml_platform/waiting_until": "9999999999"},
     {"ml_platform/launcher": "gpu"},
     {"dagster/image": "evil"},

@@ -16,7 +16,9 @@ from dagster._core.errors import DagsterRunAlreadyExists
 from dagster._core.events import StepMaterializationData
 from dagster._core.test_utils import create_run_for_test
 
-from ml_platform.resources.postgres import _engine_of
+from ml_platform.databases import is_outage
+from ml_platform.errors import PlatformError
+from ml_platform.resources.postgres import KeptPostgresStorage, _engine_of
 from ml_platform_tests.postgres import Postgres
 
 
@@ -107,3 +109,65 @@ def test_each_partition_has_its_own_data_version(instance: dg.DagsterInstance) -
         dg.AssetKey("parts"), dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
     )
     assert tags == {key: {DATA_VERSION_TAG: f"version of {key}"} for key in ("a", "b")}
+
+
+@pytest.mark.parametrize(
+    "what", ["NOTIFY", "INSERT INTO asset_event_tags", "INSERT INTO asset_keys", "SELECT asset_keys"]
+)
+def test_an_event_whose_answer_was_lost_stands_once_in_the_log(
+    instance: dg.DagsterInstance, server: Postgres, what: str
+) -> None:
+    """Twice, the executor of its run would stumble over it."""
+    run = create_run_for_test(instance)
+    key = dg.AssetKey(f"lost {what}")
+    materialization = dg.AssetMaterialization(key, tags={DATA_VERSION_TAG: "v"})
+    event = dg.DagsterEvent(
+        event_type_value=dg.DagsterEventType.ASSET_MATERIALIZATION.value, job_name="job",
+        event_specific_data=StepMaterializationData(materialization),
+    )  # fmt: skip
+    back = fall_before(server, what)
+    instance.report_dagster_event(event, run_id=run.run_id)
+    if back.ident is not None:
+        back.join()
+    assert len(instance.all_logs(run.run_id)) == 1
+    assert instance.has_asset_key(key)
+    assert instance.get_latest_materialization_event(key) is not None
+    tags = instance.event_log_storage.get_event_tags_for_asset(key)
+    assert tags == [{DATA_VERSION_TAG: "v"}]
+
+
+@pytest.mark.parametrize("what", ["UPDATE runs", "INSERT INTO run_tags"])
+def test_a_tag_is_found_whenever_the_server_fell(instance: dg.DagsterInstance, server: Postgres, what: str) -> None:
+    run = create_run_for_test(instance)
+    back = fall_before(server, what)
+    instance.add_run_tags(run.run_id, {"what": what})
+    back.join()
+    assert [one.run_id for one in instance.get_runs(dg.RunsFilter(tags={"what": what}))] == [run.run_id]
+
+
+@pytest.mark.parametrize(
+    ("broken", "is_away"),
+    [
+        (lambda url: url.replace("/kept", "/nowhere"), False),
+        (lambda url: url.replace("postgres@127.0.0.1", "nobody_known@127.0.0.1"), False),
+        (lambda _: "postgresql+psycopg2://postgres@127.0.0.1:9/kept", True),
+    ],
+)
+def test_what_is_wrong_for_ever_is_no_outage(server: Postgres, broken: Any, is_away: bool) -> None:
+    with pytest.raises(db.exc.OperationalError) as caught:
+        db.create_engine(broken(server.url("kept"))).connect()
+    assert is_outage(caught.value) == is_away
+
+
+def test_a_statement_that_takes_too_long_is_no_outage(server: Postgres) -> None:
+    engine = db.create_engine(server.url("kept"))
+    with engine.connect() as connection:
+        connection.execute(db.text("SET statement_timeout = 50"))
+        with pytest.raises(db.exc.OperationalError) as caught:
+            connection.execute(db.text("SELECT pg_sleep(5)"))
+    assert not is_outage(caught.value)
+
+
+def test_another_way_to_authenticate_is_refused() -> None:
+    with pytest.raises(PlatformError, match="auth_provider is not supported"):
+        KeptPostgresStorage.from_config_value(None, {"postgres_url": "postgresql://x", "auth_provider": {"aws": {}}})

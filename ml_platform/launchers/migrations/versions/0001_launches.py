@@ -15,7 +15,10 @@ def upgrade() -> None:
         db.Column("id", db.String(32), primary_key=True),
         *(db.Column(name, db.String(255), nullable=False) for name in ("run_id", "root_run_id")),
         *(db.Column(name, text, nullable=False) for name in ("step", "job", "assets", "launcher")),
-        *(db.Column(name, db.Integer, nullable=False) for name in ("attempt", "retry", "generation", "tries")),
+        *(
+            db.Column(name, db.Integer, nullable=False)
+            for name in ("attempt", "retry", "generation", "tries", "deaths")
+        ),
         *(db.Column(name, text) for name in ("route", "namespace", "name", "uid", "host", "outcome", "reason")),
         db.Column("spec", db.String(64)),
         *(db.Column(name, db.String(32)) for name in ("within", "token")),
