@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 PRELOADED = (
@@ -19,13 +20,18 @@ PRELOADED = (
 )
 
 
+def forkserver() -> ForkServerContext:
+    """Gives what forks processes that have imported what they need; whoever is first decides what that is."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload([__name__, *PRELOADED])
+    return server
+
+
 class WarmProcess:
     """A process of its own, with its own environment and folder, whose interpreter did not have to start."""
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str], folder: Path):
-        server = multiprocessing.get_context("forkserver")
-        server.set_forkserver_preload([__name__, *PRELOADED])
-        self._process = server.Process(target=execute, args=(list(command), dict(env), folder), daemon=False)
+        self._process = forkserver().Process(target=execute, args=(list(command), dict(env), folder), daemon=False)
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid

@@ -1,6 +1,5 @@
 """A process that is killed before one of its effects, by number: each moment of the protocol, none left to chance."""
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -19,6 +18,7 @@ from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import Queued
 from urllib3.connectionpool import HTTPConnectionPool
 
 from ml_platform.launchers.reconcile import Reconciler
+from ml_platform_tests.kubernetes.warm import forkserver
 from ml_platform_tests.launchers import FOLDER
 
 PROTOCOL = ("ml_platform_launches", "runs", "run_tags")  # the tables that decide what is started
@@ -169,7 +169,6 @@ def launch_in_child(home: str, run_ids: list[str], barrier: Any) -> None:
 
 def in_child(what: Callable[..., None], *arguments: Any) -> BaseProcess:
     """Starts something in a process of its own, forked from a server that has imported what it needs."""
-    server = multiprocessing.get_context("forkserver")
-    process = server.Process(target=what, args=arguments, daemon=True)
+    process = forkserver().Process(target=what, args=arguments, daemon=True)
     process.start()
     return process

@@ -1,6 +1,5 @@
 """Cases played on several platforms beside each other."""
 
-import multiprocessing
 import queue
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 
 from dagster._core.events import DagsterEvent, DagsterEventType
 
+from ml_platform_tests.kubernetes.warm import forkserver
 from ml_platform_tests.launchers.cases import Case
 from ml_platform_tests.launchers.crashing import in_child, launch_in_child
 from ml_platform_tests.launchers.world import Outcome, World, world_in
@@ -70,7 +70,7 @@ def queued(world: World, count: int) -> list[str]:
 
 def start_twice(home: Path, run_ids: list[str]) -> None:
     """Has two processes launch each of the runs at the same moment."""
-    barrier = multiprocessing.get_context("forkserver").Barrier(2)
+    barrier = forkserver().Barrier(2)
     both = [in_child(launch_in_child, str(home), run_ids, barrier) for _ in range(2)]
     for process in both:
         process.join(300)
@@ -137,6 +137,7 @@ def play_on_both(cases: Sequence[Case], folder: Path, server: Postgres, name: st
 
 def play_with_outages(cases: Sequence[Case], folder: Path, *, is_stock: bool = False) -> dict[str, Played]:
     """Plays on two platforms, each of which has a server to itself."""
+    folder.mkdir(exist_ok=True)
     with ExitStack() as stack:
         servers = []
         for number in range(2):

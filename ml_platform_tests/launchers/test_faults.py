@@ -1,9 +1,11 @@
 """Whatever a cluster answers or does, a run's work is done once, and nothing of it is left."""
 
+from pathlib import Path
+
 import pytest
 
 from ml_platform_tests.launchers.cases import Case, cases
-from ml_platform_tests.launchers.playing import Played, play_on_both
+from ml_platform_tests.launchers.playing import Played, play_all, play_on_both
 from ml_platform_tests.postgres import Postgres
 
 CASES = cases()
@@ -19,3 +21,10 @@ def test_work_is_done_once_whatever_goes_wrong(played: dict[str, Played], case: 
     found = played[case.name]
     assert found.problem is None, f"{found.problem}\n{found.told}"
     assert not found.open, f"launches are open: {found.open}"
+
+
+@pytest.mark.soak
+def test_every_case_on_sqlite(tmp_path: Path) -> None:
+    """The other half of them."""
+    played = play_all(CASES[1::2], tmp_path, [None] * 2)
+    assert not {name: one.problem for name, one in played.items() if one.problem or one.open}

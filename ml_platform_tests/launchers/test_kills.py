@@ -1,10 +1,12 @@
 """Whoever is killed, at whatever step of the protocol: a run's work is done once, and nothing of it is left."""
 
+from pathlib import Path
+
 import pytest
 
 from ml_platform_tests.launchers.cases import Case
 from ml_platform_tests.launchers.kill_cases import kill_cases, whole_platform_cases
-from ml_platform_tests.launchers.playing import Played, play_on_both
+from ml_platform_tests.launchers.playing import Played, play_all, play_on_both
 from ml_platform_tests.postgres import Postgres
 
 CASES = [*kill_cases(), *whole_platform_cases()]
@@ -24,3 +26,10 @@ def test_work_is_done_once_whoever_is_killed(played: dict[str, Played], case: Ca
 
 def test_the_platform_was_killed_often_enough() -> None:
     assert len(whole_platform_cases()) >= 20
+
+
+@pytest.mark.soak
+def test_every_case_on_sqlite(tmp_path: Path) -> None:
+    """The other half of them."""
+    played = play_all(CASES[1::2], tmp_path, [None] * 2)
+    assert not {name: one.problem for name, one in played.items() if one.problem or one.open}
