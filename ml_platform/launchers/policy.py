@@ -83,7 +83,7 @@ class TagPolicy:
         if not self.changes(run.tags, {}):
             return {}  # so nobody has to look up what the code declares
         snapshot = instance.get_job_snapshot(run.job_snapshot_id) if run.job_snapshot_id else None
-        return self.changes(run.tags, snapshot.tags if snapshot is not None else {})
+        return self.changes(run.tags, {**snapshot.tags, **(snapshot.run_tags or {})} if snapshot is not None else {})
 
 
 def told(run: dg.DagsterRun, changes: Mapping[str, str]) -> str:

@@ -189,6 +189,8 @@ def dynamic() -> None:
 
 
 chain = dg.define_asset_job("chain", list(CHAIN))
+DECLARED = {"dagster-k8s/config": {"container_config": {"resources": {"limits": {"memory": "9Gi"}}}}}
+declared = dg.define_asset_job("declared", ["quick_one"], tags=DECLARED)
 
 
 @dg.sensor(job=chain, minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.STOPPED)
@@ -214,7 +216,7 @@ defs = dg.Definitions(
     resources={"stubborn": Stubborn()},
     asset_checks=[looks_right],
     executor=routing_executor,
-    jobs=[chain, dynamic],
+    jobs=[chain, declared, dynamic],
     schedules=[dg.ScheduleDefinition(job=chain, cron_schedule="* * * * *")],
     sensors=[when_asked],
 )

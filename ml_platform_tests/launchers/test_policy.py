@@ -51,8 +51,8 @@ def spec_of(world: World, run_id: str) -> dict[str, Any]:
     return json.loads(json.dumps([kept, metadata, pod["spec"], selectors], default=str).replace(run_id, "RUN"))  # type: ignore[no-any-return]
 
 
-def launched(world: World, tags: dict[str, str]) -> str:
-    run_id = world.rig.launch("quick_one", tags=tags)
+def launched(world: World, tags: dict[str, str], job: str = "__ASSET_JOB") -> str:
+    run_id = world.rig.launch("quick_one", tags=tags, job=job)
     while not any(run_id in name for _, name in world.cpu.jobs):
         world.dequeue()
     return run_id
@@ -83,6 +83,39 @@ def test_a_pod_has_what_is_declared_and_no_more(world: World, plain: dict[str, A
     for key in changed:
         assert f"{key}: {tags[key][:100]!r} became '{{}}'" in world.rig.told(run_id)
         assert world.rig.run(run_id).tags[key] != tags[key]
+
+
+@pytest.mark.parametrize("tags", [{}, HOSTILE[0]], ids=["nothing", "a hostile tag"])
+def test_what_the_jobs_code_declares_stands_whatever_a_user_adds(
+    world: World, plain: dict[str, Any], tags: dict[str, str]
+) -> None:
+    kept, metadata, pod, labels = spec_of(world, launched(world, tags, "declared"))
+    assert pod["containers"][0]["resources"]["limits"]["memory"] == "9Gi"
+    wanted = deepcopy(plain)
+    pod["containers"][0]["resources"] = wanted[2]["containers"][0]["resources"]
+    for one in (pod["containers"][0]["env"], wanted[2]["containers"][0]["env"]):
+        one[:] = [each for each in one if each["name"] != "DAGSTER_RUN_JOB_NAME"]
+    assert [kept, metadata, pod, labels] == wanted
+
+
+def test_a_steps_pod_has_what_is_declared_and_no_more(world: World) -> None:
+    pods = []
+    for tags in ({}, HOSTILE[0]):
+        run_id = world.rig.launch("counted", "counted_on_gpu", tags=tags)
+        world.settle(run_id, timeout_seconds=60)
+        (ran,) = [one for one in world.gpu.record if one.labels.get("dagster/run-id") == run_id]
+        (job,) = [one for one in world.gpu.jobs.values() if one["metadata"]["labels"]["dagster/run-id"] == run_id]
+        pod = job["spec"]["template"]["spec"]
+        pods.append(
+            (
+                ran.image,
+                ran.resources,
+                ran.service_account,
+                pod.get("hostNetwork"),
+                pod["containers"][0].get("securityContext"),
+            )
+        )
+    assert pods[0] == pods[1]
 
 
 def test_on_the_stock_launcher_the_same_tag_makes_a_privileged_pod(stock: World) -> None:
