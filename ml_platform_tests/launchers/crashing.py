@@ -18,6 +18,7 @@ from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import Queued
 from urllib3.connectionpool import HTTPConnectionPool
 
 from ml_platform.launchers.reconcile import Reconciler
+from ml_platform.launchers.routing import RoutingRunLauncher
 from ml_platform_tests.kubernetes.warm import forkserver
 from ml_platform_tests.launchers import FOLDER
 
@@ -145,10 +146,12 @@ def reconcile_in_child(home: str, before: int) -> None:
 def go_on_in_child(home: str) -> None:
     """Does what the daemon and the reconciler do, until it is killed."""
     with dg.DagsterInstance.from_config(home) as instance:
-        daemon, reconciler = QueuedRunCoordinatorDaemon(1), Reconciler(instance)
+        daemon = QueuedRunCoordinatorDaemon(1)
+        reconciler = Reconciler(instance) if isinstance(instance.run_launcher, RoutingRunLauncher) else None
         while True:
             list(daemon.run_iteration(_NoWorkspace(instance)))  # type: ignore[arg-type]
-            reconciler.look_once()
+            if reconciler is not None:
+                reconciler.look_once()
             time.sleep(0.4)
 
 
