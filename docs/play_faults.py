@@ -36,13 +36,10 @@ was left. Work that a killed process had begun is begun again; a run whose work 
 
 
 def main(only: Sequence[str]) -> None:
-    """Plays what was named (`faults`, `kills`, `everything`, `outages`, `twice`), or all; writes the page if all."""
+    """Plays what was named (`faults`, `kills`, `outages`, `twice`), or all; writes the page if all."""
     parts = {
         "faults": lambda where, storages, is_stock: grouped(play_all(cases(), where, storages, is_stock=is_stock)),
         "kills": kills,
-        "everything": lambda where, storages, is_stock: grouped(
-            play_all(whole_platform_cases(), where, storages, is_stock=is_stock)
-        ),
         "twice": lambda where, storages, is_stock: double_starts(where, storages[0], TWICE, is_stock=is_stock),
         "outages": lambda where, _, is_stock: grouped(play_with_outages(outage_cases(), where, is_stock=is_stock)),
     }
@@ -67,10 +64,10 @@ def main(only: Sequence[str]) -> None:
 def kills(where: Path, storages: Sequence[Any], is_stock: bool) -> Rows:
     """Kills each before each of its effects; how many the stock launcher has is found by killing it."""
     if not is_stock:
-        return grouped(play_all(kill_cases(), where, storages))
+        return grouped(play_all([*kill_cases(), *whole_platform_cases()], where, storages))
     rows: Rows = {}
     with world_in(where, storages[0], is_stock=True, seconds=0.5) as world:
-        for who, setup in stock_plays().items():
+        for who, setup in stock_plays():
             for before in count():
                 (world.folder / NOTED).unlink(missing_ok=True)
                 rows.setdefault(who, []).append(play(world, Case(who, setup(before), is_repeated=True)))

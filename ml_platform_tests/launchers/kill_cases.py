@@ -57,14 +57,16 @@ def whole_platform_cases() -> list[Case]:
 MIXED = ("counted", "counted_on_gpu")
 
 
-def stock_plays() -> dict[str, Callable[[int], Setup]]:
+def stock_plays() -> list[tuple[str, Callable[[int], Setup]]]:
     """Gives who there is on the stock platform as well; how many effects each has there nobody says."""
-    return {
-        "the daemon launches": lambda before: _launching(before, None),
-        "the run's process": lambda before: _of_pod("execute_run", ("counted",))(before, None),
-        "the run's process, with a step elsewhere": lambda before: _of_pod("execute_run", MIXED)(before, None),
-        "the process that goes on with a run": lambda before: _going_on(before, None),
-    }
+    return [
+        ("the daemon launches", lambda before: _launching(before, None)),
+        ("the run's process", lambda before: _of_pod("execute_run", ("counted",))(before, None)),
+        ("the run's process, with a step elsewhere", lambda before: _of_pod("execute_run", MIXED)(before, None)),
+        ("the process that goes on with a run", lambda before: _going_on(before, None)),
+        ("everything", lambda before: _everything("execute_run", before, ("counted",), None)),
+        ("everything", lambda before: _everything("execute_run", before, MIXED, None)),
+    ]
 
 
 def _cases(what: str, play: Callable[[int, bool], Setup], **more: Any) -> Iterator[Case]:
@@ -140,13 +142,15 @@ def _going_on(before: int, is_killed: bool | None) -> Setup:
     return run
 
 
-def _everything(command: str, before: int, assets: tuple[str, ...]) -> Setup:
+def _everything(command: str, before: int, assets: tuple[str, ...], is_killed: bool | None = True) -> Setup:
     def run(world: World) -> str:
         platform = in_child(go_on_in_child, str(world.folder / "home"))
         (world.folder / PLATFORM).write_text(str(platform.pid))
         order(world.folder, command, before, "everybody")
         run_id = world.launch(*assets)
-        platform.join(90)
+        platform.join(90 if is_killed else 15)
+        if is_killed is None:
+            platform.kill(), platform.join()  # there was no such effect, or it is over
         assert platform.exitcode == -9, f"the platform was not killed: {platform.exitcode}\n{world.rig.told(run_id)}"
         for cluster in (world.cpu, world.gpu):
             for ran in [one for one in cluster.record if one.finished is None]:
