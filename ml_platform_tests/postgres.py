@@ -40,13 +40,14 @@ def binaries() -> Path | None:
 
 
 class Postgres:
-    """A server over data in a folder, which end with it."""
+    """A server and its data, which end with it; its log lies in a folder."""
 
     def __init__(self, folder: Path) -> None:
         found = binaries()
         assert found is not None, "PostgreSQL is missing"
-        self.folder = folder.resolve()
-        self.data, self.log = self.folder / "data", self.folder / "postgres.log"
+        # Not below pytest's own folder: any pytest that starts, such as those of the mutants, closes that to others.
+        self.place = Path(tempfile.mkdtemp(prefix="postgres-")).resolve()
+        self.data, self.log = self.place / "data", folder / "postgres.log"
         self.port = free_port()
         self._binaries = found
         self._process: subprocess.Popen[bytes] | None = None
@@ -65,7 +66,7 @@ class Postgres:
 
     def __exit__(self, *_: object) -> None:
         self.cut()
-        shutil.rmtree(self.data)
+        shutil.rmtree(self.place)
 
     def url(self, database: str) -> str:
         """Where a database is, for SQLAlchemy."""
@@ -142,12 +143,12 @@ class Postgres:
         """How its programs are started: they refuse to run as root, and must reach their folder."""
         user = _unprivileged()
         if user is None:
-            return {"cwd": self.folder}
+            return {"cwd": self.place}
         base = Path(tempfile.gettempdir()).resolve()
-        for folder in (self.folder, *self.folder.parents):
-            if folder.is_relative_to(base):  # pytest takes the right away whenever it starts
+        for folder in (self.place, *self.place.parents):
+            if folder.is_relative_to(base):
                 folder.chmod(folder.stat().st_mode | 0o001)
-        return {"cwd": self.folder, "user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        return {"cwd": self.place, "user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
 def _unprivileged() -> pwd.struct_passwd | None:
