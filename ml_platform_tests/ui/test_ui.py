@@ -37,6 +37,7 @@ def browser(browser_path: str) -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     page = browser.new_page(viewport={"width": 1600, "height": 1200})
     page.set_default_timeout(60_000)
+    expect.set_options(timeout=60_000)  # a machine that runs other tests is slow to draw
     yield page
     page.close()
 
