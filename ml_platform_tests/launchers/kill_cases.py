@@ -126,7 +126,8 @@ def _of_pods() -> Iterator[Case]:
     yield from _cases("the run's process, with a step elsewhere", _of_pod("execute_run", MIXED), is_repeated=True)
     yield from _cases("the step's process", _of_pod("execute_step", MIXED), is_repeated=True,
                       statuses=("SUCCESS", "FAILURE"))  # fmt: skip
-    yield from _cases("the process that goes on with a run", _going_on, is_repeated=True)
+    # On a slow machine the pod may have done its work when it is killed, and not have said so.
+    yield from _cases("the process that goes on with a run", _going_on, is_repeated=True, is_redone=True)
 
 
 def _going_on(before: int, is_killed: bool | None) -> Setup:
