@@ -113,6 +113,7 @@ def counted(
 
 work = [
     counted("counted"),
+    counted("counted_a_while", times=6),
     counted("counted_long", times=20),
     counted("counted_on_gpu", GPU, ["counted"]),
     counted("counted_climbing", {LAUNCHER_TAG: ["cpu", "gpu"]}),
