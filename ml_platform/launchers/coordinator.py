@@ -21,7 +21,7 @@ class RoutingRunCoordinator(QueuedRunCoordinator[Any]):
         """Puts a run into the queue; tags that ask for more than they may are changed, and the run's log says so."""
         run = context.dagster_run
         policy: TagPolicy = getattr(self._instance.run_launcher, "tag_policy", TagPolicy())
-        changes = policy.apply(self._instance, run)
+        changes = policy.changes_of(self._instance, run)
         if changes:
             self._instance.add_run_tags(run.run_id, changes)
             self._instance.report_engine_event(told(run, changes), run, cls=type(self))

@@ -97,7 +97,7 @@ class Launching:
     def _within_policy(self, context: Context) -> Context:
         """Hides tags from a launcher that a run may not have, whichever way it came here."""
         run = context.dagster_run
-        changes = self._tag_policy.apply(self._instance, run)
+        changes = self._tag_policy.changes_of(self._instance, run)
         return context._replace(dagster_run=run.with_tags({**run.tags, **changes})) if changes else context
 
     def _put_off(self, launch: Launch, context: Context, reason: str, seconds: float) -> None:
@@ -190,7 +190,7 @@ class Launching:
         elif self._site_claims(launch):
             seen = self.look(launch)
             if seen.state in (State.ENDED, State.ABSENT):
-                self._mourn(launch, run, f"it ended before it began: {seen.reason}")
+                self._repeat_or_refuse(launch, run, f"it ended before it began: {seen.reason}")
 
     def _is_queued(self, run: dg.DagsterRun, overdue_seconds: float) -> bool:
         """Whether the daemon will try again by itself."""
@@ -206,7 +206,7 @@ class Launching:
         except LaunchError:
             return False
 
-    def _mourn(self, launch: Launch, run: dg.DagsterRun, why: str) -> None:
+    def _repeat_or_refuse(self, launch: Launch, run: dg.DagsterRun, why: str) -> None:
         """Starts over what died before it claimed its launch; not without end, as it may never be able to."""
         if launch.deaths < REPEATS:
             until = time.time() + self._patience.before_repeat(launch.deaths)

@@ -78,8 +78,8 @@ class TagPolicy:
             "dagster/max_runtime_seconds": runtime,
         }
 
-    def apply(self, instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, str]:
-        """Gives the changes to a run's tags."""
+    def changes_of(self, instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, str]:
+        """Gives the changes to a run's tags, given what the code of its job declares."""
         if not self.changes(run.tags, {}):
             return {}  # so nobody has to look up what the code declares
         snapshot = instance.get_job_snapshot(run.job_snapshot_id) if run.job_snapshot_id else None

@@ -149,14 +149,14 @@ class SiteSteps(StepHandler):
         if seen.state in (State.RUNNING, State.UNREACHABLE):
             step.was_found_dead = False
         elif launch.is_open and launch.claimed is None:
-            self._mourn(step, launch, seen.reason)
+            self._repeat_or_refuse(step, launch, seen.reason)
         elif not step.was_found_dead:
             step.was_found_dead, step.due = True, time.monotonic() + _SOON_SECONDS
         else:
             self._launches.judge(launch, seen.outcome, seen.reason)
             step.dead = seen.reason
 
-    def _mourn(self, step: _Step, launch: Launch, reason: str) -> None:
+    def _repeat_or_refuse(self, step: _Step, launch: Launch, reason: str) -> None:
         """Starts over what died before it claimed its launch; not without end, as it may never be able to."""
         if launch.deaths < REPEATS:
             seconds = self._patience.before_repeat(launch.deaths)
