@@ -166,7 +166,7 @@ class Launches:
         Args:
             token: only if this process has it.
             unclaimed: only if no process has it.
-            measured: `cpu_seconds`, `peak_bytes`, as the process found them.
+            measured: `cpu_seconds`, `peak_bytes`, as the process found them; noted also where somebody was first.
         """
         if token is not None:
             conditions = _held(launch.id, token)
@@ -174,9 +174,11 @@ class Launches:
             conditions = (C.id == launch.id, IS_OPEN, C.claimed.is_(None))
         else:
             conditions = (C.id == launch.id, IS_OPEN)
-        return self._update(
-            {"released": time.time(), "outcome": outcome, "reason": reason, **(measured or {})}, *conditions
-        )
+        values = {"released": time.time(), "outcome": outcome, "reason": reason, **(measured or {})}
+        is_closed = self._update(values, *conditions)
+        if measured and not is_closed and token is not None:
+            self._update(dict(measured), C.id == launch.id, C.token == token)  # its outcome is known from its events
+        return is_closed
 
     # What stands there
 

@@ -5,11 +5,11 @@ are the clusters, the pods and Dagster's daemon, each of which may stop anywhere
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import dagster as dg
 import time_machine
@@ -20,7 +20,7 @@ from dagster._core.run_coordinator import SubmitRunContext
 from dagster._core.storage.dagster_run import RunsFilter
 from dagster._core.test_utils import create_run_for_test
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.policy import WAITING_TAG
@@ -31,10 +31,37 @@ from ml_platform.launchers.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, Ho
 from ml_platform.launchers.sites import Busy, Context, Seen, State, Stray
 from ml_platform.launchers.table import Launches
 
+T = TypeVar("T")
 STATUS = dg.DagsterRunStatus
 LADDERS = {"cpu": ("cpu",), "gpu": ("gpu",), "ladder": ("cpu", "gpu"), "mixed": ("cpu",)}
 HOWS = {"died": DIED, "ran out of memory": OUT_OF_MEMORY, "evicted": EVICTED}
+MODES = [*["well"] * 6, "quota", "away", "cuts", "kills before", "kills after"]
+NUMBERS = st.integers(0, 2**32 - 1)
 RESUMES = 3
+
+Act = Callable[["Machine", "Choice"], None]
+ACTS: list[tuple[Act, int, Callable[["Machine"], Any]]] = []
+
+
+def possible(when: Callable[["Machine"], Any], weight: int = 6) -> Callable[[Act], Act]:
+    """Marks what may happen, when, and how often beside the rest."""
+
+    def marked(act: Act) -> Act:
+        ACTS.append((act, weight, when))
+        return act
+
+    return marked
+
+
+class Choice:
+    """Chooses by a number that was drawn: whatever there is to choose from, hypothesis draws alike."""
+
+    def __init__(self, number: int):
+        self.number = number
+
+    def of(self, among: Sequence[T]) -> T:
+        self.number, nth = divmod(self.number, len(among))
+        return among[nth]
 
 
 _EXAMPLES = count()
@@ -165,23 +192,26 @@ class Machine(RuleBasedStateMachine):
     def _pods(self, *states: str) -> list[tuple[PlayedCluster, Pod]]:
         return [(one, pod) for one in self.clusters.values() for pod in one.pods.values() if pod.state in states]
 
-    def _pick(self, data: Any, among: list[Any]) -> Any:
-        return among[data.draw(st.integers(0, 2**16)) % len(among)]  # whatever there is, it is drawn alike
+    @rule(number=NUMBERS, inner=NUMBERS)
+    def happens(self, number: int, inner: int) -> None:
+        acts = [act for act, weight, when in ACTS if when(self) for _ in range(weight)]
+        act = Choice(number).of(acts)
+        self.steps[act.__name__] += 1
+        act(self, Choice(inner))
 
     # What users and the daemon do
 
-    @precondition(lambda self: len(self.kinds) < 4)
-    @rule(kind=st.sampled_from([*sorted(LADDERS), *["mixed"] * 4]))
-    def start(self, kind: str) -> None:
-        self.steps["start"] += 1
+    @possible(lambda self: len(self.kinds) < 4)
+    def start(self, choice: Choice) -> None:
         run = create_run_for_test(self.instance, status=STATUS.NOT_STARTED, remote_job_origin=ORIGIN)
-        self.kinds[run.run_id] = kind
+        self.kinds[run.run_id] = choice.of([*sorted(LADDERS), *["mixed"] * 4])
         self.instance.run_coordinator.submit_run(SubmitRunContext(run, None))  # type: ignore[arg-type]
 
-    @precondition(lambda self: self._of(STATUS.QUEUED))
-    @rule()
-    def dequeue(self) -> None:
-        self.steps["dequeue"] += 1
+    @possible(lambda self: self._of(STATUS.QUEUED))
+    def dequeue(self, _choice: Choice) -> None:
+        self._dequeue()
+
+    def _dequeue(self) -> None:
         config = self.instance.get_concurrency_config().run_queue_config
         assert config is not None
         kept_back = {limit["value"] for limit in config.tag_concurrency_limits if limit["key"] == WAITING_TAG}
@@ -191,19 +221,15 @@ class Machine(RuleBasedStateMachine):
                 self.instance.report_dagster_event(event, run_id=run_id)
                 self._launch(run_id)
 
-    @precondition(lambda self: self._of(STATUS.QUEUED))
-    @rule()
-    def dequeue_and_be_killed(self) -> None:
-        self.steps["dequeue_and_be_killed"] += 1
+    @possible(lambda self: self._of(STATUS.QUEUED))
+    def dequeue_and_be_killed(self, _choice: Choice) -> None:
         run = self._run(self._of(STATUS.QUEUED)[0])
         event = DagsterEvent(DagsterEventType.PIPELINE_STARTING.value, run.job_name)
         self.instance.report_dagster_event(event, run_id=run.run_id)
 
-    @precondition(lambda self: self._is_turn(3) and self._of(STATUS.STARTING))
-    @rule(data=st.data())
-    def launch_a_second_time(self, data: st.DataObject) -> None:
-        self.steps["launch_a_second_time"] += 1
-        self._launch(self._pick(data, self._of(STATUS.STARTING)))
+    @possible(lambda self: self._of(STATUS.STARTING), weight=2)
+    def launch_a_second_time(self, choice: Choice) -> None:
+        self._launch(choice.of(self._of(STATUS.STARTING)))
 
     def _launch(self, run_id: str) -> None:
         """Launches as the daemon does: what raises fails the run."""
@@ -213,18 +239,17 @@ class Machine(RuleBasedStateMachine):
             except LaunchError:
                 self.instance.report_run_failed(self._run(run_id))
 
-    @precondition(lambda self: self._is_turn(5) and self._of(STATUS.STARTED, STATUS.STARTING, STATUS.QUEUED))
-    @rule(data=st.data())
-    def terminate(self, data: st.DataObject) -> None:
-        self.steps["terminate"] += 1
-        run_id = self._pick(data, self._of(STATUS.STARTED, STATUS.STARTING, STATUS.QUEUED))
+    @possible(lambda self: self._of(STATUS.STARTED, STATUS.STARTING, STATUS.QUEUED), weight=1)
+    def terminate(self, choice: Choice) -> None:
+        run_id = choice.of(self._of(STATUS.STARTED, STATUS.STARTING, STATUS.QUEUED))
         with suppress(Killed):
             self.instance.run_coordinator.cancel_run(run_id)
 
-    @precondition(lambda self: self._is_turn(2) and self._of(STATUS.STARTED))
-    @rule()
-    def monitor(self) -> None:
-        self.steps["monitor"] += 1
+    @possible(lambda self: self._of(STATUS.STARTED), weight=3)
+    def monitor(self, _choice: Choice) -> None:
+        self._monitor()
+
+    def _monitor(self) -> None:
         for run_id in self._of(STATUS.STARTED):
             with suppress(Killed):
                 health = self.launcher.check_run_worker_health(self._run(run_id))
@@ -236,41 +261,34 @@ class Machine(RuleBasedStateMachine):
                 else:
                     self.instance.report_run_failed(self._run(run_id), str(health.msg))
 
-    @precondition(lambda self: self.kinds and self._is_turn(2))
-    @rule()
-    def reconcile(self) -> None:
-        self.steps["reconcile"] += 1
+    @possible(lambda self: self.kinds, weight=3)
+    def reconcile(self, _choice: Choice) -> None:
+        self._reconcile()
+
+    def _reconcile(self) -> None:
         with suppress(Killed):
             Reconciler(self.instance).look_once()
 
-    @precondition(lambda self: self._is_turn(3) or not self._is_busy())
-    @rule(seconds=st.sampled_from([0.5, 3.0, 12.0, 40.0, 100.0]))
-    def time_passes(self, seconds: float) -> None:
-        self.steps["time_passes"] += 1
+    @possible(lambda self: True, weight=2)
+    def time_passes(self, choice: Choice) -> None:
         for _, pod in self._pods("running"):
             self._heartbeat(pod)
-        self.clock.shift(seconds)
+        self.clock.shift(choice.of([0.5, 3.0, 12.0, 40.0, 100.0]))
 
-    @precondition(lambda self: self._is_turn(3))
-    @rule(data=st.data(), mode=st.sampled_from([*["well"] * 6, "quota", "away", "cuts", "kills before", "kills after"]))
-    def change(self, data: st.DataObject, mode: str) -> None:
-        self.steps["change"] += 1
-        self._pick(data, list(self.clusters.values())).mode = mode
+    @possible(lambda self: True, weight=2)
+    def change(self, choice: Choice) -> None:
+        choice.of(list(self.clusters.values())).mode = choice.of(MODES)
 
     # What pods do
 
-    @precondition(lambda self: self._is_turn(2) and self._pods("running"))
-    @rule()
-    def heartbeats(self) -> None:
-        self.steps["heartbeats"] += 1
+    @possible(lambda self: self._pods("running"), weight=3)
+    def heartbeats(self, _choice: Choice) -> None:
         for _, pod in self._pods("running"):
             self._heartbeat(pod)
 
-    @precondition(lambda self: self._pods("pending"))
-    @rule(data=st.data())
-    def claim(self, data: st.DataObject) -> None:
-        self.steps["claim"] += 1
-        self._claim(self._pick(data, self._pods("pending"))[1])
+    @possible(lambda self: self._pods("pending"))
+    def claim(self, choice: Choice) -> None:
+        self._claim(choice.of(self._pods("pending"))[1])
 
     def _claim(self, pod: Pod) -> None:
         holder = Holder(host="a host", pid=1)
@@ -290,14 +308,12 @@ class Machine(RuleBasedStateMachine):
             assert run.status is STATUS.STARTED, run.status
             assert pod.is_resuming, "a run that had begun is executed from its beginning"
 
-    @precondition(
-        lambda self: [pod for _, pod in self._pods("running") if self.kinds[pod.run_id] == "mixed" and not pod.step]
-    )
-    @rule(data=st.data())
-    def send_a_step(self, data: st.DataObject) -> None:
-        self.steps["send_a_step"] += 1
-        senders = [pod for _, pod in self._pods("running") if self.kinds[pod.run_id] == "mixed" and not pod.step]
-        run = self._run(self._pick(data, senders).run_id)
+    def _senders(self) -> list[Pod]:
+        return [pod for _, pod in self._pods("running") if self.kinds[pod.run_id] == "mixed" and not pod.step]
+
+    @possible(lambda self: self._senders())
+    def send_a_step(self, choice: Choice) -> None:
+        run = self._run(choice.of(self._senders()).run_id)
         launch = self.launches.intend(work_of(run, "elsewhere"), "gpu")
         if launch.claimed is None and launch.created is None and launch.ending is None:
             with suppress(Killed):
@@ -306,12 +322,10 @@ class Machine(RuleBasedStateMachine):
                 except Busy as busy:
                     self.launches.put_off(launch, str(busy), 0.0)
 
-    @precondition(lambda self: self._pods("running"))
-    @rule(data=st.data(), is_killed=st.booleans())
-    def finish(self, data: st.DataObject, *, is_killed: bool) -> None:
+    @possible(lambda self: self._pods("running"))
+    def finish(self, choice: Choice) -> None:
         """A pod comes to its end; it may be killed between saying so and releasing its launch."""
-        self.steps["finish"] += 1
-        self._finish(self._pick(data, self._pods("running"))[1], is_killed=is_killed)
+        self._finish(choice.of(self._pods("running"))[1], is_killed=choice.of([False, True]))
 
     def _finish(self, pod: Pod, *, is_killed: bool = False) -> None:
         run = self._run(pod.run_id)
@@ -333,11 +347,10 @@ class Machine(RuleBasedStateMachine):
         pod.state, pod.outcome = "over", ENDED
         self.launches.release(self.launches.get(pod.launch_id), ENDED, token=pod.token)
 
-    @precondition(lambda self: self._pods("running", "pending"))
-    @rule(data=st.data(), how=st.sampled_from(sorted(HOWS)))
-    def die(self, data: st.DataObject, how: str) -> None:
-        self.steps["die"] += 1
-        _, pod = self._pick(data, self._pods("running", "pending"))
+    @possible(lambda self: self._pods("running", "pending"))
+    def die(self, choice: Choice) -> None:
+        _, pod = choice.of(self._pods("running", "pending"))
+        how = choice.of(sorted(HOWS))
         if pod.state == "running" and not pod.step and how == "ran out of memory":
             # Its process had a step under way.
             launch = self.launches.get(pod.launch_id)
@@ -354,14 +367,6 @@ class Machine(RuleBasedStateMachine):
 
     # What is promised
 
-    def _is_turn(self, every: int) -> bool:
-        """Keeps what is always possible from crowding out the rest."""
-        return getattr(self, "turn", 0) % every == 0
-
-    def _is_busy(self) -> bool:
-        """Whether something beside the passing of time is possible at every turn."""
-        return len(self.kinds) < 4 or bool(self._pods("pending", "running") or self._of(STATUS.QUEUED))
-
     def _of(self, *statuses: dg.DagsterRunStatus) -> list[str]:
         return [run_id for run_id, status in getattr(self, "statuses", {}).items() if status in statuses]
 
@@ -376,7 +381,6 @@ class Machine(RuleBasedStateMachine):
     def no_work_is_done_twice(self) -> None:
         if hasattr(self, "kinds"):
             self._look()
-            self.turn = getattr(self, "turn", 0) + 1
         workers: Counter[tuple[str, str]] = Counter()
         for _, pod in self._pods("running") if hasattr(self, "kinds") else ():
             with self.launches.publishing(pod.launch_id, str(pod.token)) as is_held:
@@ -400,7 +404,7 @@ class Machine(RuleBasedStateMachine):
             self.clock.shift(31.0)
             self._look()
             if self._of(STATUS.QUEUED):
-                self.dequeue()
+                self._dequeue()
             for _, pod in self._pods("pending"):
                 self._claim(pod)
             for _, pod in self._pods("running"):
@@ -408,8 +412,8 @@ class Machine(RuleBasedStateMachine):
                 if pod.state == "running":
                     self._finish(pod)
             self._look()
-            self.monitor()
-            self.reconcile()
+            self._monitor()
+            self._reconcile()
             self._look()
             if not self._unsettled():
                 break

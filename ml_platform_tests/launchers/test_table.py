@@ -99,3 +99,14 @@ def test_an_outcome_once_found_is_not_changed_by_another_look(launches: Launches
     launches.judge(launch, OUT_OF_MEMORY, "first")
     launches.judge(launch, DIED, "second")
     assert launches.get(launch.id).outcome == OUT_OF_MEMORY
+
+
+def test_what_a_try_cost_stands_also_where_its_outcome_was_known_first(launches: Launches, launch: Launch) -> None:
+    holder = Holder()
+    launches.claim(launch.ticket, holder)
+    launches.judge(launch, OUT_OF_MEMORY, "its events say so")
+    cost = {"cpu_seconds": 3.0, "peak_bytes": 7}
+    assert not launches.release(launch, ENDED, token="another's", measured={"cpu_seconds": 9.0})
+    assert not launches.release(launch, ENDED, token=holder.token, measured=cost)
+    found = launches.get(launch.id)
+    assert (found.outcome, found.cpu_seconds, found.peak_bytes) == (OUT_OF_MEMORY, 3.0, 7)
