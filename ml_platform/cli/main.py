@@ -203,6 +203,19 @@ def reconcile_command(every_seconds: float) -> None:
     sys.exit(0 if reconcile(every_seconds) else 1)
 
 
+@commands.command(name="copy-instance")
+@click.argument("folder", metavar="FROM", type=click.Path(path_type=Path, exists=True, file_okay=False))
+def copy_instance_command(folder: Path) -> None:
+    """Copy what the instance FROM (a DAGSTER_HOME with SQLite) knows into this one's empty PostgreSQL database.
+
+    Whole or not at all. Artifacts are files, and are copied by themselves; `platform move-from` does both.
+    """
+    from ml_platform.cli.copying import copy_here
+
+    for table, number in copy_here(folder).items():
+        click.echo(f"{table}: {number:,} rows")
+
+
 @commands.command()
 @_pipeline
 @_as_json
