@@ -17,6 +17,8 @@ from ml_platform.launchers.kinds import Kind, kind_of
 
 Made = TypeVar("Made")
 
+_EXTRAS = {"dagster_ray": "ml_platform[ray]"}
+
 # The Kubernetes client keeps its configuration in one global place while a launcher is built.
 _BUILDING = threading.RLock()
 
@@ -122,4 +124,5 @@ def _setting_up(name: str, launcher: type[RunLauncher[Any]]) -> Iterator[None]:
 
 
 def _distribution_of(module: str) -> str:
-    return module.partition(".")[0].replace("_", "-")
+    package = module.partition(".")[0]
+    return f"pip install '{_EXTRAS.get(package, package.replace('_', '-'))}'"

@@ -42,6 +42,7 @@ class Kind:
 
 # By the name of a class or one of its bases: importing a module here costs seconds, and it may not be installed.
 _KINDS = {
+    "dagster_ray.core.run_launcher.RayRunLauncher": "ml_platform.launchers.ray",
     "dagster_k8s.launcher.K8sRunLauncher": "ml_platform.launchers.kubernetes",
     "ml_platform.launchers.local.LocalRunLauncher": "ml_platform.launchers.local",
 }

@@ -12,6 +12,7 @@ from ml_platform.errors import LaunchError, expected_one_of
 
 LAUNCHER_TAG = "ml_platform/launcher"  # on an op: a name, or a list of them to climb when memory runs out
 ISOLATED_TAG = "ml_platform/isolated"  # on an op: "true" where the step must not share the run's process
+_OWN_PODS = ("dagster-k8s/config", "dagster-ray/config")  # on an op: what its own pod or job shall be like
 
 Tags = Mapping[str, str]
 
@@ -66,7 +67,7 @@ def ladder_of(tags: Tags | None, whose: str = "a step") -> tuple[str, ...]:
 def is_isolated(tags: Tags | None) -> bool:
     """Whether a step must not share the run's process: it says so, or asks for a pod of its own kind."""
     found = tags or {}
-    return found.get(ISOLATED_TAG) == "true" or "dagster-k8s/config" in found
+    return found.get(ISOLATED_TAG) == "true" or any(tag in found for tag in _OWN_PODS)
 
 
 def as_planned(step_key: str) -> str:

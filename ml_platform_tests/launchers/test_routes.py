@@ -98,9 +98,8 @@ def test_every_rung_of_a_ladder_must_exist() -> None:
 
 
 def test_a_step_with_a_pod_of_its_own_kind_is_isolated() -> None:
-    assert [is_isolated(tags) for tags in (None, {}, {ISOLATED_TAG: "true"}, {"dagster-k8s/config": "{}"})] == [
-        False, False, True, True,
-    ]  # fmt: skip
+    own = ({ISOLATED_TAG: "true"}, {"dagster-k8s/config": "{}"}, {"dagster-ray/config": "{}"})
+    assert [is_isolated(tags) for tags in (None, {}, *own)] == [False, False, True, True, True]
 
 
 @given(st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from([None, *KNOWN]), min_size=1))
