@@ -96,9 +96,7 @@ class Launching:
 
     def _within_policy(self, context: Context) -> Context:
         """Hides tags from a launcher that a run may not have, whichever way it came here."""
-        run = context.dagster_run
-        changes = self._tag_policy.changes_of(self._instance, run)
-        return context._replace(dagster_run=run.with_tags({**run.tags, **changes})) if changes else context
+        return context._replace(dagster_run=self._tag_policy.launched_as(self._instance, context.dagster_run))
 
     def _put_off(self, launch: Launch, context: Context, reason: str, seconds: float) -> None:
         """Tries again later; what was started meanwhile, if anything was, can do nothing any more."""
@@ -290,7 +288,7 @@ class Launching:
 
     def rung_of(self, run: dg.DagsterRun, step: str) -> int:
         """Counts how often a step ran out of memory, in this run and those that it tries again."""
-        tries = self.launches.tries_of(run.root_run_id or run.run_id, step)
+        tries = self.launches.tries_of(work_of(run, step))
         return sum(one.outcome == OUT_OF_MEMORY for one in tries)
 
     def _ladder_of(self, run: dg.DagsterRun, step: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import dagster as dg
 
 from ml_platform.launchers import claim
 from ml_platform.launchers.claim import Usage
-from ml_platform.launchers.schema import DIED, ENDED, Holder, Launch, Work
+from ml_platform.launchers.schema import DIED, ENDED, Holder, Launch, Work, work_of
 from ml_platform.launchers.table import Launches
 
 
@@ -84,7 +84,7 @@ def spent(run: dg.DagsterRun, step: str) -> dict[str, Any]:
     if held is None:
         return {}
     meter = _meters.get(step)
-    tries = held.launches.tries_of(run.root_run_id or run.run_id, step)
+    tries = held.launches.tries_of(work_of(run, step))
     now = meter.launch.id if meter is not None else held.launch_id
     others = [one for one in tries if one.id != now]
     cpu = meter.cpu_seconds() if meter is not None else Usage().cpu_seconds()

@@ -15,7 +15,7 @@ from ml_platform.launchers.launching import shown_bytes
 from ml_platform.launchers.metering import metered
 from ml_platform.launchers.routes import Route, as_planned, is_isolated, ladder_of
 from ml_platform.launchers.routing import RoutingRunLauncher
-from ml_platform.launchers.schema import EVICTED, OUT_OF_MEMORY
+from ml_platform.launchers.schema import EVICTED, OUT_OF_MEMORY, work_of
 from ml_platform.launchers.sending import Fail, SiteSteps
 from ml_platform.launchers.sites import REPEATS
 from ml_platform.launchers.workers import LocalSteps, key_of, retries_in, work_in
@@ -162,7 +162,7 @@ class RoutingSteps(StepHandler):
         last = launches.last(run.run_id, step_key)
         if last is not None:
             launches.judge(last, outcome, reason)
-        tries = launches.tries_of(run.root_run_id or run.run_id, step_key)
+        tries = launches.tries_of(work_of(run, step_key))
         count = sum(one.outcome == outcome for one in tries)
         ladder = ladder_of(context.step_tags[step_key])
         if outcome == EVICTED and count <= REPEATS:

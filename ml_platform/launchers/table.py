@@ -212,9 +212,12 @@ class Launches:
         found = self._select(C.run_id == run_id, C.step == step)
         return found[-1] if found else None
 
-    def tries_of(self, root_run_id: str, step: str) -> list[Launch]:
-        """Lists all tries of a step, in the first run and in those that try it again."""
-        return self._select(C.root_run_id == root_run_id, C.step == step)
+    def tries_of(self, work: Work) -> list[Launch]:
+        """Lists all tries of a step, in the first run and in those that try it again.
+
+        Whoever launches a run may name any other as its first; only runs of the same job count.
+        """
+        return self._select(C.root_run_id == work.root_run_id, C.step == work.step, C.job == work.job)
 
     def has_been_at(self, launcher: str) -> bool:
         """Whether anything was ever to be started on a launcher."""

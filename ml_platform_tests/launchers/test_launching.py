@@ -230,7 +230,7 @@ def test_out_of_memory_climbs_the_ladder_and_not_beyond(
     last = die(instance, launches, site, run, OUT_OF_MEMORY, "step")
     assert last is not None
     assert (last.attempt, last.launcher, last.is_open) == (2, "gpu", True)
-    assert launches.tries_of(run.run_id, "step")[0].outcome == OUT_OF_MEMORY
+    assert launches.tries_of(work_of(run, "step"))[0].outcome == OUT_OF_MEMORY
     gpu = instance.run_launcher.launching.site("gpu")  # type: ignore[attr-defined]
     last = die(instance, launches, gpu, run, OUT_OF_MEMORY, "step")
     assert last is not None

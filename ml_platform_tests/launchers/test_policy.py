@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.claim import TICKET
-from ml_platform.launchers.policy import TagPolicy
+from ml_platform.launchers.policy import TagPolicy, told
+from ml_platform.launchers.schema import OUT_OF_MEMORY, work_of
 from ml_platform_tests.launchers.world import World, world_in
 
 EVIL: dict[str, Any] = {
@@ -62,6 +63,7 @@ HOSTILE = [
     {"dagster-k8s/config": json.dumps(EVIL)},
     *({"dagster-k8s/config": json.dumps({part: EVIL[part]})} for part in EVIL),
     {"dagster-k8s/config": "not JSON"},
+    {"dagster-k8s/resource_requirements": "{}"},
     {"dagster-k8s/resource_requirements": json.dumps({"limits": {"nvidia.com/gpu": "8"}})},
     {"dagster-k8s/anything": "[]"},
     {"ml_platform/waiting_until": "9999999999"},
@@ -79,13 +81,17 @@ def plain(world: World) -> dict[str, Any]:
 def test_a_pod_has_what_is_declared_and_no_more(world: World, plain: dict[str, Any], tags: dict[str, str]) -> None:
     run_id = launched(world, tags)
     assert spec_of(world, run_id) == plain
-    changed = [key for key in tags if key.startswith(("dagster-k8s/", "ml_platform/waiting"))]
+    changed = [key for key in tags if key.startswith(("dagster-k8s/", "ml_platform/waiting")) and tags[key] != "{}"]
     for key in changed:
         assert f"{key}: {tags[key][:100]!r} became '{{}}'" in world.rig.told(run_id)
         assert world.rig.run(run_id).tags[key] != tags[key]
 
 
-@pytest.mark.parametrize("tags", [{}, HOSTILE[0]], ids=["nothing", "a hostile tag"])
+@pytest.mark.parametrize(
+    "tags",
+    [{}, HOSTILE[0], {"dagster-k8s/resource_requirements": '{"limits": {"memory": "2Ti"}}'}],
+    ids=["nothing", "a hostile tag", "another tag that takes the place of what is declared"],
+)
 def test_what_the_jobs_code_declares_stands_whatever_a_user_adds(
     world: World, plain: dict[str, Any], tags: dict[str, str]
 ) -> None:
@@ -150,6 +156,13 @@ def test_a_run_that_came_past_the_coordinator_has_no_more(world: World, plain: d
         ("dagster/max_runtime", "60.5", "60.5"),
         ("dagster/max_retries", "1000000", "10"),
         ("dagster/max_retries", "-3", "0"),
+        (".dagster/run_metrics_polling_interval", "0", "30"),
+        (".dagster/run_metrics_polling_interval", "nan", "30"),
+        (".dagster/run_metrics_polling_interval", "60", "60"),
+        (".dagster/grpc_info", '{"host": "evil"}', "{}"),
+        ("docker/container_id", "another", "{}"),
+        ("dagster/failure_reason", "because", ""),
+        ("dagster/will_retry", "true", ""),
         ("team", "nan", "nan"),
     ],
 )
@@ -162,6 +175,24 @@ def test_what_the_code_declares_stands_and_what_a_user_makes_of_it_does_not() ->
     assert TagPolicy().changes(declared, declared) == {}
     changed = TagPolicy().changes({"dagster-k8s/config": '{"a": 2}', "dagster/priority": "501"}, declared)
     assert changed == {"dagster-k8s/config": '{"a": 1}', "dagster/priority": "100"}
+
+
+def test_a_runs_log_stays_short_whatever_the_keys() -> None:
+    tags = {f"dagster-k8s/{number}{'x' * 10_000}": "y" * 10_000 for number in range(1000)}
+    run = dg.DagsterRun(job_name="job", tags=tags)
+    said = told(run, TagPolicy().changes(tags, {}))
+    assert len(said) < 30_000
+    assert "and 900 more" in said
+
+
+def test_a_run_counts_as_another_try_of_its_own_job_only(world: World) -> None:
+    """Whoever launches a run may name any run as the first of those that it tries again."""
+    launches = world.launches
+    ours, theirs = (dg.DagsterRun(job_name=job, tags={"dagster/root_run_id": "first"}) for job in ("ours", "theirs"))
+    launches.release(launches.intend(work_of(theirs, "step"), "cpu"), OUT_OF_MEMORY)
+    assert launches.tries_of(work_of(ours, "step")) == []
+    assert world.rig.launcher.launching.rung_of(ours, "step") == 0
+    assert world.rig.launcher.launching.rung_of(theirs, "step") == 1
 
 
 def test_limits_are_what_dagster_yaml_says_and_a_wrong_one_is_refused() -> None:
