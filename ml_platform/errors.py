@@ -9,6 +9,7 @@ PlatformError
 └── GateError       an evaluation did not pass its gates
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -89,6 +90,15 @@ def first_few(items: Sequence[object], count: int = 5) -> str:
     shown = ", ".join(str(item) for item in items[:count])
     more = len(items) - count
     return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def without_password(url: str) -> str:
+    """Leaves the password out of a URL.
+
+    >>> without_password("sftp://user:secret@host/path")
+    'sftp://user:***@host/path'
+    """
+    return re.sub(r"(://[^\s/:@]*:)[^\s/]*@", r"\1***@", url)
 
 
 def require_columns(frame_columns: Iterable[str], needed: Iterable[str], who: str) -> None:

@@ -3,12 +3,16 @@
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+
+from ml_platform.artifacts.manifests import MOST_BYTES
+from ml_platform.errors import ArtifactError
 
 
 class Backend(Protocol):
@@ -128,9 +132,13 @@ class LocalBackend:
         return {entry.name: entry.stat().st_size for entry in os.scandir(folder)} if folder.is_dir() else {}
 
     def read(self, key: str) -> bytes | None:
-        """Reads a file under the base."""
+        """Reads a file under the base; of one that is too large for a manifest, enough to see it."""
+        path = self.base / key
+        if os.path.lexists(path) and not path.is_file():
+            raise ArtifactError(f"{path}: expected a file, found something else; remove it")
         try:
-            return (self.base / key).read_bytes()
+            with path.open("rb") as file:
+                return file.read(MOST_BYTES + 1)
         except FileNotFoundError:
             return None
 
@@ -198,7 +206,7 @@ class ObjectBackend:
     def read(self, key: str) -> bytes | None:
         """Reads one object."""
         try:
-            content: bytes = self._fs.cat_file(self._path(key))
+            content: bytes = self._fs.cat_file(self._path(key), end=MOST_BYTES + 1)
         except FileNotFoundError:
             return None
         return content
@@ -217,6 +225,7 @@ class ObjectBackend:
     def local_folder(self, key: str, names: Iterable[str]) -> Path:
         """Downloads the files into a cache; the store verifies them."""
         folder = self._cache / key
+        _make_private(self._cache.parent)
         folder.mkdir(parents=True, exist_ok=True)
         for name in names:
             self._download(f"{key}/{name}", folder / name)
@@ -238,6 +247,14 @@ class ObjectBackend:
 def open_backend(base: str, **options: Any) -> Backend:
     """Chooses by the base's scheme: `s3://bucket/path` is an object store, a plain path a folder."""
     return ObjectBackend(base, **options) if "://" in base else LocalBackend(base)
+
+
+def _make_private(folder: Path) -> None:
+    """Makes a folder that nobody else may write into: what lies there is verified once and then believed."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.lstat()
+    if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode) or status.st_mode & 0o022:
+        raise ArtifactError(f"{folder}: expected a folder that you alone may write, found another; remove it")
 
 
 def _fsync(path: Path) -> None:

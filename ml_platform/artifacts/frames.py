@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ml_platform.artifacts.reading import reading, refuse_unpacked
 from ml_platform.artifacts.store import Artifact, ArtifactStore
 from ml_platform.errors import ArtifactError, first_few
 from ml_platform.schema import Schema, schema_of
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 KIND = "frame"
 FILE = "data.parquet"
 _FORMAT = {b"ml_platform.frame_version": b"1"}
+_CODECS = {"SNAPPY", "UNCOMPRESSED"}  # what is written here; others may pack a thousand times as much into a byte
 
 
 def write_frame(folder: Path, frame: "pd.DataFrame | pa.Table | pa.RecordBatchReader") -> dict[str, Any]:
@@ -30,21 +32,96 @@ def write_frame(folder: Path, frame: "pd.DataFrame | pa.Table | pa.RecordBatchRe
 
     table = pa.Table.from_pandas(frame, preserve_index=False) if isinstance(frame, pd.DataFrame) else frame
     schema = table.schema.with_metadata({**(table.schema.metadata or {}), **_FORMAT})
-    rows = 0
+    rows, unpacked = 0, 0
     with pq.ParquetWriter(folder / FILE, schema) as writer:
         for batch in _batches(table):
             writer.write_batch(batch.replace_schema_metadata(schema.metadata))
             rows += batch.num_rows
+            unpacked += batch.nbytes
+    refuse_foreign(folder / FILE, None, "the frame")  # what could not be read again
+    refuse_unpacked(unpacked, (folder / FILE).stat().st_size, "the frame")
     return {"rows": rows, "schema": schema_of(table).to_json()}
 
 
 def read_frames(paths: Sequence[Path], columns: Sequence[str] | None = None) -> "pd.DataFrame":
-    """Reads what `write_frame` wrote, one file after the other, as one frame with a new index."""
+    """Reads what `write_frame` wrote, one file after the other, as one frame with a new index.
+
+    Raises:
+        ArtifactError: a file that is none of ours, or would take much more memory than files of its size do.
+    """
     import pandas as pd
+
+    frames: list[pd.DataFrame] = []
+    for path in paths:
+        with reading(path, "frame", "a frame in Parquet"):
+            frames.append(_read_table(path, columns).to_pandas())
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+
+
+def _read_table(path: Path, columns: Sequence[str] | None) -> "pa.Table":
+    """Reads texts as they are packed, each once, and unpacks them when their size is known."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    frames: list[pd.DataFrame] = [pq.read_table(path, columns=columns).to_pandas() for path in paths]
-    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    schema = refuse_foreign(path, None, "frame")
+    texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+    packed = pq.read_table(path, columns=columns, read_dictionary=texts)
+    refuse_unpacked(sum(map(_unpacked_bytes, packed.columns)), path.stat().st_size, "frame")
+    return packed.cast(pa.schema([schema.field(name) for name in packed.column_names], packed.schema.metadata))
+
+
+def _unpacked_bytes(column: "pa.ChunkedArray") -> int:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_dictionary(column.type) or not (
+        pa.types.is_string(column.type.value_type) or pa.types.is_large_string(column.type.value_type)
+    ):
+        return int(column.nbytes)
+    lengths = (pc.binary_length(chunk.dictionary).take(chunk.indices) for chunk in column.chunks)
+    return sum(pc.sum(pc.cast(one, pa.int64())).as_py() or 0 for one in lengths)
+
+
+def refuse_foreign(path: Path, facts: Mapping[str, Any] | None, label: str) -> "pa.Schema":
+    """Refuses by its footer a file that `write_frame` did not write, or that its manifest tells otherwise of.
+
+    Args:
+        facts: what `write_frame` gave; None: do not compare.
+
+    Returns:
+        The file's schema.
+    """
+    import pyarrow.parquet as pq
+
+    footer = pq.read_metadata(path)
+    schema = footer.schema.to_arrow_schema()
+    found = {name: (schema.metadata or {}).get(name) for name in _FORMAT}
+    if found != _FORMAT:
+        raise ArtifactError(f"{label}: expected a frame of format {_FORMAT}, found {found}")
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
+    codecs = {chunk.compression for chunk in chunks}
+    if not codecs <= _CODECS:
+        raise ArtifactError(f"{label}: expected the compression {sorted(_CODECS)}, found {sorted(codecs)}")
+    rows = max(footer.num_rows, sum(group.num_rows for group in groups))
+    values = sum(chunk.num_values for chunk in chunks)
+    refuse_unpacked(max(values, rows * sum(map(_least_bytes, schema))), path.stat().st_size, label)
+    told = {"rows": rows, "schema": schema_of(schema.empty_table()).to_json()}
+    if facts is not None and any(facts.get(name) != value for name, value in told.items()):
+        raise ArtifactError(f"{label}: expected {_short(facts)} as the manifest says, found {_short(told)}")
+    return schema
+
+
+def _least_bytes(field: "pa.Field") -> int:
+    """Gives what a value of a column takes, without what a text or a list holds."""
+    try:
+        return max(1, int(field.type.bit_width) // 8)
+    except ValueError:
+        return 4
+
+
+def _short(facts: Mapping[str, Any]) -> str:
+    return f"{facts.get('rows')!r:.30} rows of {facts.get('schema')!r:.200}"
 
 
 def _batches(table: "pa.Table | pa.RecordBatchReader") -> Iterator["pa.RecordBatch"]:
@@ -91,7 +168,13 @@ class Frames:
     def columns(self) -> list[str]:
         """The columns of the first part."""
         part = next(iter(self.parts.values()), None)
-        return Schema.from_json(part.facts["schema"]).names if part else []
+        if part is None:
+            return []
+        try:
+            return Schema.from_json(part.facts["schema"]).names
+        except (KeyError, TypeError, ValueError) as error:
+            told = f"expected a schema in its manifest {part.id}, found {part.facts.get('schema')!r:.80}"
+            raise ArtifactError(f"{part.label}: {told}; materialize it again") from error
 
     def require(self, partitions: Iterable[str | None]) -> None:
         """Refuses missing partitions by name.
@@ -114,7 +197,11 @@ class Frames:
     def path(self, partition: str | None) -> Path:
         """Gives the verified Parquet file of one partition."""
         self.require([partition])
-        return self.store.open(self.parts[partition]) / FILE
+        part = self.parts[partition]
+        path = self.store.file(part, FILE)
+        with reading(path, part.label, "the frame that its manifest tells of"):
+            refuse_foreign(path, part.facts, part.label)
+        return path
 
     def read(self, partition: str | None, columns: Sequence[str] | None = None) -> "pd.DataFrame":
         """Reads one partition, or some of its columns."""

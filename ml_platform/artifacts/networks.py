@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from ml_platform.artifacts.reading import refuse_unpacked
 from ml_platform.errors import ArtifactError, first_few
 
 WEIGHTS = "network.safetensors"
@@ -87,7 +88,9 @@ def refuse_nested(estimator: Any, parts: Collection[type]) -> None:
 
 def _read_state(folder: Path, label: str) -> dict[str, Any]:
     try:
-        document = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        text = (folder / STATE).read_text(encoding="utf-8")
+        document = json.loads(text)
+        refuse_unpacked(_array_bytes(document), len(text), f"{label}: {STATE}")
         digest = document.pop("sha256")
         whole = digest == _digest(document) and document.keys() == _KEYS and document["format"] == _FORMAT
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -95,6 +98,19 @@ def _read_state(folder: Path, label: str) -> dict[str, Any]:
     if not whole:
         raise ArtifactError(f"{label}: {STATE} was changed after it was written, or by another release; fit again")
     return dict(document)
+
+
+def _array_bytes(value: Any) -> int:
+    """Adds up what the arrays in a state take: it says their type, and so the size of an item, itself."""
+    import numpy as np
+
+    if isinstance(value, list):
+        return sum(map(_array_bytes, value))
+    if not isinstance(value, dict):
+        return 0
+    if value.keys() != {"dtype", "values"}:
+        return sum(map(_array_bytes, value.values()))
+    return int(np.dtype(value["dtype"]).itemsize) * (str(value["values"]).count(",") + 1)
 
 
 def _read_weights(folder: Path, sha256: str, label: str) -> dict[str, Any]:

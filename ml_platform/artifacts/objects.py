@@ -9,7 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ml_platform.artifacts.networks import STATE, is_network, read_network, refuse_nested, write_network
+from ml_platform.artifacts.networks import STATE, WEIGHTS, is_network, read_network, refuse_nested, write_network
+from ml_platform.artifacts.reading import reading
+from ml_platform.artifacts.schemas import refuse_bombs
 from ml_platform.artifacts.store import Artifact, ArtifactStore
 from ml_platform.errors import ArtifactError, first_few
 
@@ -140,10 +142,14 @@ def read_object(store: ArtifactStore, artifact: Artifact, trusted: Collection[st
     Raises:
         ArtifactError: if the file is damaged or names a type outside of the closed list.
     """
-    folder = store.open(artifact)
-    if (folder / STATE).exists():
-        return read_network(folder, trusted, artifact.label)
-    return load_object((folder / FILE).read_bytes(), trusted, artifact.label)
+    if artifact.has(STATE):  # what the manifest names was verified, whatever else lies in the folder
+        store.file(artifact, WEIGHTS)
+        path = store.file(artifact, STATE)
+        with reading(path, artifact.label, "the network that its manifest tells of"):
+            return read_network(path.parent, trusted, artifact.label)
+    path = store.file(artifact, FILE)
+    with reading(path, artifact.label, "the scikit-learn object that its manifest tells of"):
+        return load_object(path.read_bytes(), trusted, artifact.label)
 
 
 def load_object(content: bytes, trusted: Collection[str], label: str) -> Any:
@@ -153,7 +159,10 @@ def load_object(content: bytes, trusted: Collection[str], label: str) -> Any:
         ArtifactError: if the content is damaged or names a type outside of the closed list.
     """
     allowed = _refuse_untrusted(content, trusted, label)
-    return load_skops().loads(content, trusted=allowed)
+    try:
+        return load_skops().loads(content, trusted=allowed)
+    except Exception as error:  # whatever trusted types make of values that are not their own
+        raise ArtifactError(f"{label}: damaged or made up: {type(error).__name__}: {error!s:.200}") from error
 
 
 def load_skops() -> Any:
@@ -178,9 +187,12 @@ def load_skops() -> Any:
 def _refuse_untrusted(content: bytes, trusted: Collection[str], label: str) -> list[str]:
     allowed = sorted({*TRUSTED, *trusted})
     try:
+        refuse_bombs(content, label)
         untrusted = load_skops().get_untrusted_types(data=content)
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
-        raise ArtifactError(f"{label}: not a skops file ({error})") from error
+    except ArtifactError:
+        raise
+    except Exception as error:  # skops and zipfile raise whatever a file makes them
+        raise ArtifactError(f"{label}: not a skops file ({type(error).__name__}: {error!s:.200})") from error
     unknown = [name for name in untrusted if name not in allowed]
     if unknown:
         raise ArtifactError(f"{label}: holds types that are not on the closed list: {first_few(unknown)}. {_RULE}")

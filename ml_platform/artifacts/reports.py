@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_platform.artifacts.frames import FILE, read_frames, write_frame
+from ml_platform.artifacts.reading import reading
 from ml_platform.artifacts.store import Artifact, ArtifactStore
 from ml_platform.errors import ArtifactError
 
@@ -47,7 +48,12 @@ def write_report(folder: Path, report: Report) -> dict[str, Any]:
 
 def read_report(store: ArtifactStore, artifact: Artifact) -> Report:
     """Loads a report's facts; pictures and page stay files."""
-    return Report(json.loads((store.open(artifact) / FACTS).read_text()), ref=artifact)
+    path = store.file(artifact, FACTS)
+    with reading(path, artifact.label, "facts as a JSON object"):
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(facts, dict):
+            raise ArtifactError(f"{artifact.label}: facts are {facts!r:.80}")
+    return Report(facts, ref=artifact)
 
 
 def read_answers(store: ArtifactStore, artifact: Artifact) -> "pd.DataFrame":
@@ -56,11 +62,11 @@ def read_answers(store: ArtifactStore, artifact: Artifact) -> "pd.DataFrame":
     Raises:
         ArtifactError: if it has none.
     """
-    if not any(file.name == FILE for file in artifact.files):
+    if not artifact.has(FILE):
         raise ArtifactError(f"{artifact.label}: this version keeps no answers; evaluate again")
-    return read_frames([store.open(artifact) / FILE])
+    return read_frames([store.file(artifact, FILE)])
 
 
 def page_path(store: ArtifactStore, artifact: Artifact) -> Path:
     """Gives the path of the report's HTML page."""
-    return store.open(artifact) / PAGE
+    return store.file(artifact, PAGE)

@@ -25,7 +25,8 @@ from typing import Any, Self
 from urllib.parse import quote, unquote
 
 from ml_platform.artifacts.backends import open_backend, sha256_of
-from ml_platform.errors import ArtifactError
+from ml_platform.artifacts.manifests import checked_id, checked_key, checked_name, parsed
+from ml_platform.errors import ArtifactError, without_password
 
 WHOLE = "_whole"  # the head's name of an asset without partitions
 _LOG = logging.getLogger(__name__)
@@ -81,6 +82,10 @@ class Artifact:
         """Says which value this is, for people."""
         return self.asset if self.partition is None else f"{self.asset}[{self.partition}]"
 
+    def has(self, name: str) -> bool:
+        """Says whether a file of this name is part of the value."""
+        return any(file.name == name for file in self.files)
+
     @property
     def size_bytes(self) -> int:
         """Adds up the files' sizes."""
@@ -97,12 +102,8 @@ class Artifact:
         Raises:
             ArtifactError: if it is not one; `source` names it.
         """
-        try:
-            data = json.loads(content)
-            files = tuple(File(**entry) for entry in data.pop("files"))
-            return cls(files=files, **data)
-        except (ValueError, TypeError, KeyError) as error:
-            raise ArtifactError(f"{source}: not a manifest ({error}); materialize the asset again") from error
+        data = parsed(content, source)
+        return cls(files=tuple(File(**entry) for entry in data.pop("files")), **data)
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,17 @@ class ArtifactStore:
         base: a folder, or a URL that fsspec knows (`s3://bucket/path`).
         branch: whose heads to read and move; empty: those that production serves.
         options: passed to the file system of a URL.
+
+    Raises:
+        ArtifactError: a URL with a password in it, as messages and metadata say where a value lies.
     """
 
     def __init__(self, base: str, branch: str = "", **options: Any):
+        if without_password(base) != base:
+            raise ArtifactError(
+                f"{without_password(base)}: a password stands in the store's URL; expected it where the file system "
+                "looks for one, such as AWS_SECRET_ACCESS_KEY"
+            )
         self.base = base
         self.branch = branch
         self._publishing: Fence = nullcontext
@@ -200,7 +209,9 @@ class ArtifactStore:
         try:
             artifact = Artifact.from_bytes(content, f"{self.base}/{_address(address)}")
         except ArtifactError:
-            self.forget(address)  # damaged: it is computed again
+            artifact = None
+        if artifact is None or artifact.address != address:
+            self.forget(address)  # damaged, or another computation's: it is computed again
             return None
         expected = {file.name: file.size_bytes for file in artifact.files}
         return artifact if self._backend.sizes(_object(artifact)) == expected else None
@@ -240,7 +251,7 @@ class ArtifactStore:
         content = self._backend.read(self._root + key)
         if content is None and self.branch:
             content = self._backend.read(key)
-        return None if content is None else Artifact.from_bytes(content, f"{self.base}/{self._root}{key}")
+        return None if content is None else _of(content, f"{self.base}/{self._root}{key}", asset, partition)
 
     def require(self, asset: str, partition: str | None = None) -> Artifact:
         """Gives the version that readers see.
@@ -260,11 +271,16 @@ class ArtifactStore:
         content = self._backend.read(key)
         if content is None:
             raise ArtifactError(f"{asset}: no version {artifact_id} in {self.base}")
-        return Artifact.from_bytes(content, f"{self.base}/{key}")
+        found = hashlib.sha256(content).hexdigest()
+        if found != artifact_id:
+            raise ArtifactError(f"{self.base}/{key}: changed after it was written: expected its name, found {found}")
+        return _of(content, f"{self.base}/{key}", asset, partition)
 
     def partitions(self, asset: str) -> list[str]:
         """Lists the partitions that have a current version, sorted."""
-        names = {name for root in {self._root, ""} for name in self._backend.names(f"{root}heads/{asset}")}
+        names = {
+            name for root in {self._root, ""} for name in self._backend.names(f"{root}heads/{checked_name(asset)}")
+        }
         keys = (unquote(name.removesuffix(".json")) for name in names)
         return sorted(key for key in keys if key != WHOLE)
 
@@ -300,6 +316,18 @@ class ArtifactStore:
         self._verified.add(artifact.digest)
         return folder
 
+    def file(self, artifact: Artifact, name: str) -> Path:
+        """Gives the local path of one of the artifact's files, verified.
+
+        Raises:
+            ArtifactError: if the manifest names no such file, or as `open` does.
+        """
+        if not artifact.has(name):
+            named = [file.name for file in artifact.files]
+            where = f"{self.base}/{_object(artifact)}"
+            raise ArtifactError(f"{artifact.label}: expected a file {name} in {where}, found by its manifest: {named}")
+        return self.open(artifact) / name
+
     def _verify_again(self, key: str, names: list[str], artifact: Artifact) -> None:
         try:
             _verify_all(self._backend.local_folder(key, names), artifact)
@@ -309,13 +337,19 @@ class ArtifactStore:
 
 
 def _verify_all(folder: Path, artifact: Artifact) -> None:
+    if folder.is_symlink():
+        raise ArtifactError(f"{artifact.label}: {folder}: expected a folder, found a link to one; remove it")
     for file in artifact.files:
         _verify(folder / file.name, file, artifact.label)
 
 
 def _verify(path: Path, file: File, label: str) -> None:
+    if path.is_symlink():
+        raise ArtifactError(f"{label}: {path}: expected a file, found a link to one; remove it")
     if not path.is_file():
-        raise ArtifactError(f"{label}: file {path} is missing; materialize the asset again")
+        raise ArtifactError(
+            f"{label}: file {path} is missing: expected {file.size_bytes:,} bytes; materialize the asset again"
+        )
     found = sha256_of(path)
     if found != file.sha256:
         raise ArtifactError(
@@ -324,12 +358,21 @@ def _verify(path: Path, file: File, label: str) -> None:
         )
 
 
+def _of(content: bytes, source: str, asset: str, partition: str | None) -> Artifact:
+    """Reads the manifest of an asset's partition, and refuses one of another."""
+    artifact = Artifact.from_bytes(content, source)
+    if (artifact.asset, artifact.partition) != (asset, partition):
+        label = asset if partition is None else f"{asset}[{partition}]"
+        raise ArtifactError(f"{source}: expected the manifest of {label}, found that of {artifact.label}")
+    return artifact
+
+
 def _object(artifact: Artifact) -> str:
     return f"objects/{artifact.digest[:2]}/{artifact.digest}"
 
 
 def _manifest(asset: str, partition: str | None, artifact_id: str) -> str:
-    return f"manifests/{asset}/{_quoted(partition)}/{artifact_id}.json"
+    return f"manifests/{checked_name(asset)}/{_quoted(partition)}/{checked_id(artifact_id, asset)}.json"
 
 
 def _address(address: str) -> str:
@@ -337,11 +380,12 @@ def _address(address: str) -> str:
 
 
 def _head(asset: str, partition: str | None) -> str:
-    return f"heads/{asset}/{_quoted(partition)}.json"
+    return f"heads/{checked_name(asset)}/{_quoted(partition)}.json"
 
 
 def _quoted(partition: str | None) -> str:
     """Makes a name that is a file's, and no way out of its folder."""
     if partition is None:
         return WHOLE
-    return "%2E" * len(partition) if partition in (".", "..") else quote(partition, safe="")
+    quoted = "%2E" * len(partition) if partition in (".", "..") else quote(partition, safe="")
+    return checked_key(quoted, partition)

@@ -5,6 +5,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import io
+import lzma
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -12,8 +13,9 @@ from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from ml_platform.artifacts.reading import most_unpacked
 from ml_platform.errors import DataError, expected_one_of, first_few
 from ml_platform.schema import Schema
 from ml_platform.sources.partitions import Partitions
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MISSING = ("NA", "")
+_DAMAGED = (  # a NotImplementedError is another compression, a RuntimeError a password
+    zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, IndexError, NotImplementedError,
+    RuntimeError, UnicodeDecodeError,
+)  # fmt: skip
 _ROW = "__row"  # line in the file; the header is line 1
 
 
@@ -117,7 +123,10 @@ class TableSource:
         content = _content_of(self.path)
         self._compare_with_record()
         declared = [name for name in self.schema.names if name != self.numbered]
-        header = content[: content.find(b"\n")].decode().rstrip("\r").replace('"', "").split(",")
+        try:
+            header = content[: content.find(b"\n")].decode().rstrip("\r").replace('"', "").split(",")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.path}: not a CSV file in UTF-8: line 1: {error}") from error
         for name in declared if self.has_header else ():
             if name not in header:
                 hint = expected_one_of(name, header)
@@ -230,20 +239,32 @@ def _content_of(path: Path) -> bytes:
     """Reads the file, unzipped if need be, and refuses one that was cut short."""
     try:
         if path.suffix == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                content = archive.read(archive.namelist()[0])
+            with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as file:
+                content = _unpacked(file, path)
         elif path.suffix == ".gz":
-            content = gzip.decompress(path.read_bytes())
+            with gzip.open(path) as file:
+                content = _unpacked(file, path)
         else:
             content = path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; install the package again") from error
-    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, IndexError) as error:
+    except _DAMAGED as error:
         kind = path.suffix[1:]
         raise DataError(f"{path}: truncated or damaged {kind} ({error}); install the package again") from error
     if not content.endswith(b"\n"):
         line = content.count(b"\n") + 1
         raise DataError(f"{path}: truncated: line {line:,} has no end; install the package again")
+    return content
+
+
+def _unpacked(file: IO[bytes] | gzip.GzipFile, path: Path) -> bytes:
+    """Reads what an archive holds, no further than files of its size hold."""
+    packed = path.stat().st_size
+    content = file.read(most_unpacked(packed) + 1)
+    if len(content) > most_unpacked(packed):
+        raise DataError(
+            f"{path}: {packed:,} bytes would unpack to more than {most_unpacked(packed):,}; unpack it first"
+        )
     return content
 
 
