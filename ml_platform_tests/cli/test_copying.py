@@ -113,7 +113,9 @@ def test_runs_under_way_are_named(laptop: Path, services: Path) -> None:
 
 def test_another_kind_of_instance_is_refused_with_what_is_missing(tmp_path: Path, services: Path) -> None:
     (tmp_path / "other").mkdir()
-    with pytest.raises(PlatformError, match=r"missing: history/runs\.db, storage/event_log\.db, schedules/schedules\.db"):
+    with pytest.raises(
+        PlatformError, match=r"missing: history/runs\.db, storage/event_log\.db, schedules/schedules\.db"
+    ):
         copy(tmp_path / "other")
 
 

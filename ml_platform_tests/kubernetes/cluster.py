@@ -19,6 +19,7 @@ from werkzeug.routing import Map, Rule
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
+from ml_platform_tests.kubernetes.access import Access, asked, require
 from ml_platform_tests.kubernetes.controller import JobController
 from ml_platform_tests.kubernetes.objects import Refused, as_json, is_selected, metadata, require_valid
 from ml_platform_tests.kubernetes.pods import Ran
@@ -87,6 +88,7 @@ class Cluster:
         faults: what is to go wrong.
         quotas: namespace to how many jobs may be there.
         values: config maps and secrets by name.
+        access: what each user may do; None: everything.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Cluster:
         self.faults: list[Fault] = []
         self.quotas: dict[str, int] = {}
         self.values: dict[str, dict[str, str]] = {}
+        self.access: Access | None = None
         self.lock = threading.RLock()
         self._version = 0
         self._answers: list[tuple[float, str, Response]] = []
@@ -140,11 +143,17 @@ class Cluster:
         finally:
             self._listen(self.port)
 
-    def write_kubeconfig(self, path: Path) -> Path:
+    def write_kubeconfig(self, path: Path, user: str = "a-user") -> Path:
         server = {"name": self.name, "cluster": {"server": f"http://127.0.0.1:{self.port}"}}
-        user = {"name": "launcher", "user": {"token": "a-token"}}
+        user_entry = {"name": "launcher", "user": {"token": user}}
         context = {"name": self.name, "context": {"cluster": self.name, "user": "launcher"}}
-        whole = {"apiVersion": "v1", "kind": "Config", "clusters": [server], "users": [user], "contexts": [context]}
+        whole = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [server],
+            "users": [user_entry],
+            "contexts": [context],
+        }
         path.write_text(yaml.safe_dump({**whole, "current-context": self.name}))
         return path
 
@@ -194,6 +203,7 @@ class Cluster:
             return self._former(request.full_path, fault.seconds)
         try:
             endpoint, arguments = _PATHS.bind_to_environ(request.environ).match()
+            require(self.access, request, asked(endpoint, request.path, arguments.get("ns")))
             response = as_json(*getattr(self, f"_{endpoint}")(request, **arguments))
         except HTTPException as error:
             response = error.get_response() if isinstance(error, Refused) else as_json({}, error.code or 500)

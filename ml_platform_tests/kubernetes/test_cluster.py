@@ -1,5 +1,6 @@
 """The stand-in answers Kubernetes' own client as an API server would, and its pods are real."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from kubernetes.client import ApiException, BatchV1Api, CoreV1Api
 
 from ml_platform_tests.kubernetes import Cluster, Fault
+from ml_platform_tests.kubernetes.access import access_in
 
 
 @pytest.fixture
@@ -160,3 +162,26 @@ def test_an_api_that_is_away_comes_back_with_all_it_had(cluster: Cluster, batch:
     with cluster.away(), pytest.raises(Exception, match="Connection refused"):
         batch.list_namespaced_job("ml", _request_timeout=1)
     assert [one.metadata.name for one in batch.list_namespaced_job("ml").items] == ["one"]
+
+
+def test_who_asks_for_more_than_the_roles_say_is_forbidden(cluster: Cluster, tmp_path: Path) -> None:
+    def made(kind: str, **more: Any) -> Any:
+        return {"kind": kind, "metadata": {"name": "reader", "namespace": "ml"}, **more}
+
+    rules = [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list"]}]
+    subjects = [{"kind": "ServiceAccount", "name": "reader", "namespace": "other"}]
+    binding = made("RoleBinding", roleRef={"kind": "Role", "name": "reader"}, subjects=subjects)
+    cluster.access = access_in([made("Role", rules=rules), binding])
+    path = cluster.write_kubeconfig(tmp_path / "reader", "system:serviceaccount:other:reader")
+    batch = BatchV1Api(kubernetes.config.new_client_from_config(str(path)))
+    core = CoreV1Api(batch.api_client)
+    assert batch.list_namespaced_job("ml").items == []
+    for refused, told in (
+        (lambda: batch.list_namespaced_job("other"), 'cannot list resource "jobs" in API group "batch" in the namespace "other"'),
+        (batch.list_job_for_all_namespaces, 'cannot list resource "jobs" in API group "batch" at the cluster scope'),
+        (lambda: batch.read_namespaced_job_status("one", "ml"), 'cannot get resource "jobs/status"'),
+        (lambda: core.read_namespaced_pod_log("one", "ml"), 'cannot get resource "pods/log" in API group ""'),
+    ):  # fmt: skip
+        with pytest.raises(ApiException) as caught:
+            refused()
+        assert (caught.value.status, told in json.loads(caught.value.body)["message"]) == (403, True)

@@ -1,0 +1,108 @@
+"""A machine of the tests' own: Debian's init with its services, over this machine's files, which it leaves as they are."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Self
+
+CALM = ("running", "degraded")  # what `systemctl is-system-running` says when it has started what it can
+
+
+class Machine:
+    """Boots on entering; what it writes lies in memory, and ends with it.
+
+    Its files are this machine's, under a layer of its own; its processes, network and clock of boot are its own.
+    """
+
+    def __init__(self, *needed: Path):
+        """Takes folders that it needs, also where they are on another file system than the root."""
+        self.elsewhere = [path for path in needed if path.stat().st_dev != Path("/").stat().st_dev]
+
+    def __enter__(self) -> Self:
+        self.layer = Path(tempfile.mkdtemp(prefix="machine-"))
+        self.root = self.layer / "root"
+        for name in ("upper", "work", "root"):
+            (self.layer / name).mkdir(mode=0o755)
+        self.layer.chmod(0o755)
+        _call("mount", "-t", "tmpfs", "tmpfs", str(self.layer / "upper"))
+        (self.layer / "upper" / "files").mkdir(mode=0o755)
+        (self.layer / "upper" / "work").mkdir()
+        layers = f"lowerdir=/,upperdir={self.layer}/upper/files,workdir={self.layer}/upper/work"
+        _call("mount", "-t", "overlay", "overlay", "-o", layers, str(self.root))
+        return self
+
+    def boot(self, timeout_seconds: float = 120) -> None:
+        """Starts the machine, and waits until it has started its services."""
+        command = ["systemd-nspawn", f"--directory={self.root}", "--boot", "--console=pipe", "--private-network"]
+        command += ["--register=no", "--keep-unit", *(f"--overlay={path}::{path}" for path in self.elsewhere)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        until = time.monotonic() + timeout_seconds
+        while not self._has_started():
+            assert self._process.poll() is None, f"it ended: {self._process.stdout and self._process.stdout.read()!r}"
+            assert time.monotonic() < until, f"not up within {timeout_seconds} s: {self.journal()}"
+            time.sleep(0.2)
+
+    def __exit__(self, *_: object) -> None:
+        if hasattr(self, "_process") and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()  # its processes go with their first
+                self._process.wait()
+        _call("umount", str(self.root))
+        _call("umount", str(self.layer / "upper"))
+        shutil.rmtree(self.layer)
+
+    def run(self, command: str, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
+        """Runs a shell's command inside, as root."""
+        inside = ["nsenter", "--target", str(self._first()), "--all", "sh", "-c", command]
+        return subprocess.run(
+            inside, capture_output=True, text=True, check=False, timeout=timeout, stdin=subprocess.DEVNULL
+        )
+
+    def do(self, command: str, timeout: float = 120) -> str:
+        """Runs a command that must succeed, and gives what it printed."""
+        done = self.run(command, timeout)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}\n{self.journal()}"
+        return done.stdout
+
+    def open_to_all(self, path: Path) -> None:
+        """Lets every user of the machine reach a file or folder, as where an operator would put it."""
+        for folder in path.parents:
+            inside = self.root / folder.relative_to("/")
+            inside.chmod(inside.stat().st_mode | 0o001)
+
+    def journal(self, lines: int = 60) -> str:
+        """Gives the end of what the services said."""
+        return self.run(f"journalctl --no-pager --lines {lines} --unit 'ml-platform-*' --unit 'postgresql@*'").stdout
+
+    def _first(self) -> int:
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        return int(children[0])
+
+    def _has_started(self) -> bool:
+        try:
+            return self.run("systemctl is-system-running").stdout.strip() in CALM
+        except IndexError:  # nspawn has not started it yet
+            return False
+
+
+def why_not() -> str:
+    """Says what is missing here to boot a machine; nothing if it can be."""
+    if os.getuid() != 0:
+        return "booting a machine of the tests' own needs root"
+    if missing := [one for one in ("systemd-nspawn", "nsenter") if shutil.which(one) is None]:
+        return f"{', '.join(missing)} is missing; as root: apt-get install systemd-container"
+    return ""
+
+
+def _call(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"

@@ -1,0 +1,263 @@
+"""What does the platform ask a cluster for? Its launcher, its reconciler and its steps, each under its own account."""
+
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import yaml
+from dagster._cli.api import ExecuteRunArgs
+from dagster._core.launcher import LaunchRunContext
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import ModuleTarget
+
+from ml_platform.launchers.reconcile import Reconciler
+from ml_platform.launchers.routes import Route
+from ml_platform.launchers.schema import ENDED, OUT_OF_MEMORY, Holder, Launch, work_of
+from ml_platform.launchers.sites import Busy, State
+from ml_platform.launchers.table import Launches
+from ml_platform_tests.deploy.manifests import instance_yaml, located
+from ml_platform_tests.kubernetes import Cluster, Fault
+from ml_platform_tests.launchers.rig import MODULE, Rig
+from ml_platform_tests.postgres import Postgres
+
+ACCOUNTS = {
+    "daemon": "system:serviceaccount:ml-platform:daemon",
+    "reconciler": "system:serviceaccount:ml-platform:reconciler",
+    "launching": "system:serviceaccount:ml-cpu:launching",
+}
+IDLE = ("sh", "-c", "echo last words; exec sleep 60", "--")  # what pods do that need not be real
+PATIENCE = {"first_seconds": 0.1, "longest_seconds": 0.2, "grace_seconds": 0.3}
+REFUSALS = 3  # so many, and what waits for something will wait for ever
+STARTING = dg.DagsterRunStatus.STARTING
+
+
+@dataclass
+class Played:
+    """One cluster that judges by roles, and the platform's processes, each with an instance under its account.
+
+    The webserver has no account: its instance reaches no cluster.
+    """
+
+    cluster: Cluster
+    instances: Mapping[str, dg.DagsterInstance]
+    like: Mapping[str, dg.DagsterRun] = field(default_factory=dict)
+
+    @property
+    def launches(self) -> Launches:
+        return Launches.of(self.instances["daemon"])
+
+    def launcher(self, account: str) -> Any:
+        return self.instances[account].run_launcher
+
+    def run(self, asset: str = "quick_one") -> dg.DagsterRun:
+        """Gives a run that is to be started."""
+        new = self.like[asset]._replace(run_id=str(uuid.uuid4()), status=STARTING, tags={})
+        return self.instances["daemon"].add_run(new)
+
+    def started(self, launcher: str = "cpu", *, is_claimed: bool = True) -> tuple[dg.DagsterRun, Launch]:
+        """Has the daemon start a run, and waits for its pod."""
+        run = self.run()
+        launch = self.launches.intend(work_of(run), launcher, Route(launcher, {}))
+        self.launcher("daemon").launching.start(launch, LaunchRunContext(run, None))
+        self.wait(lambda: self.pod_of(run))
+        if is_claimed:
+            self.launches.claim(launch.ticket, Holder())
+        return run, self.launches.get(launch.id)
+
+    def pod_of(self, run: dg.DagsterRun) -> Any:
+        with self.cluster.lock:
+            return next((one for one in self.cluster.record if one.labels["dagster/run-id"] == run.run_id), None)
+
+    def job_of(self, run: dg.DagsterRun) -> Any:
+        with self.cluster.lock:
+            jobs = list(self.cluster.jobs.values())
+        return next((one for one in jobs if one["metadata"]["labels"]["dagster/run-id"] == run.run_id), None)
+
+    def kill(self, run: dg.DagsterRun, reason: str = "Error") -> None:
+        ran = self.pod_of(run)
+        self.cluster.kill_pod(ran.pod, reason)
+        self.wait(lambda: any(one["type"] == "Failed" for one in self.job_of(run)["status"].get("conditions", ())))
+
+    def refused(self) -> int:
+        return sum(code == 403 for _, _, code in self.cluster.calls)
+
+    def wait(self, is_so: Callable[[], Any], act: Callable[[], object] = lambda: None) -> None:
+        """Acts until something is so, or until the cluster has refused too often."""
+        deadline = time.monotonic() + 60
+        while not is_so():
+            assert self.refused() < REFUSALS, "the cluster refuses it"
+            assert time.monotonic() < deadline, "it did not come about"
+            act()
+            time.sleep(0.05)
+
+    def reconcile_until(self, is_so: Callable[[], Any]) -> None:
+        reconciler = Reconciler(self.instances["reconciler"])
+        self.wait(is_so, reconciler.look_once)
+
+    def debug_info(self, run: dg.DagsterRun) -> str:
+        """What the daemon writes into the log of a run that it gives up."""
+        return str(self.launcher("daemon").get_run_worker_debug_info(run))
+
+    def clear(self) -> None:
+        for run in self.instances["daemon"].get_runs():
+            for launch in self.launches.of_run(run.run_id):
+                self.launches.release(launch, ENDED)
+            if run.run_id not in {one.run_id for one in self.like.values()}:
+                self.instances["daemon"].delete_run(run.run_id)
+        for key in list(self.cluster.jobs):
+            self.cluster.controller.delete_job(key, is_orphaning=False)
+        self.cluster.calls.clear(), self.cluster.faults.clear(), self.cluster.record.clear()
+
+
+# What the platform asks for, one check each.
+
+
+def a_run_is_started(played: Played) -> None:
+    run = played.run()
+    played.launcher("daemon").launch_run(LaunchRunContext(run, None))
+    assert played.job_of(run) is not None
+
+
+def a_job_that_is_there_already_is_adopted(played: Played) -> None:
+    run = played.run()
+    launch = played.launches.intend(work_of(run), "cpu", Route("cpu", {}))
+    site = played.launcher("daemon").launching.site("cpu")
+    played.cluster.faults = [Fault("POST", "/jobs$", kind="cut after")]
+    try:
+        site.start(launch, LaunchRunContext(run, None))  # the daemon is killed before the answer
+    except Busy:
+        site.start(launch, LaunchRunContext(run, None))
+    assert played.launches.get(launch.id).uid == played.job_of(run)["metadata"]["uid"]
+
+
+def a_run_that_died_says_how_its_pod_ended(played: Played) -> None:
+    run, _ = played.started()
+    played.kill(run)
+    assert "Terminated with exit code 137" in played.debug_info(run)
+
+
+def a_run_that_did_not_come_to_its_start_says_what_its_pod_printed(played: Played) -> None:
+    run, _ = played.started()
+    played.wait(lambda: "last words" in played.cluster.controller.log(played.pod_of(run).pod))
+    assert "Last 25 log lines" in (told := played.debug_info(run))
+    assert "last words" in told
+
+
+def a_run_says_what_the_cluster_warned_of(played: Played) -> None:
+    run, _ = played.started()
+    played.cluster.event("Pod", played.pod_of(run).pod, "ml-cpu", "FailedMount", "secret object-store is not there")
+    played.cluster.events[-1]["type"] = "Warning"
+    assert "FailedMount: secret object-store is not there" in played.debug_info(run)
+
+
+def a_run_that_got_no_pod_says_so(played: Played) -> None:
+    run, _ = played.started()
+    with played.cluster.lock:
+        played.cluster.pods.clear()
+    assert "Job status:" in played.debug_info(run)
+
+
+def what_nobody_started_is_started(played: Played) -> None:
+    run = played.run()
+    played.launches.intend(work_of(run), "cpu", Route("cpu", {}))  # the daemon is killed before it does it
+    played.reconcile_until(lambda: played.job_of(run) is not None or _status(played, run) == "FAILURE")
+    assert played.job_of(run) is not None
+
+
+def why_a_process_died_is_seen(played: Played) -> None:
+    run, launch = played.started()
+    played.kill(run, "OOMKilled")
+    played.reconcile_until(lambda: not played.launches.get(launch.id).is_open)
+    assert played.launches.get(launch.id).outcome == OUT_OF_MEMORY
+
+
+def a_run_terminated_in_the_ui_leaves_no_job(played: Played) -> None:
+    run, _ = played.started()
+    assert played.launcher("webserver").terminate(run.run_id)
+    played.reconcile_until(lambda: played.job_of(run) is None and _status(played, run) == "CANCELED")
+
+
+def a_pod_that_lost_its_job_is_ended(played: Played) -> None:
+    run, _ = played.started()
+    job = played.job_of(run)["metadata"]
+    played.cluster.controller.delete_job((job["namespace"], job["name"]), is_orphaning=True)
+    assert played.launcher("webserver").terminate(run.run_id)
+    played.reconcile_until(lambda: played.pod_of(run).finished)
+
+
+def a_job_that_no_launch_needs_is_deleted(played: Played) -> None:
+    run, launch = played.started()
+    played.launches.release(launch, ENDED)
+    played.reconcile_until(lambda: played.job_of(run) is None)
+
+
+def a_step_goes_to_another_launcher(played: Played) -> None:
+    """The process of a mixed run's pod, as it is; its step's pod is real too."""
+    run, instance = played.run("trained"), played.instances["launching"]
+    origin = run.job_code_origin
+    assert origin is not None
+    command = ExecuteRunArgs(origin, run.run_id, instance.get_ref()).get_command_args()
+    subprocess.run(command, capture_output=True, check=True, timeout=120)
+    assert _status(played, run) == "SUCCESS"
+    assert {one.namespace for one in played.cluster.record} == {"ml-gpu"}
+
+
+def why_a_step_died_is_seen(played: Played) -> None:
+    run, launch = played.started("gpu")
+    played.kill(run, "OOMKilled")
+    seen = played.launcher("launching").launching.site("gpu").look(launch)
+    assert (seen.state, seen.outcome) == (State.ENDED, OUT_OF_MEMORY), seen.reason
+
+
+def a_step_that_its_run_may_not_end_is_ended_all_the_same(played: Played) -> None:
+    run, launch = played.started("gpu")
+    launch = played.launches.end(launch)
+    try:
+        played.launcher("launching").launching.site("gpu").end(launch)
+    except Busy:
+        played.cluster.calls.clear()
+    played.reconcile_until(lambda: played.job_of(run) is None)
+
+
+def _status(played: Played, run: dg.DagsterRun) -> str:
+    found = played.instances["daemon"].get_run_by_id(run.run_id)
+    assert found is not None
+    return found.status.value
+
+
+@contextmanager
+def played_in(folder: Path, server: Postgres) -> Iterator[Played]:
+    """Opens a cluster, and an instance for each account from the one-cluster overlay's `dagster.yaml`."""
+    server.create_database("roles")
+    storage = {"hostname": "127.0.0.1", "port": server.port, "username": "postgres", "db_name": "roles", "params": {}}
+    with ExitStack() as stack:
+        cluster = stack.enter_context(Cluster("one", ("ml-cpu", "ml-gpu"), grace_seconds=1.0))
+        cluster.values = {"postgres": {"password": "unused"}, "object-store": {}}
+        instances = {}
+        for account in (*ACCOUNTS, "webserver"):
+            home = folder / account
+            home.mkdir()
+            kubeconfig = home / "kubeconfig"
+            if account in ACCOUNTS:
+                cluster.write_kubeconfig(kubeconfig, ACCOUNTS[account])
+            files = dict.fromkeys(("cpu", "gpu"), str(kubeconfig))
+            prefix = () if account == "launching" else IDLE
+            config = located(instance_yaml("overlays/one-cluster"), storage, files, prefix)
+            config["run_launcher"]["config"]["patience"] = PATIENCE
+            (home / "dagster.yaml").write_text(yaml.safe_dump(config))
+            instances[account] = stack.enter_context(dg.DagsterInstance.from_config(str(home)))
+        yield Played(cluster, instances, _runs(instances["daemon"], "quick_one", "trained"))
+
+
+def _runs(instance: dg.DagsterInstance, *assets: str) -> dict[str, dg.DagsterRun]:
+    """Gives a queued run of each asset, to be copied."""
+    target = ModuleTarget(MODULE, attribute=None, working_directory=None, location_name="tests")
+    with WorkspaceProcessContext(instance, target) as process:
+        rig = Rig(instance, process)
+        return {asset: rig.run(rig.launch(asset)) for asset in assets}
