@@ -5,13 +5,14 @@ export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export VIRTUAL_ENV := $(CURDIR)/.venv
 export PATH := $(VIRTUAL_ENV)/bin:$(PATH)
 
-.PHONY: help setup setup-tests fmt check test demo dev bench soak pictures
+.PHONY: help setup setup-tests fmt check test demo dev audit bench soak pictures
 help:
 	@echo "make demo      set up, then run flight_delays on the real year: sources to evaluated model"
 	@echo "make test      set up, then run the tests"
 	@echo "make dev       Dagster's UI on http://127.0.0.1:$(PORT), with its daemon and reconciler"
 	@echo "make check     formatting, linting, types, layers, definitions"
 	@echo "make fmt       format the code"
+	@echo "make audit     look every installed distribution up in a list of known vulnerabilities"
 	@echo "make bench     measure; what came out stands in benchmarks/README.md"
 	@echo "make soak      the long fault tests"
 	@echo "make pictures  take the README's screenshots again"
@@ -47,6 +48,9 @@ demo: setup
 dev: setup
 	@ml-platform launches reconcile --every 5 & trap "kill $$!" EXIT; \
 	dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
+
+audit: setup
+	@deploy/audit
 
 bench: setup
 	python benchmarks/demo_overhead.py
