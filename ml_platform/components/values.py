@@ -62,7 +62,7 @@ def _shown(store: ArtifactStore, node: Node, artifact: Artifact) -> dict[str, An
     if node.kind == "evaluation":
         shown["made_of"] = dg.MetadataValue.json(made_of(store, artifact))
     pictures = artifact.facts.get("pictures", [])
-    return shown | {name: _picture(name, (store.open(artifact) / f"{name}.png").read_bytes()) for name in pictures}
+    return shown | {name: _picture(name, store.file(artifact, f"{name}.png").read_bytes()) for name in pictures}
 
 
 def _picture(name: str, png: bytes) -> dg.MetadataValue:

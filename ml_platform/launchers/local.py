@@ -120,6 +120,7 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
         log = self._log_of(launch.work.run_id)
         log.parent.mkdir(parents=True, exist_ok=True)
         try:
+            log.touch(mode=0o600)
             with log.open("ab") as output:
                 process = subprocess.Popen(  # noqa: S603  (Dagster's own command, behind a claim)
                     command,

@@ -44,7 +44,7 @@ class Launches:
         self._is_sqlite = url.startswith("sqlite")
         arguments = {"timeout": OUTAGE_SECONDS, "isolation_level": None} if self._is_sqlite else POSTGRES
         pool: dict[str, Any] = {"poolclass": NullPool} if self._is_sqlite else {"pool_pre_ping": True, "pool_size": 1}
-        self._engine = own_after_fork(db.create_engine(url, connect_args=arguments, **pool))
+        self._engine = own_after_fork(db.create_engine(url, connect_args=arguments, hide_parameters=True, **pool))
         if self._is_sqlite:
             # Taken at once: two that read and then write would else end each other's transactions.
             db.event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))

@@ -68,7 +68,13 @@ def _engine_of(url: str) -> db.Engine:
     """Gives this process's engine; one connection is kept, more are closed after use."""
     return own_after_fork(
         db.create_engine(
-            url, isolation_level="AUTOCOMMIT", pool_pre_ping=True, pool_size=1, max_overflow=10, connect_args=POSTGRES
+            url,
+            isolation_level="AUTOCOMMIT",
+            pool_pre_ping=True,
+            pool_size=1,
+            max_overflow=10,
+            connect_args=POSTGRES,
+            hide_parameters=True,  # what runs are configured with is in no error
         )
     )
 

@@ -77,13 +77,13 @@ class Operator:
         run_id = self.launch()
         while self.runs()[run_id] in ("QUEUED", "NOT_STARTED", "STARTING"):
             time.sleep(0.1)
-        self.machine.do(f"pkill -STOP -f {run_id}")
+        self.machine.do(f"pkill -STOP -u ml_platform -f {run_id}")
         status = self.runs()[run_id]
         assert status == "STARTED", status
         return run_id
 
     def let_go(self, run_id: str) -> None:
-        self.machine.do(f"pkill -CONT -f {run_id}")
+        self.machine.do(f"pkill -CONT -u ml_platform -f {run_id}")
 
     def process_of(self, unit: str) -> int:
         return int(self.machine.do(f"systemctl show --property MainPID --value {unit}"))
