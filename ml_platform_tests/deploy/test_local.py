@@ -75,11 +75,13 @@ class Operator:
     def launch_and_hold(self) -> str:
         """Launches a run, and has its process stand still in the middle of its work."""
         run_id = self.launch()
-        while self.runs()[run_id] in ("QUEUED", "NOT_STARTED", "STARTING"):
-            time.sleep(0.1)
-        self.machine.do(f"pkill -STOP -u ml_platform -f {run_id}")
-        status = self.runs()[run_id]
-        assert status == "STARTED", status
+        status = (
+            f"runuser -u postgres -- psql -tAd ml_platform -c \"SELECT status FROM runs WHERE run_id = '{run_id}'\""
+        )
+        self.machine.do(
+            f'cd /; until [ "$({status})" = STARTED ]; do sleep 0.1; done; pkill -STOP -u ml_platform -f {run_id}'
+        )
+        assert self.machine.do(f"cd /; {status}").strip() == "STARTED"
         return run_id
 
     def let_go(self, run_id: str) -> None:
