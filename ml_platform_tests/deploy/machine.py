@@ -12,6 +12,10 @@ from typing import Self
 CALM = ("running", "degraded")  # what `systemctl is-system-running` says when it has started what it can
 
 
+class CannotBoot(Exception):
+    """What runs this process allows no machine in it, as inside a container."""
+
+
 class Machine:
     """Boots on entering; what it writes lies in memory, and ends with it.
 
@@ -24,45 +28,55 @@ class Machine:
 
     def __enter__(self) -> Self:
         self.layer = Path(tempfile.mkdtemp(prefix="machine-"))
-        self.root = self.layer / "root"
-        for name in ("upper", "work", "root"):
-            (self.layer / name).mkdir(mode=0o755)
         self.layer.chmod(0o755)
-        _call("mount", "-t", "tmpfs", "tmpfs", str(self.layer / "upper"))
-        (self.layer / "upper" / "files").mkdir(mode=0o755)
-        (self.layer / "upper" / "work").mkdir()
-        layers = f"lowerdir=/,upperdir={self.layer}/upper/files,workdir={self.layer}/upper/work"
-        _call("mount", "-t", "overlay", "overlay", "-o", layers, str(self.root))
+        self.root, self._process = self.layer / "root", None
+        try:
+            self._lay()
+            self._boot()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
-    def boot(self, timeout_seconds: float = 120) -> None:
+    def _lay(self) -> None:
+        upper = self.layer / "upper"
+        for folder in (self.root, upper):
+            folder.mkdir(mode=0o755)
+        _mount("tmpfs", upper)
+        for folder in (upper / "files", upper / "work"):
+            folder.mkdir(mode=0o755)
+        _mount("overlay", self.root, f"lowerdir=/,upperdir={upper}/files,workdir={upper}/work")
+
+    def _boot(self, timeout_seconds: float = 120) -> None:
         """Starts the machine, and waits until it has started its services."""
         command = ["systemd-nspawn", f"--directory={self.root}", "--boot", "--console=pipe", "--private-network"]
         command += ["--register=no", "--keep-unit", *(f"--overlay={path}::{path}" for path in self.elsewhere)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        with (self.layer / "console").open("wb") as console:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
+            )
         until = time.monotonic() + timeout_seconds
         while not self._has_started():
-            assert self._process.poll() is None, f"it ended: {self._process.stdout and self._process.stdout.read()!r}"
-            assert time.monotonic() < until, f"not up within {timeout_seconds} s: {self.journal()}"
+            if self._process.poll() is not None or time.monotonic() > until:
+                raise CannotBoot(f"no machine can be booted here: {(self.layer / 'console').read_text()[-500:]}")
             time.sleep(0.2)
 
     def __exit__(self, *_: object) -> None:
-        if hasattr(self, "_process") and self._process.poll() is None:
+        if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:
                 self._process.wait(5)
             except subprocess.TimeoutExpired:
                 self._process.kill()  # its processes go with their first
                 self._process.wait()
-        _call("umount", str(self.root))
-        _call("umount", str(self.layer / "upper"))
+        for folder in (self.root, self.layer / "upper"):
+            if folder.is_mount():
+                subprocess.run(["umount", "--lazy", str(folder)], check=True)
         shutil.rmtree(self.layer)
 
     def run(self, command: str, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
         """Runs a shell's command inside, as root."""
-        inside = ["nsenter", "--target", str(self._first()), "--all", "sh", "-c", command]
+        inside = ["nsenter", "--target", str(self._leader()), "--all", "sh", "-c", command]
         return subprocess.run(
             inside, capture_output=True, text=True, check=False, timeout=timeout, stdin=subprocess.DEVNULL
         )
@@ -83,7 +97,7 @@ class Machine:
         """Gives the end of what the services said."""
         return self.run(f"journalctl --no-pager --lines {lines} --unit 'ml-platform-*' --unit 'postgresql@*'").stdout
 
-    def _first(self) -> int:
+    def _leader(self) -> int:
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         return int(children[0])
 
@@ -103,6 +117,9 @@ def why_not() -> str:
     return ""
 
 
-def _call(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+def _mount(kind: str, folder: Path, options: str = "rw") -> None:
+    done = subprocess.run(
+        ["mount", "-t", kind, "-o", options, kind, str(folder)], check=False, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise CannotBoot(f"no machine can be booted here: {done.stderr.strip()}")
