@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Self
 
+ROOTS = {"HOME": "/root", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}  # as after `sudo -i`
 CALM = ("running", "degraded")  # what `systemctl is-system-running` says when it has started what it can
 
 
@@ -74,14 +75,14 @@ class Machine:
                 subprocess.run(["umount", "--lazy", str(folder)], check=True)
         shutil.rmtree(self.layer)
 
-    def run(self, command: str, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
+    def run(self, command: str, timeout: float = 300) -> "subprocess.CompletedProcess[str]":
         """Runs a shell's command inside, as root."""
         inside = ["nsenter", "--target", str(self._leader()), "--all", "sh", "-c", command]
         return subprocess.run(
-            inside, capture_output=True, text=True, check=False, timeout=timeout, stdin=subprocess.DEVNULL
+            inside, capture_output=True, text=True, check=False, timeout=timeout, stdin=subprocess.DEVNULL, env=ROOTS
         )
 
-    def do(self, command: str, timeout: float = 120) -> str:
+    def do(self, command: str, timeout: float = 300) -> str:
         """Runs a command that must succeed, and gives what it printed."""
         done = self.run(command, timeout)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}\n{self.journal()}"
