@@ -14,6 +14,8 @@ import pytest
 
 from ml_platform_tests.deploy.machine import CannotBoot, Machine, why_not
 
+pytestmark = pytest.mark.soak  # ten minutes
+
 CHECKOUT = Path(__file__).parents[2]
 PLATFORM = "/usr/local/sbin/platform"
 HOME = "/var/lib/ml_platform"
@@ -199,7 +201,8 @@ def test_a_backup_brings_back_what_was_there(started: Operator) -> None:
 @pytest.mark.parametrize(
     ("bad", "made"),
     [
-        ("truncated", "head -c 300000 /root/backup.tar"),
+        ("truncated", "head -c $(($(stat --format %s /root/backup.tar) / 2)) /root/backup.tar"),
+        ("truncated between two files", "tar --delete --file - whole < /root/backup.tar"),
         ("of something else", "tar -cf - -C / etc/hostname"),
         ("with a broken database", "cd /root && rm -rf b && mkdir b && tar -xf backup.tar -C b && "
          "dd if=/dev/urandom of=b/database.dump bs=4k count=9 status=none && tar -cf - -C b ."),
@@ -235,7 +238,7 @@ def test_a_laptops_instance_moves_in(started: Operator) -> None:
         f"pkill -KILL -u ml_platform; cd / && runuser -u postgres -- dropdb ml_platform && rm -rf {HOME} /root/laptop"
         f" && mkdir /root/laptop && cp {CHECKOUT}/deploy/local/dagster.yaml /root/laptop"
     )
-    started.machine.do(f"cd {CHECKOUT} && DAGSTER_HOME=/root/laptop .venv/bin/ml-platform run digits")
+    started.machine.do(f"cd {CHECKOUT} && DAGSTER_HOME=/root/laptop .venv/bin/ml-platform run digits", timeout=1200)
     started.platform("install")
     started.platform("start")
     assert "the services run" in started.refused("move-from /root/laptop")
