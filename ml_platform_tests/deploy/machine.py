@@ -25,7 +25,8 @@ class Machine:
 
     def __init__(self, *needed: Path):
         """Takes folders that it needs, also where they are on another file system than the root."""
-        self.elsewhere = [path for path in needed if path.stat().st_dev != Path("/").stat().st_dev]
+        root = Path("/").stat().st_dev
+        self.elsewhere = [path for path in needed if path.stat().st_dev != root or path.is_relative_to("/tmp")]
 
     def __enter__(self) -> Self:
         self.layer = Path(tempfile.mkdtemp(prefix="machine-"))
