@@ -55,7 +55,9 @@ def test_an_instance_keeps_no_secret_of_runs_that_fail(rig: Rig) -> None:
     (refused,) = (run.run_id for run in rig.instance.get_runs())
     ended = rig.launch("sleepy")
     rig.wait_for_step(ended, "sleepy")
-    commands = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
+    mine = {process.pid for process in psutil.Process().children(recursive=True)}
+    shown = psutil.process_iter(["cmdline"])  # None for those that are over
+    commands = [" ".join(process.info["cmdline"] or ()) for process in shown if process.pid in mine]
     assert any(ended in command for command in commands)
     assert [command for command in commands if PLANTED in command] == []
     rig.terminate(ended)
