@@ -126,15 +126,11 @@ def _pods() -> Iterator[Case]:
 
 def _killing(reason: str, asset: str = "counted", *, step: bool = False) -> Callable[[World], str]:
     def play(world: World) -> str:
-        run_id = world.launch(*(("counted", "counted_on_gpu") if step else (asset,)))
-        key = "counted_on_gpu" if step else asset
-        until = time.monotonic() + 30
-        while not any(mark[0] == key for mark in world.marks(run_id)):
-            assert time.monotonic() < until, world.rig.told(run_id)
-            world.dequeue()
-            time.sleep(0.02)
-        cluster = world.gpu if step else world.cpu
-        cluster.kill_pod(next(one.pod for one in cluster.record if one.finished is None), reason)
+        key, cluster = ("counted_on_gpu", world.gpu) if step else (asset, world.cpu)
+        with world.held(key):
+            run_id = world.launch(*(("counted", key) if step else (key,)))
+            world.wait_for_start(run_id, key)
+            cluster.kill_pod(next(one.pod for one in cluster.record if one.finished is None), reason)
         world.settle(run_id, timeout_seconds=60)
         return run_id
 

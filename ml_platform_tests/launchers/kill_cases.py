@@ -193,10 +193,11 @@ def _never_created(world: World) -> str:
 
 
 def _evicted(world: World) -> str:
-    run_id = world.launch("counted")
-    world.wait_for_start(run_id)
-    ran = next(one for one in world.cpu.record if one.finished is None)
-    world.cpu.kill_pod(ran.pod, "NodeLost")  # at once; an eviction would ask first
+    with world.held("counted"):
+        run_id = world.launch("counted")
+        world.wait_for_start(run_id)
+        ran = next(one for one in world.cpu.record if one.finished is None)
+        world.cpu.kill_pod(ran.pod, "NodeLost")  # at once; an eviction would ask first
     _wait_until(lambda: ran.finished is not None)
     time.sleep(0.2)
     return run_id

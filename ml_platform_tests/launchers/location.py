@@ -10,7 +10,7 @@ import dagster as dg
 
 from ml_platform.launchers import ISOLATED_TAG, LAUNCHER_TAG, routing_executor
 from ml_platform.launchers.metering import spent
-from ml_platform_tests.launchers import FOLDER
+from ml_platform_tests.launchers import FOLDER, HELD
 
 WHERE = ("PLACE", "ONLY_CPU", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "HOSTNAME")
 
@@ -104,6 +104,8 @@ def counted(
 ) -> dg.AssetsDefinition:
     def body(context: dg.AssetExecutionContext) -> None:
         count(context, "began")
+        while (Path(os.environ[FOLDER]) / HELD.format(name)).exists():
+            time.sleep(0.05)
         for _ in range(int(float(os.environ.get("ML_PLATFORM_TEST_SECONDS", "0")) * 20 * times)):
             time.sleep(0.05)
         count(context, "ended")

@@ -245,7 +245,8 @@ def test_a_terminated_run_leaves_nothing_at_work_in_ray(rig: Rig) -> None:
     wait_until(lambda: not is_at_work(pid), 20, "the end of the step's process")
     waiting, site = launches_of(rig, run_id)["greedy"], rig.launcher.launching.site("gpu")
     assert waiting.claimed is None
-    assert [stray.launch_id for stray in site.strays()] == [waiting.id], "Ray drops it when its turn comes"
+    # The one at work takes a moment from the end of its process to "stopped"; the other Ray drops when its turn comes.
+    wait_until(lambda: [stray.launch_id for stray in site.strays()] == [waiting.id], 20, "the end of the other")
 
 
 def test_what_the_log_says_holds_no_variable_of_the_launcher(rig: Rig, waited: str) -> None:

@@ -18,7 +18,7 @@ from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import Queued
 from ml_platform.launchers.reconcile import Reconciler
 from ml_platform.launchers.table import Launches
 from ml_platform_tests.kubernetes import Cluster
-from ml_platform_tests.launchers import FOLDER
+from ml_platform_tests.launchers import FOLDER, HELD
 from ml_platform_tests.launchers.clusters import two_clusters
 from ml_platform_tests.launchers.rig import Rig, event_log, instance_yaml, rig_in
 from ml_platform_tests.postgres import Postgres
@@ -124,13 +124,23 @@ class World:
             return False
         return self.is_stock or not any(one.is_open for one in self.launches.of_run(run_id))
 
-    def wait_for_start(self, run_id: str, timeout_seconds: float = 30) -> None:
-        """Waits until the work of a run has begun."""
+    def wait_for_start(self, run_id: str, step: str | None = None, timeout_seconds: float = 30) -> None:
+        """Waits until the work of a run, or of a step of it, has begun."""
         until = time.monotonic() + timeout_seconds
-        while not self.marks(run_id):
+        while not any(step in (None, mark[0]) for mark in self.marks(run_id)):
             assert time.monotonic() < until, self.rig.told(run_id)
             self.dequeue()
             time.sleep(0.15)
+
+    @contextmanager
+    def held(self, asset: str) -> Iterator[None]:
+        """Keeps one that is counted at work: it does not end before the test has done what it would do to it."""
+        mark = self.folder / HELD.format(asset)
+        mark.touch()
+        try:
+            yield
+        finally:
+            mark.unlink()
 
     def marks(self, run_id: str) -> list[tuple[str, str, int, float]]:
         """Lists what steps began and ended: step, what, process, when."""
