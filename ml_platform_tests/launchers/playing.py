@@ -112,7 +112,8 @@ def play_all(
                 case, since = waiting.get_nowait(), time.monotonic()
                 found[case.name] = played = play(world, case)
                 told = f"{len(found)}/{len(cases)} {case.name}: {played.problem or played.outcome}"
-                sys.stdout.write(f"{told} ({time.monotonic() - since:.1f} s)\n")
+                why = f"\n{played.told}" if played.problem else ""
+                sys.stdout.write(f"{told} ({time.monotonic() - since:.1f} s){why}\n")
 
     with ThreadPoolExecutor(len(storages)) as pool:
         for done in [pool.submit(work, number) for number in range(len(storages))]:
