@@ -17,6 +17,7 @@ from ml_platform.cli.routes import instance_file
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.launching import shown_bytes
 from ml_platform.launchers.reconcile import Reconciler
+from ml_platform.launchers.relay import Relay
 from ml_platform.launchers.schema import Launch
 from ml_platform.launchers.table import Launches
 
@@ -115,12 +116,20 @@ def state_of(launch: Launch) -> str:
 def reconcile(every_seconds: float, console: Console | None = None) -> bool:
     """Looks after all launches, once or for ever; says what there was to do. False if something could not be done."""
     console = console or Console()
+
+    def tell(what: str) -> None:
+        console.print(f"{datetime.now(UTC):%H:%M:%S} launches: {escape(what)}", soft_wrap=True)
+
     with instance_here() as instance:
-        reconciler = Reconciler(instance)
-        while True:
+        reconciler, relay = Reconciler(instance), Relay(instance, tell)
+        if not every_seconds:
+            relay.serve_all()
             found = reconciler.look_once()
-            if not (every_seconds and found.is_quiet):
-                console.print(f"{datetime.now(UTC):%H:%M:%S} launches: {escape(str(found))}", soft_wrap=True)
-            if not every_seconds:
-                return not found.problems
-            time.sleep(every_seconds)
+            tell(str(found))
+            return not found.problems
+        with relay.serving():
+            while True:
+                found = reconciler.look_once()
+                if not found.is_quiet:
+                    tell(str(found))
+                time.sleep(every_seconds)

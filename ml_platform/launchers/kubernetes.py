@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from copy import copy, deepcopy
+from copy import deepcopy
 from typing import Any
 
 from dagster import DagsterEvent
@@ -10,12 +10,19 @@ from dagster._core.executor.step_delegating import StepHandlerContext
 from dagster_k8s import K8sRunLauncher
 from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.executor import K8sStepHandler
-from dagster_k8s.job import UserDefinedDagsterK8sConfig, get_user_defined_k8s_config
+from dagster_k8s.job import (
+    K8S_RESOURCE_REQUIREMENTS_KEY,
+    USER_DEFINED_K8S_CONFIG_KEY,
+    UserDefinedDagsterK8sConfig,
+    get_user_defined_k8s_config,
+)
 from dagster_shared.record import replace
 
+from ml_platform.errors import LaunchError
 from ml_platform.launchers.jobs import JobSite
 from ml_platform.launchers.kinds import Config, Kind, Place
 from ml_platform.launchers.schema import Launch
+from ml_platform.launchers.workers import key_of
 
 _THREADS: list[dict[str, Any]] = [
     # Kubernetes gives a container all cores of its node to look at; these are those that it owns.
@@ -35,6 +42,48 @@ class _AsIfAlone:
         return getattr(self._instance, name)
 
 
+class _Allowed(StepHandlerContext):
+    """A step as a launcher takes it: with those of its tags that the launcher allows.
+
+    Raises:
+        LaunchError: the step's tags ask for more.
+    """
+
+    def __init__(self, asked: StepHandlerContext, launcher: K8sRunLauncher):
+        instance: Any = _AsIfAlone(asked.instance, launcher)
+        plan: Any = None
+        # The launch decides who executes the step; Dagster's own look at what was started would refuse another try.
+        args = replace(asked.execute_step_args, should_verify_step=False)
+        super().__init__(instance, plan, [], args, asked.dagster_run)
+        self._asked = asked
+        self._tags = {key_of(asked): _allowed(asked.step_tags[key_of(asked)], launcher)}
+
+    @property
+    def step_tags(self) -> Mapping[str, Mapping[str, str]]:
+        """Gives the step's tags."""
+        return self._tags
+
+    def get_step_context(self, step_key: str) -> Any:
+        """Gives what events are written with."""
+        return self._asked.get_step_context(step_key)
+
+
+def _allowed(tags: Mapping[str, str], launcher: K8sRunLauncher) -> Mapping[str, str]:
+    """Holds a step's settings to what `dagster.yaml` allows runs; Dagster itself looks at those of runs alone."""
+    if not {USER_DEFINED_K8S_CONFIG_KEY, K8S_RESOURCE_REQUIREMENTS_KEY} & set(tags):
+        return tags
+    asked = K8sContainerContext(run_k8s_config=get_user_defined_k8s_config(tags))
+    fields, variables = launcher.only_allow_user_defined_k8s_config_fields, launcher.only_allow_user_defined_env_vars
+    try:
+        kept = asked.validate_user_k8s_config_for_run(fields, variables)
+    except Exception as error:  # Dagster raises no other
+        raise LaunchError(
+            f"{error}; the launcher allows a step's dagster-k8s/config what only_allow_user_defined_k8s_config_fields "
+            "in dagster.yaml names"
+        ) from error
+    return {USER_DEFINED_K8S_CONFIG_KEY: json.dumps(kept.run_k8s_config.to_dict())}
+
+
 class KubernetesSteps:
     """Dagster's own step handler, creating the jobs of launches on one of several launchers."""
 
@@ -51,10 +100,7 @@ class KubernetesSteps:
 
     def create(self, launch: Launch, context: StepHandlerContext) -> Sequence[DagsterEvent]:
         """Creates the job of a step's launch, or finds the one that was created for it."""
-        seen = copy(context)
-        seen._instance = _AsIfAlone(context.instance, self._launcher)  # type: ignore[assignment]
-        # The launch decides who executes the step; Dagster's own look at what was started would refuse another try.
-        seen._execute_step_args = replace(context.execute_step_args, should_verify_step=False)
+        seen = _Allowed(context, self._launcher)
         with self.site.client.creating(launch):
             return list(self._handler.launch_step(seen))
 

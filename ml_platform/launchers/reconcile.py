@@ -10,7 +10,7 @@ from dagster._core.storage.dagster_run import DagsterRunStatus, RunsFilter
 
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.coordinator import RoutingRunCoordinator
-from ml_platform.launchers.routing import RoutingRunLauncher
+from ml_platform.launchers.routing import routing_launcher_of
 from ml_platform.launchers.schema import Launch
 from ml_platform.launchers.sites import Busy, Stray
 
@@ -53,12 +53,7 @@ class Reconciler:
     """
 
     def __init__(self, instance: dg.DagsterInstance):
-        launcher = instance.run_launcher
-        if not isinstance(launcher, RoutingRunLauncher):
-            raise LaunchError(
-                f"run_launcher is {type(launcher).__name__}, which keeps no launches; set RoutingRunLauncher in "
-                "dagster.yaml (deploy/local/dagster.yaml has an example)"
-            )
+        launcher = routing_launcher_of(instance)
         self._instance = instance
         self._launcher = launcher
         self._launching = launcher.launching

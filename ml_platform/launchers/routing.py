@@ -19,7 +19,9 @@ from ml_platform.databases import through_outages
 from ml_platform.errors import LaunchError, expected_one_of
 from ml_platform.launchers.children import Children
 from ml_platform.launchers.launching import Launching, why_closed
+from ml_platform.launchers.local import LocalRunLauncher
 from ml_platform.launchers.policy import TagPolicy
+from ml_platform.launchers.requests import RelayedSite, RelayedSteps
 from ml_platform.launchers.routes import LAUNCHER_TAG, Route, route_of
 from ml_platform.launchers.schema import Launch, work_of
 from ml_platform.launchers.sending import Fail, SiteSteps
@@ -35,6 +37,8 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
         launchers: name to `{module, class, config}` of any of Dagster's run launchers.
         patience: how long to wait for what; see `Patience`.
         tag_policy: what a run's tags may ask for; see `TagPolicy`.
+        steps_started_by: who starts single steps on launchers other than local ones: the `run`, whose process talks to
+            them then, or the `reconciler` for it, so that pods of runs need no access to their cluster.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
         launchers: Mapping[str, Mapping[str, Any]],
         patience: Mapping[str, float] | None = None,
         tag_policy: Mapping[str, int] | None = None,
+        steps_started_by: str = "run",
         inst_data: ConfigurableClassData | None = None,
     ):
         if default not in launchers:
@@ -54,6 +59,7 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
         self.children = Children(launchers, lambda: self._instance)
         self.patience = Patience(**patience or {})
         self.tag_policy = TagPolicy(**tag_policy or {})
+        self.steps_started_by = steps_started_by
         self._inst_data = inst_data
         super().__init__()
 
@@ -73,6 +79,11 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
             "launchers": dg.Field(dg.Map(str, dg.Shape(child), key_label_name="name")),
             "patience": dg.Field(patience, is_required=False, description="How long to wait for what, in seconds."),
             "tag_policy": dg.Field(policy, is_required=False, description="What a run's tags may ask for, at most."),
+            "steps_started_by": dg.Field(
+                dg.Enum("StepsStartedBy", [dg.EnumValue("run"), dg.EnumValue("reconciler")]),
+                default_value="run",
+                description="Who starts single steps on launchers: the run's process, or the reconciler for it.",
+            ),
         }
 
     @classmethod
@@ -154,14 +165,25 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
         Raises:
             LaunchError: the launcher cannot be set up.
         """
-        make = self.children.kind(name).step_handler
-        assert make is not None, f"launcher {name} takes steps: the route was refused otherwise"
-        site = self.launching.site(name)
-        made = self.children.using(name, lambda child: make(child, site))
+        launches = self.launching.launches
+        if self.steps_started_by == "reconciler" and not issubclass(self.children.class_of(name), LocalRunLauncher):
+            return SiteSteps(name, RelayedSteps(RelayedSite(launches, self.patience)), launches, self.patience, fail)
+        made = self.creator_of(name)
         if isinstance(made, LocalSteps):
             made.launcher = name
             return made
-        return SiteSteps(name, made, self.launching.launches, self.patience, fail)
+        return SiteSteps(name, made, launches, self.patience, fail)
+
+    def creator_of(self, name: str) -> Any:
+        """Gives what creates single steps on a launcher, in a process that may talk to it.
+
+        Raises:
+            LaunchError: the launcher cannot be set up.
+        """
+        make = self.children.kind(name).step_handler
+        assert make is not None, f"launcher {name} takes steps: the route was refused otherwise"
+        site = self.launching.site(name)
+        return self.children.using(name, lambda child: make(child, site))
 
     def require_steps(self, step: str, launcher: str) -> None:
         """Refuses to send a single step to a launcher that takes whole runs only."""
@@ -250,3 +272,18 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
         """Lets the children go that were needed."""
         for child in self.children.built():
             child.dispose()
+
+
+def routing_launcher_of(instance: dg.DagsterInstance) -> RoutingRunLauncher:
+    """Gives an instance's launcher, which has the others by name.
+
+    Raises:
+        LaunchError: it is another.
+    """
+    launcher = instance.run_launcher
+    if not isinstance(launcher, RoutingRunLauncher):
+        raise LaunchError(
+            f"run_launcher is {type(launcher).__name__}, which keeps no launches; set RoutingRunLauncher in "
+            "dagster.yaml (deploy/local/dagster.yaml has an example)"
+        )
+    return launcher

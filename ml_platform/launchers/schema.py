@@ -58,6 +58,18 @@ C = LAUNCHES.c
 IS_OPEN = C.released.is_(None)
 db.Index(f"{TABLE}_one_open", C.run_id, C.step, unique=True, sqlite_where=IS_OPEN, postgresql_where=IS_OPEN)
 db.Index(f"{TABLE}_by_root", C.root_run_id, C.step)
+REQUESTS = db.Table(
+    "ml_platform_requests",
+    _METADATA,
+    db.Column("id", db.String(32), primary_key=True),
+    db.Column("launch_id", db.String(32), nullable=False),
+    db.Column("generation", db.Integer, nullable=False),
+    db.Column("launcher", db.Text, nullable=False),
+    db.Column("kind", db.Text, nullable=False),
+    db.Column("given", db.Text, nullable=False),
+    db.Column("asked", db.Float, nullable=False),
+    db.Column("answer", db.Text),
+)
 
 ENDED = "ended"  # its process came to its own end, whatever became of the work
 OUT_OF_MEMORY = "out of memory"

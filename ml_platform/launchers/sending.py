@@ -15,7 +15,7 @@ from dagster_shared.error import SerializableErrorInfo
 
 from ml_platform.databases import is_outage
 from ml_platform.launchers.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, REFUSED, Launch
-from ml_platform.launchers.sites import REPEATS, Busy, Patience, Seen, Site, State
+from ml_platform.launchers.sites import REPEATS, Busy, Patience, Seen, State
 from ml_platform.launchers.table import Launches
 from ml_platform.launchers.workers import key_of, retries_in, work_in
 
@@ -26,10 +26,25 @@ _SOON_SECONDS = 0.5
 _AT_ONCE = 8  # steps that are being started, or asked about
 
 
+class Asked(Protocol):
+    """What can be asked about the launch of a step."""
+
+    def look(self, launch: Launch) -> Seen:
+        """Looks for what was started for it."""
+        ...
+
+    def end(self, launch: Launch) -> None:
+        """Ends it; to be repeated until it is gone."""
+        ...
+
+
 class CreatesSteps(Protocol):
     """Creates what executes a step on one launcher."""
 
-    site: Site
+    @property
+    def site(self) -> Asked:
+        """Gives what can be asked about it then."""
+        ...
 
     def create(self, launch: Launch, context: StepHandlerContext) -> Sequence[DagsterEvent]:
         """Creates it, or finds what was created for the same launch.

@@ -287,6 +287,14 @@ class Launches:
         statement = db.update(LAUNCHES).where(*conditions).values(**values)
         return self._write(lambda connection: connection.execute(statement).rowcount == 1)
 
+    def read(self, query: Any) -> list[Any]:
+        """Asks the database for rows, of any table beside the launches."""
+        return self._read(lambda connection: list(connection.execute(query)))
+
+    def write(self, statement: Any) -> None:
+        """Changes a table beside the launches."""
+        self._write(lambda connection: connection.execute(statement).rowcount)
+
     def _read(self, run: Callable[[db.Connection], Answer]) -> Answer:
         def read() -> Answer:
             with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

@@ -96,7 +96,7 @@ def test_the_table_is_made_once_and_one_of_another_version_is_left_to_people(
         connection.execute(text("UPDATE ml_platform_launches_version SET version_num = '9999'"))
     fresh = Launches(instance.run_storage._conn_string)  # type: ignore[attr-defined]
     with pytest.raises(
-        LaunchError, match="is at revision 9999, this version needs 0001; run: ml-platform launches migr"
+        LaunchError, match="is at revision 9999, this version needs 0002; run: ml-platform launches migr"
     ):
         fresh.all()
     with pytest.raises(LaunchError, match="revision 9999"):

@@ -15,13 +15,7 @@ from ml_platform.artifacts import project_root
 
 FOLDER = project_root() / "deploy/kubernetes"
 INSTANCES = ("overlays/one-cluster", "overlays/two-clusters")
-RENDERED = (
-    *INSTANCES,
-    "overlays/two-clusters/gpu-cluster",
-    "mixed-runs/one-cluster",
-    "mixed-runs/two-clusters",
-    "mixed-runs/gpu-cluster",
-)
+RENDERED = (*INSTANCES, "overlays/two-clusters/gpu-cluster")
 Manifest = dict[str, Any]
 
 

@@ -17,9 +17,10 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import ModuleTarget
 
 from ml_platform.launchers.reconcile import Reconciler
+from ml_platform.launchers.relay import Relay
 from ml_platform.launchers.routes import Route
 from ml_platform.launchers.schema import ENDED, OUT_OF_MEMORY, Holder, Launch, work_of
-from ml_platform.launchers.sites import Busy, State
+from ml_platform.launchers.sites import Busy
 from ml_platform.launchers.table import Launches
 from ml_platform_tests.deploy.manifests import instance_yaml, located
 from ml_platform_tests.kubernetes import Cluster, Fault
@@ -29,7 +30,6 @@ from ml_platform_tests.postgres import Postgres
 ACCOUNTS = {
     "daemon": "system:serviceaccount:ml-platform:daemon",
     "reconciler": "system:serviceaccount:ml-platform:reconciler",
-    "launching": "system:serviceaccount:ml-cpu:launching",
 }
 IDLE = ("sh", "-c", "echo last words; exec sleep 60", "--")  # what pods do that need not be real
 PATIENCE = {"first_seconds": 0.1, "longest_seconds": 0.2, "grace_seconds": 0.3}
@@ -41,7 +41,7 @@ STARTING = dg.DagsterRunStatus.STARTING
 class Played:
     """One cluster that judges by roles, and the platform's processes, each with an instance under its account.
 
-    The webserver has no account: its instance reaches no cluster.
+    The webserver and runs have no account: their instances reach no cluster. `steps` is the reconciler, whose pods work.
     """
 
     cluster: Cluster
@@ -198,31 +198,16 @@ def a_job_that_no_launch_needs_is_deleted(played: Played) -> None:
 
 
 def a_step_goes_to_another_launcher(played: Played) -> None:
-    """The process of a mixed run's pod, as it is; its step's pod is real too."""
-    run, instance = played.run("trained"), played.instances["launching"]
+    """The process of a mixed run's pod, which has no account, as it is; its step's pod is real too."""
+    run, instance = played.run("trained"), played.instances["run"]
     origin = run.job_code_origin
     assert origin is not None
     command = ExecuteRunArgs(origin, run.run_id, instance.get_ref()).get_command_args()
-    subprocess.run(command, capture_output=True, check=True, timeout=120)
-    assert _status(played, run) == "SUCCESS"
+    told: list[str] = []
+    with Relay(played.instances["steps"], told.append).serving(0.2):
+        subprocess.run(command, capture_output=True, check=True, timeout=120)
+    assert (_status(played, run), told) == ("SUCCESS", [])
     assert {one.namespace for one in played.cluster.record} == {"ml-gpu"}
-
-
-def why_a_step_died_is_seen(played: Played) -> None:
-    run, launch = played.started("gpu")
-    played.kill(run, "OOMKilled")
-    seen = played.launcher("launching").launching.site("gpu").look(launch)
-    assert (seen.state, seen.outcome) == (State.ENDED, OUT_OF_MEMORY), seen.reason
-
-
-def a_step_that_its_run_may_not_end_is_ended_all_the_same(played: Played) -> None:
-    run, launch = played.started("gpu")
-    launch = played.launches.end(launch)
-    try:
-        played.launcher("launching").launching.site("gpu").end(launch)
-    except Busy:
-        played.cluster.calls.clear()
-    played.reconcile_until(lambda: played.job_of(run) is None)
 
 
 def _status(played: Played, run: dg.DagsterRun) -> str:
@@ -240,14 +225,14 @@ def played_in(folder: Path, server: Postgres) -> Iterator[Played]:
         cluster = stack.enter_context(Cluster("one", ("ml-cpu", "ml-gpu"), grace_seconds=1.0))
         cluster.values = {"postgres": {"password": "unused"}, "object-store": {}}
         instances = {}
-        for account in (*ACCOUNTS, "webserver"):
+        for account, user in {**ACCOUNTS, "steps": ACCOUNTS["reconciler"], "webserver": None, "run": None}.items():
             home = folder / account
             home.mkdir()
             kubeconfig = home / "kubeconfig"
-            if account in ACCOUNTS:
-                cluster.write_kubeconfig(kubeconfig, ACCOUNTS[account])
+            if user is not None:
+                cluster.write_kubeconfig(kubeconfig, user)
             files = dict.fromkeys(("cpu", "gpu"), str(kubeconfig))
-            prefix = () if account == "launching" else IDLE
+            prefix = () if account == "steps" else IDLE
             config = located(instance_yaml("overlays/one-cluster"), storage, files, prefix)
             config["run_launcher"]["config"]["patience"] = PATIENCE
             (home / "dagster.yaml").write_text(yaml.safe_dump(config))

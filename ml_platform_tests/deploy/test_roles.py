@@ -26,16 +26,13 @@ NEEDED: dict[tuple[str, str], Callable[[Played], None]] = {
     ("reconciler", "delete jobs"): playing.a_run_terminated_in_the_ui_leaves_no_job,
     ("reconciler", "delete pods"): playing.a_pod_that_lost_its_job_is_ended,
     ("reconciler", "list jobs"): playing.a_job_that_no_launch_needs_is_deleted,
-    ("launching", "create jobs"): playing.a_step_goes_to_another_launcher,
-    ("launching", "get jobs"): playing.why_a_step_died_is_seen,
-    ("launching", "list pods"): playing.why_a_step_died_is_seen,
 }
-CHECKS = [*dict.fromkeys(NEEDED.values()), playing.a_step_that_its_run_may_not_end_is_ended_all_the_same]
+CHECKS = [*dict.fromkeys(NEEDED.values()), playing.a_step_goes_to_another_launcher]
 
 
 @pytest.fixture(scope="module")
 def access() -> Access:
-    return access_in([*rendered("overlays/one-cluster"), *rendered("mixed-runs/one-cluster")])
+    return access_in(rendered("overlays/one-cluster"))
 
 
 @pytest.fixture(scope="module")

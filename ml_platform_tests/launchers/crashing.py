@@ -18,11 +18,17 @@ from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import Queued
 from urllib3.connectionpool import HTTPConnectionPool
 
 from ml_platform.launchers.reconcile import Reconciler
+from ml_platform.launchers.relay import Relay
 from ml_platform.launchers.routing import RoutingRunLauncher
 from ml_platform_tests.kubernetes.warm import forkserver
 from ml_platform_tests.launchers import FOLDER
 
-PROTOCOL = ("ml_platform_launches", "runs", "run_tags")  # the tables that decide what is started
+PROTOCOL = (
+    "ml_platform_launches",
+    "ml_platform_requests",
+    "runs",
+    "run_tags",
+)  # the tables that decide what is started
 _WRITES = ("INSERT", "UPDATE", "DELETE")
 ORDERS, PLATFORM, NOTED = "orders", "platform", "noted"  # in the tests' folder: who is killed when, who with it
 KILLED = "killed\n"
@@ -141,6 +147,16 @@ def reconcile_in_child(home: str, before: int) -> None:
     with dg.DagsterInstance.from_config(home) as instance:
         found = Reconciler(instance).look_once()
         assert not found.problems, found
+
+
+def relay_in_child(home: str, before: int) -> None:
+    """Does what runs' processes ask of launchers, until it is killed."""
+    Crash(before, Path(home).parent / NOTED).arm()
+    with dg.DagsterInstance.from_config(home) as instance:
+        relay = Relay(instance, print)
+        while True:
+            relay.serve("gpu")
+            time.sleep(0.1)
 
 
 def go_on_in_child(home: str) -> None:

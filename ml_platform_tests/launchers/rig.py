@@ -47,6 +47,7 @@ def instance_yaml(
     default: str = "cpu",
     patience: Mapping[str, float] | None = None,
     stock: Mapping[str, Any] | None = None,
+    steps_started_by: str = "run",
     **more: Any,
 ) -> str:
     """Gives the YAML of an instance with these launchers, or with `stock` alone and nothing of ours around it."""
@@ -56,6 +57,7 @@ def instance_yaml(
         "config": {
             "default": default,
             "launchers": dict(launchers),
+            "steps_started_by": steps_started_by,
             **({"patience": dict(patience)} if patience else {}),
         },
     }

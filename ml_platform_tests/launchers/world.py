@@ -16,6 +16,7 @@ from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_ite
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
 from ml_platform.launchers.reconcile import Reconciler
+from ml_platform.launchers.relay import Relay
 from ml_platform.launchers.table import Launches
 from ml_platform_tests.kubernetes import Cluster
 from ml_platform_tests.launchers import FOLDER, HELD
@@ -60,9 +61,11 @@ class World:
 
     Attributes:
         server: the database's, where it is the platform's own.
+        relay: what starts steps for pods that may not; `told` is what went wrong around their requests.
     """
 
     server: Postgres | None = None
+    relay: Relay
 
     def __init__(self, rig: Rig, cpu: Cluster, gpu: Cluster, folder: Path, *, is_stock: bool):
         self.rig = rig
@@ -70,6 +73,7 @@ class World:
         self.gpu = gpu
         self.folder = folder
         self.is_stock = is_stock
+        self.told: list[str] = []
         self._looks = 0
         self._runs_of: dict[tuple[str, ...], str] = {}
         self.daemon = QueuedRunCoordinatorDaemon(interval_seconds=1)
@@ -203,12 +207,13 @@ class World:
 @contextmanager
 def world_in(
     folder: Path, storage: Mapping[str, Any] | None = None, *, is_stock: bool = False, seconds: float = 0.0,
-    is_warm: bool = True,
+    is_warm: bool = True, is_relayed: bool = False,
 ) -> Iterator[World]:  # fmt: skip
     """Opens a platform whose steps take so many seconds.
 
     Args:
         storage: what `dagster.yaml` says of the database; SQLite where it says nothing.
+        is_relayed: whether pods are kept from the clusters, and ask for the steps that they want.
         is_warm: whether pods are forked from a server that has imported what they need.
     """
     variables = {FOLDER: str(folder), "ML_PLATFORM_TEST_SECONDS": str(seconds)}
@@ -222,6 +227,15 @@ def world_in(
             "run_coordinator": _STOCK_QUEUE if is_stock else _QUEUE,
             **({"storage": dict(storage)} if storage else {"event_log_storage": event_log(folder / "home")}),
         }
-        text = instance_yaml(launchers, patience=PATIENCE, stock=launchers["cpu"] if is_stock else None, **more)
+        text = instance_yaml(
+            launchers, patience=PATIENCE, stock=launchers["cpu"] if is_stock else None,
+            steps_started_by="reconciler" if is_relayed else "run", **more,
+        )  # fmt: skip
         with rig_in(folder / "home", text) as rig:
-            yield World(rig, cpu, gpu, folder, is_stock=is_stock)
+            world = World(rig, cpu, gpu, folder, is_stock=is_stock)
+            if is_relayed:
+                world.relay = Relay(rig.instance, world.told.append)
+                world.relay.creator_of("cpu"), world.relay.creator_of("gpu")
+                for kubeconfig in (folder / "pods").glob("*.kubeconfig"):
+                    kubeconfig.rename(kubeconfig.with_suffix(".here"))  # no pod can set a launcher up
+            yield world

@@ -1,0 +1,146 @@
+"""Who starts steps for processes that may not? The reconciler, as its launchers are configured."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import dagster as dg
+from dagster._core.execution.plan.handle import StepHandle
+from dagster._core.execution.plan.step import StepKind
+from dagster._core.executor.step_delegating import StepHandlerContext
+from dagster._grpc.types import ExecuteStepArgs
+from dagster._serdes import deserialize_value
+
+from ml_platform.databases import is_outage
+from ml_platform.launchers.requests import CREATE, Request, Requests
+from ml_platform.launchers.routing import routing_launcher_of
+from ml_platform.launchers.schema import Launch
+from ml_platform.launchers.sending import CreatesSteps
+from ml_platform.launchers.sites import Busy
+
+_LOOK_SECONDS = 1.0  # between two looks for requests
+_AT_ONCE = 8  # requests of one launcher that are being done
+
+
+class Relay:
+    """Does what runs' processes ask of launchers, in a thread for each: none waits for another.
+
+    Args:
+        tell: is told what went wrong around a request; it is tried again.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, tell: Callable[[str], None]):
+        self._instance = instance
+        self._launcher = routing_launcher_of(instance)
+        self._launches = self._launcher.launching.launches
+        self._requests = Requests(self._launches)
+        self._tell = tell
+        self._creators: dict[str, CreatesSteps] = {}
+
+    @contextmanager
+    def serving(self, every_seconds: float = _LOOK_SECONDS) -> Iterator[None]:
+        """Goes on doing it until the end."""
+        is_over = threading.Event()
+        threads = [
+            threading.Thread(target=self._serve, args=(name, is_over, every_seconds), daemon=True)
+            for name in self._names
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            for thread in threads:
+                thread.join()
+
+    def _serve(self, launcher: str, is_over: threading.Event, every_seconds: float) -> None:
+        while not is_over.wait(every_seconds):
+            try:
+                self.serve(launcher)
+            except Exception as error:  # noqa: BLE001  (a database that is away comes back)
+                self._tell(f"requests of launcher {launcher}: {type(error).__name__}: {error}")
+
+    def serve_all(self) -> None:
+        """Does all that is asked of every launcher now."""
+        for name in self._names:
+            self.serve(name)
+
+    @property
+    def _names(self) -> list[str]:
+        return list(self._launcher.children) if self._launcher.steps_started_by == "reconciler" else []
+
+    def serve(self, launcher: str) -> int:
+        """Does all that is asked of a launcher now; gives how much that was."""
+        asked = self._requests.of(launcher)
+        if asked:
+            with ThreadPoolExecutor(min(_AT_ONCE, len(asked))) as pool:
+                list(pool.map(self._do, asked))
+        return len(asked)
+
+    def _do(self, request: Request) -> None:
+        try:
+            answer = self._answer(request)
+        except Busy as busy:
+            answer = {"busy": str(busy), "seconds": busy.seconds}
+        except Exception as error:
+            if is_outage(error):
+                raise  # nothing is known; it is tried again while somebody waits
+            answer = {"refused": str(error) or type(error).__name__}
+        self._requests.answer(request, answer)
+
+    def _answer(self, request: Request) -> Mapping[str, Any]:
+        launch = self._launches.get(request.launch_id)
+        if request.kind != CREATE:
+            seen = self._launcher.launching.look(launch)
+            return {"state": seen.state.value, "reason": seen.reason, "outcome": seen.outcome}
+        is_past = not launch.is_open or launch.claimed is not None or launch.ending is not None
+        if not is_past and launch.generation == request.generation:
+            self.creator_of(launch.launcher).create(launch, self._context(launch, request))
+        return {}
+
+    def creator_of(self, launcher: str) -> CreatesSteps:
+        """Gives what creates steps on a launcher, set up once.
+
+        Raises:
+            LaunchError: it cannot be set up.
+        """
+        if launcher not in self._creators:
+            self._creators[launcher] = self._launcher.creator_of(launcher)
+        return self._creators[launcher]
+
+    def _context(self, launch: Launch, request: Request) -> StepHandlerContext:
+        args = deserialize_value(request.given["args"], ExecuteStepArgs)
+        if (args.run_id, list(args.step_keys_to_execute or ())) != (launch.work.run_id, [launch.work.step]):
+            raise ValueError(f"the request is not about {launch.work}")
+        return _AskedFor(self._instance, args, request.given["tags"])
+
+
+class _AskedFor(StepHandlerContext):
+    """What a creator needs of a step whose plan is in another process."""
+
+    def __init__(self, instance: dg.DagsterInstance, args: ExecuteStepArgs, tags: Mapping[str, str]):
+        plan: Any = None
+        super().__init__(instance, plan, [], args)
+        self._tags = tags
+
+    @property
+    def step_tags(self) -> Mapping[str, Mapping[str, str]]:
+        """Gives the step's tags."""
+        (step_key,) = self.execute_step_args.step_keys_to_execute or ()
+        return {step_key: self._tags}
+
+    def get_step_context(self, step_key: str) -> Any:
+        """Gives what Dagster's events say of a step, and a log that takes them."""
+        handle = StepHandle.parse_from_key(step_key)
+        node = handle.node_handle
+        step = {"key": step_key, "handle": handle, "node_handle": node, "kind": StepKind.COMPUTE, "op_name": node.name}
+        log = SimpleNamespace(log_dagster_event=self._report)
+        return SimpleNamespace(job_name=self.dagster_run.job_name, step=SimpleNamespace(**step), event_tags={}, log=log)
+
+    def _report(self, level: str | int, msg: str, dagster_event: dg.DagsterEvent, batch_metadata: Any = None) -> None:
+        self._instance.report_dagster_event(dagster_event, self.dagster_run.run_id, logging.DEBUG)

@@ -1,0 +1,122 @@
+"""Pods that may not talk to their cluster have steps started by the reconciler, once each, whatever goes wrong."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from dagster._grpc.types import ExecuteStepArgs
+from dagster._serdes import serialize_value
+
+from ml_platform.errors import LaunchError
+from ml_platform.launchers.requests import CREATE, RelayedSite, Requests
+from ml_platform.launchers.schema import Work
+from ml_platform.launchers.sites import Busy, Patience
+from ml_platform_tests.launchers.cases import Case, cases
+from ml_platform_tests.launchers.clusters import components
+from ml_platform_tests.launchers.crashing import KILLED, NOTED, in_child, relay_in_child
+from ml_platform_tests.launchers.playing import judged, play
+from ml_platform_tests.launchers.world import World, world_in
+
+MIXED = ("counted", "counted_on_gpu")
+OF_STEPS = [case for case in cases() if "step" in case.name or case.name == "a quota is used up for 3 s"]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world_in(tmp_path_factory.mktemp("relayed"), seconds=0.3, is_relayed=True) as made:
+        yield made
+
+
+@pytest.fixture
+def problems(world: World) -> Iterator[list[str]]:
+    """Serves what is asked meanwhile; gives what went wrong around it."""
+    world.told.clear()
+    with world.relay.serving(0.1):
+        yield world.told
+
+
+def test_a_pod_without_access_has_its_steps_executed_where_they_belong(world: World, problems: list[str]) -> None:
+    run_id = world.launch(*MIXED)
+    world.settle(run_id, timeout_seconds=60)
+    outcome = world.outcome(run_id)
+    assert (outcome.status, outcome.began, outcome.ended) == ("SUCCESS", 1, 1), world.rig.told(run_id)
+    assert (components(world.cpu), components(world.gpu)) == (["run"], ["counted_on_gpu"])
+    starting = [event for event in world.rig.events(run_id) if event.event_type_value == "STEP_WORKER_STARTING"]
+    assert [(one.step_key, "in Kubernetes job" in str(one.message)) for one in starting] == [("counted_on_gpu", True)]
+    assert not list((world.folder / "pods").glob("*.kubeconfig")), "no pod could have asked a cluster"
+    assert problems == []
+
+
+@pytest.mark.parametrize("case", OF_STEPS, ids=lambda case: case.name)
+def test_its_work_is_done_once_whatever_a_cluster_answers(world: World, problems: list[str], case: Case) -> None:
+    found = play(world, case)
+    assert found.problem is None, f"{found.problem}\n{found.told}"
+    assert not found.open, f"launches are open: {found.open}"
+    assert problems == []
+
+
+def test_without_a_reconciler_a_step_waits_and_says_so(world: World) -> None:
+    world.clear()
+    run_id = world.launch(*MIXED)
+    world.wait_for_start(run_id)
+    until = time.monotonic() + 30
+    while "no reconciler has answered" not in (told := world.rig.told(run_id)):
+        assert time.monotonic() < until, told
+        time.sleep(0.2)
+    assert "is `ml-platform launches reconcile --every 5` running?" in told
+    with world.relay.serving(0.1):
+        world.settle(run_id, timeout_seconds=60)
+    outcome = world.outcome(run_id)
+    assert (outcome.status, outcome.began, outcome.ended) == ("SUCCESS", 1, 1), world.rig.told(run_id)
+
+
+@pytest.mark.parametrize("before", range(4))
+def test_a_relay_that_is_killed_before_any_of_its_effects_is_followed_by_another(world: World, before: int) -> None:
+    world.clear()
+    kubeconfig = world.folder / "pods" / "gpu.kubeconfig"
+    kubeconfig.write_bytes(kubeconfig.with_suffix(".here").read_bytes())  # for the process that is killed
+    run_id = world.launch(*MIXED)
+    world.wait_for_start(run_id)
+    child = in_child(relay_in_child, str(world.folder / "home"), before)
+    until = time.monotonic() + 60
+    while child.is_alive() and not world.rig.run(run_id).is_finished:
+        assert time.monotonic() < until, world.rig.told(run_id)
+        world.once()
+        time.sleep(0.1)
+    kubeconfig.unlink()
+    child.kill(), child.join()
+    noted = (world.folder / NOTED).read_text()
+    assert KILLED in noted, f"it had fewer effects:\n{noted}"
+    with world.relay.serving(0.1):
+        world.settle(run_id, timeout_seconds=60)
+    found = judged(world, Case("killed", lambda _: ""), run_id)
+    assert found.problem is None, f"{found.problem}\n{found.told}"
+    assert not found.open
+
+
+def test_a_request_about_another_step_than_its_launchs_is_refused(world: World, problems: list[str]) -> None:
+    """Whoever writes into the database can ask; what comes of it is bounded by the launch and the launcher."""
+    run_id = world.launch("counted")
+    world.wait_for_start(run_id)
+    origin = world.rig.run(run_id).job_code_origin
+    assert origin is not None
+    args = serialize_value(ExecuteStepArgs(origin, run_id, ["counted_on_gpu"], world.rig.instance.get_ref()))
+    launch = world.launches.intend(Work(run_id, run_id, "__ASSET_JOB", "other"), "gpu")
+    with pytest.raises(LaunchError, match="the request is not about step other"):
+        RelayedSite(world.launches, Patience(grace_seconds=5)).ask(launch, CREATE, args=args, tags={})
+    world.launches.release(launch, "refused")
+    world.settle(run_id)
+
+
+def test_what_is_asked_for_too_long_is_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.clear()
+    requests, launch = Requests(world.launches), world.launches.intend(Work("none", "none", "job"), "gpu")
+    with pytest.raises(Busy, match="no reconciler has answered for 0 s"):
+        RelayedSite(world.launches, Patience(grace_seconds=0.1)).ask(launch, CREATE)
+    assert requests.of("gpu") == []
+    requests.ask(launch, CREATE, {})
+    assert len(requests.of("gpu")) == 1
+    later = time.time() + 601
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert requests.of("gpu") == []
+    world.launches.release(launch, "refused")
