@@ -86,7 +86,7 @@ class Launching:
         try:
             self.site(launch.launcher).start(launch, self._within_policy(context))
         except Busy as busy:
-            self._put_off(launch, context, f"Launcher {launch.launcher} is busy: {busy}", busy.seconds)
+            self._put_off(launch, context, _busy(launch, str(busy)), busy.seconds)
         except Exception as error:
             if is_outage(error):
                 self._put_off(launch, context, f"The database was away: {error}", 0.0)
@@ -189,6 +189,8 @@ class Launching:
             seen = self.look(launch)
             if seen.state in (State.ENDED, State.ABSENT):
                 self._repeat_or_refuse(launch, run, f"it ended before it began: {seen.reason}")
+            elif seen.state is State.HELD_UP:  # what was created is of an earlier generation then, and is removed
+                self._put_off(launch, LaunchRunContext(run, None), _busy(launch, seen.reason), 0.0)
 
     def _is_queued(self, run: dg.DagsterRun, overdue_seconds: float) -> bool:
         """Whether the daemon will try again by itself."""
@@ -308,6 +310,10 @@ def why_closed(launch: Launch) -> str:
         return told
     peak = shown_bytes(launch.peak_bytes)
     return f"{told}, with {peak} at its peak; no launcher to climb to (launcher: [cpu, highmem] names two)"
+
+
+def _busy(launch: Launch, why: str) -> str:
+    return f"Launcher {launch.launcher} is busy: {why}"
 
 
 def shown_bytes(count: int) -> str:

@@ -163,6 +163,9 @@ class SiteSteps(StepHandler):
         step.launch = launch
         if seen.state in (State.RUNNING, State.UNREACHABLE):
             step.was_found_dead = False
+        elif seen.state is State.HELD_UP:  # what was created is of an earlier generation then, and is removed
+            step.launch = None
+            self._put_off(key_of(step.context), step, Busy(seen.reason))
         elif launch.is_open and launch.claimed is None:
             self._repeat_or_refuse(step, launch, seen.reason)
         elif not step.was_found_dead:

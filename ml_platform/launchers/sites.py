@@ -63,6 +63,7 @@ class State(Enum):
     """Whether what was started for a launch is there."""
 
     RUNNING = "running"  # or about to be
+    HELD_UP = "held up"  # nothing executes it, and nothing will while its launcher has no room
     ENDED = "ended"
     ABSENT = "absent"
     UNREACHABLE = "unreachable"  # nobody can say, so it is not taken for dead

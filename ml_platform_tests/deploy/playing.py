@@ -113,6 +113,7 @@ class Played:
         for key in list(self.cluster.jobs):
             self.cluster.controller.delete_job(key, is_orphaning=False)
         self.cluster.calls.clear(), self.cluster.faults.clear(), self.cluster.record.clear()
+        self.cluster.pod_quotas.clear()
 
 
 # What the platform asks for, one check each.
@@ -175,6 +176,15 @@ def why_a_process_died_is_seen(played: Played) -> None:
     played.kill(run, "OOMKilled")
     played.reconcile_until(lambda: not played.launches.get(launch.id).is_open)
     assert played.launches.get(launch.id).outcome == OUT_OF_MEMORY
+
+
+def a_run_that_a_quota_holds_up_says_why(played: Played) -> None:
+    played.cluster.pod_quotas["ml-cpu"] = 0
+    run = played.run()
+    launch = played.launches.intend(work_of(run), "cpu", Route("cpu", {}))
+    played.launcher("daemon").launching.start(launch, LaunchRunContext(run, None))
+    played.reconcile_until(lambda: played.launches.get(launch.id).waiting_until is not None)
+    assert "exceeded quota" in str(played.launches.get(launch.id).reason)
 
 
 def a_run_terminated_in_the_ui_leaves_no_job(played: Played) -> None:

@@ -23,6 +23,7 @@ NEEDED: dict[tuple[str, str], Callable[[Played], None]] = {
     ("reconciler", "create jobs"): playing.what_nobody_started_is_started,
     ("reconciler", "get jobs"): playing.why_a_process_died_is_seen,
     ("reconciler", "list pods"): playing.why_a_process_died_is_seen,
+    ("reconciler", "list events"): playing.a_run_that_a_quota_holds_up_says_why,
     ("reconciler", "delete jobs"): playing.a_run_terminated_in_the_ui_leaves_no_job,
     ("reconciler", "delete pods"): playing.a_pod_that_lost_its_job_is_ended,
     ("reconciler", "list jobs"): playing.a_job_that_no_launch_needs_is_deleted,

@@ -86,7 +86,7 @@ class Cluster:
         record: every pod that was ever started.
         calls: method, path and code of every request.
         faults: what is to go wrong.
-        quotas: namespace to how many jobs may be there.
+        quotas: namespace to how many jobs may be there; `pod_quotas`: to how many pods.
         values: config maps and secrets by name.
         access: what each user may do; None: everything.
     """
@@ -105,6 +105,7 @@ class Cluster:
         self.calls: list[tuple[str, str, int]] = []
         self.faults: list[Fault] = []
         self.quotas: dict[str, int] = {}
+        self.pod_quotas: dict[str, int] = {}
         self.values: dict[str, dict[str, str]] = {}
         self.access: Access | None = None
         self.lock = threading.RLock()

@@ -46,7 +46,7 @@ class JobController:
         limit, deadline = spec.get("backoffLimit", 6), spec.get("activeDeadlineSeconds")
         until = time.monotonic() + deadline if deadline else None
         failed = 0
-        while failed <= limit and job["metadata"]["uid"] not in self._gone:
+        while failed <= limit and self._has_room(job):
             pod = self._make_pod(job)
             job["status"] = {**job["status"], "active": 1}
             code = self._run_pod(pod, until)
@@ -60,6 +60,24 @@ class JobController:
                 self._finish(job, "Failed", {"failed": failed}, "DeadlineExceeded")
                 return
         self._finish(job, "Failed", {"failed": failed}, "BackoffLimitExceeded")
+
+    def _has_room(self, job: dict[str, Any]) -> bool:
+        """Waits until a quota lets a pod be made; False if the job is deleted meanwhile."""
+        cluster, namespace, name = self._cluster, job["metadata"]["namespace"], job["metadata"]["name"]
+        is_told = False
+        while job["metadata"]["uid"] not in self._gone:
+            with cluster.lock:
+                used = sum(key[0] == namespace and pod["status"]["phase"] in ("Pending", "Running")
+                           for key, pod in cluster.pods.items())  # fmt: skip
+                limit = cluster.pod_quotas.get(namespace)
+            if limit is None or used < limit:
+                return True
+            if not is_told:
+                told = f'Error creating: pods "{name}-x" is forbidden: exceeded quota: quota, requested: pods=1, used: pods={used}, limited: pods={limit}'  # fmt: skip
+                cluster.event("Job", name, namespace, "FailedCreate", told)
+                is_told = True
+            time.sleep(_LOOK_SECONDS)
+        return False
 
     def _finish(self, job: dict[str, Any], kind: str, status: dict[str, Any], reason: str | None = None) -> None:
         condition = {"type": kind, "status": "True", "reason": reason, "lastTransitionTime": now()}

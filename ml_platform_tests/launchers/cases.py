@@ -152,6 +152,8 @@ def _clusters() -> Iterator[Case]:
     yield Case("the namespace is deleted", _deleting_the_namespace, ("FAILURE",), is_repeated=True)
     yield Case("the job's name is somebody else's", _occupied, ("FAILURE",))
     yield Case("a quota is used up for 3 s", _quota)
+    yield Case("a quota has no room for the run's pod", _pod_quota("ml-cpu"))
+    yield Case("a quota has no room for the step's pod", _pod_quota("ml-gpu"))
 
 
 def _away(world: World) -> str:
@@ -206,6 +208,27 @@ def _quota(world: World) -> str:
     world.cpu.quotas.clear()
     world.settle(run_id, timeout_seconds=45)
     return run_id
+
+
+def _pod_quota(namespace: str) -> Callable[[World], str]:
+    """Cores, GPUs and memory are counted by pods: the job is taken, and no pod is made for it."""
+
+    def play(world: World) -> str:
+        cluster = world.cpu if namespace == "ml-cpu" else world.gpu
+        cluster.pod_quotas[namespace] = 0
+        run_id = world.launch("counted", "counted_on_gpu")
+        until = time.monotonic() + (5 if world.is_stock else 45)
+        while not any("no pod is made for job" in one and "exceeded quota" in one for one in world.waits(run_id)):
+            if world.is_stock and time.monotonic() > until:
+                break  # it says nothing of it
+            assert time.monotonic() < until, world.rig.told(run_id)
+            world.once()
+            time.sleep(0.2)
+        cluster.pod_quotas.clear()
+        world.settle(run_id, timeout_seconds=60)
+        return run_id
+
+    return play
 
 
 def wait_for_pod(world: World, run_id: str) -> None:

@@ -198,7 +198,7 @@ class World:
     def clear(self) -> None:
         """Forgets faults and records of earlier tests; ends what they left."""
         for cluster in (self.cpu, self.gpu):
-            cluster.faults.clear(), cluster.quotas.clear(), cluster.calls.clear()
+            cluster.faults.clear(), cluster.quotas.clear(), cluster.pod_quotas.clear(), cluster.calls.clear()
             for key in list(cluster.jobs):
                 with suppress(KeyError):
                     cluster.controller.delete_job(key, is_orphaning=False)
