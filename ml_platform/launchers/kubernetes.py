@@ -81,7 +81,8 @@ def _allowed(tags: Mapping[str, str], launcher: K8sRunLauncher) -> Mapping[str, 
             f"{error}; the launcher allows a step's dagster-k8s/config what only_allow_user_defined_k8s_config_fields "
             "in dagster.yaml names"
         ) from error
-    return {USER_DEFINED_K8S_CONFIG_KEY: json.dumps(kept.run_k8s_config.to_dict())}
+    said = {name: value for name, value in kept.run_k8s_config.to_dict().items() if value}
+    return {USER_DEFINED_K8S_CONFIG_KEY: json.dumps(said)}
 
 
 class KubernetesSteps:

@@ -1,5 +1,6 @@
 """Pods that may not talk to their cluster have steps started by the reconciler, once each, whatever goes wrong."""
 
+import json
 import time
 from collections.abc import Iterator
 
@@ -17,6 +18,7 @@ from ml_platform_tests.launchers.crashing import KILLED, NOTED, in_child, relay_
 from ml_platform_tests.launchers.playing import judged, play
 from ml_platform_tests.launchers.world import World, world_in
 
+CONFIG = "dagster-k8s/config"
 MIXED = ("counted", "counted_on_gpu")
 OF_STEPS = [case for case in cases() if "step" in case.name or case.name == "a quota is used up for 3 s"]
 
@@ -94,16 +96,42 @@ def test_a_relay_that_is_killed_before_any_of_its_effects_is_followed_by_another
     assert not found.open
 
 
+def asked_of_a_step(world: World, run_id: str) -> str:
+    """What a run's process says of a step that it wants executed."""
+    origin = world.rig.run(run_id).job_code_origin
+    assert origin is not None
+    return serialize_value(ExecuteStepArgs(origin, run_id, ["counted_on_gpu"], world.rig.instance.get_ref()))
+
+
 def test_a_request_about_another_step_than_its_launchs_is_refused(world: World, problems: list[str]) -> None:
     """Whoever writes into the database can ask; what comes of it is bounded by the launch and the launcher."""
     run_id = world.launch("counted")
     world.wait_for_start(run_id)
-    origin = world.rig.run(run_id).job_code_origin
-    assert origin is not None
-    args = serialize_value(ExecuteStepArgs(origin, run_id, ["counted_on_gpu"], world.rig.instance.get_ref()))
+    args = asked_of_a_step(world, run_id)
     launch = world.launches.intend(Work(run_id, run_id, "__ASSET_JOB", "other"), "gpu")
     with pytest.raises(LaunchError, match="the request is not about step other"):
         RelayedSite(world.launches, Patience(grace_seconds=5)).ask(launch, CREATE, args=args, tags={})
+    world.launches.release(launch, "refused")
+    world.settle(run_id)
+
+
+def test_a_step_gets_what_its_launcher_allows(
+    world: World, problems: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster holds the settings of runs to this, and not those of steps."""
+    gpu = world.rig.launcher.children["gpu"]
+    monkeypatch.setattr(gpu, "_only_allow_user_defined_k8s_config_fields", {"container_config": {"resources": True}})
+    run_id = world.launch("counted")
+    world.wait_for_start(run_id)
+    launch = world.launches.intend(Work(run_id, run_id, "__ASSET_JOB", "counted_on_gpu"), "gpu")
+    site, args = RelayedSite(world.launches, Patience(grace_seconds=5)), asked_of_a_step(world, run_id)
+    privileged = {"container_config": {"security_context": {"privileged": True}}}
+    with pytest.raises(LaunchError, match=r"container_config\.security_context; .* only_allow_user_defined"):
+        site.ask(launch, CREATE, args=args, tags={CONFIG: json.dumps(privileged)})
+    assert not world.gpu.jobs
+    site.ask(launch, CREATE, args=args, tags={CONFIG: '{"container_config": {"resources": {"limits": {"cpu": "7"}}}}'})
+    (job,) = world.gpu.jobs.values()
+    assert job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"] == "7"
     world.launches.release(launch, "refused")
     world.settle(run_id)
 
