@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import sqlalchemy as db
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 OUTAGE_SECONDS = 60.0  # so long a database that does not answer is asked again
@@ -46,14 +46,21 @@ def is_outage(error: BaseException | None) -> bool:
     """Whether a database did not answer, as opposed to refusing what it was asked; Dagster says it in its own words."""
     if isinstance(error, PoolTimeout):
         return True
-    if not isinstance(error, DBAPIError):
-        return error is not None and is_outage(error.__cause__)
-    code, said = getattr(error.orig, "pgcode", None), str(error.orig)
-    if error.connection_invalidated or code is not None:
-        return error.connection_invalidated or str(code).startswith(_AWAY)
-    if type(error.orig).__module__.startswith("sqlite3"):
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or _says_that_it_is_away(error.orig)
+    # While a connection is given back SQLAlchemy passes on what the driver raised.
+    is_drivers = type(error).__module__.startswith("psycopg2")
+    return error is not None and (_says_that_it_is_away(error) if is_drivers else is_outage(error.__cause__))
+
+
+def _says_that_it_is_away(error: Any) -> bool:
+    """Reads what a driver raised."""
+    code, said = getattr(error, "pgcode", None), str(error)
+    if code is not None:
+        return str(code).startswith(_AWAY)
+    if type(error).__module__.startswith("sqlite3"):
         return "locked" in said or "busy" in said
-    return isinstance(error, OperationalError) and not any(one in said for one in _REFUSED)
+    return type(error).__name__ == "OperationalError" and not any(one in said for one in _REFUSED)
 
 
 def own_after_fork(engine: db.Engine) -> db.Engine:

@@ -70,6 +70,8 @@ def _kept(world: World, seconds: float = _SHORT) -> Iterator[Postgres]:
     finally:
         is_over.set()
         keeper.join()
+        if not server.is_running:
+            server.cut(), server.restart()  # for the next case
 
 
 def _fall(server: Postgres) -> None:

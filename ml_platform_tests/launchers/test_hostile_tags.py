@@ -20,12 +20,8 @@ from ml_platform_tests.launchers.stock_pods import FAILS, NO_TIME, StockPods, ki
 from ml_platform_tests.launchers.tag_cases import CONFIG, DOORS, PODS, STEPS, TagSet, tag_sets
 
 SETS, PART = 10_000, 250
-IN_CI = 2_500  # the first of them, as each costs 60 ms of a core; the rest are for `make soak`
 STOCK_SHARE = 150  # of them go all the way through the stock platform, too
-PARTS = [
-    pytest.param(range(first, first + PART), id=str(first), marks=[pytest.mark.soak] if first >= IN_CI else [])
-    for first in range(0, SETS, PART)
-]
+PARTS = [pytest.param(range(first, first + PART), id=str(first)) for first in range(0, SETS, PART)]
 # What Dagster, or the launcher afterwards, writes itself, whatever was asked for.
 WRITTEN = {"dagster/code_location", "dagster/image", "ml_platform/launcher", "dagster/root_run_id",
            "dagster/parent_run_id", "dagster/partition", "dagster/partition_set", "dagster/backfill"}  # fmt: skip

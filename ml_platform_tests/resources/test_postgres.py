@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psycopg2
 import pytest
 import sqlalchemy as db
 import yaml
@@ -157,6 +158,19 @@ def test_what_is_wrong_for_ever_is_no_outage(server: Postgres, broken: Any, is_a
     with pytest.raises(db.exc.OperationalError) as caught:
         db.create_engine(broken(server.url("kept"))).connect()
     assert is_outage(caught.value) == is_away
+
+
+def test_what_the_driver_raises_itself_is_read_too(server: Postgres) -> None:
+    """While a connection is given back nothing wraps it."""
+    engine = db.create_engine(server.url("kept"))
+    connection = engine.raw_connection()
+    with pytest.raises(psycopg2.Error) as wrong:
+        connection.cursor().execute("SELEKT 1")
+    server.cut()
+    with pytest.raises(psycopg2.OperationalError) as away:
+        connection.cursor().execute("SELECT 1")
+    server.restart()
+    assert (is_outage(wrong.value), is_outage(away.value)) == (False, True)
 
 
 def test_a_statement_that_takes_too_long_is_no_outage(server: Postgres) -> None:
