@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ml_platform.artifacts import project_root
+from ml_platform_tests.needed import program
 from ml_platform_tests.platform import Platform
 from ml_platform_tests.postgres import _session_server, postgres_server  # noqa: F401  (fixtures)
 from ml_platform_tests.sharing import make_once
@@ -83,12 +84,7 @@ def real_year(shared: Path) -> Path:
 @pytest.fixture(scope="session")
 def browser_path() -> str:
     """Debian's Chromium; `make test` installs it where it may."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None and os.environ.get("CI"):
-        pytest.fail("chromium is missing; with CI set nothing may be left out")
-    if path is None:
-        pytest.skip("chromium is missing; as root: apt-get install chromium")
-    return path
+    return program("chromium", "chromium", "chromium-browser")
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
+from ml_platform_tests.needed import leave_out
 from ml_platform_tests.servers import free_port
 
 SETTINGS = {
@@ -162,10 +163,8 @@ def _unprivileged() -> pwd.struct_passwd | None:
 @pytest.fixture(scope="session")
 def _session_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """A server for each worker; `make test` installs Debian's where it may."""
-    if binaries() is None and os.environ.get("CI"):
-        pytest.fail("PostgreSQL is missing; with CI set nothing may be left out")
     if binaries() is None:
-        pytest.skip("PostgreSQL is missing; as root: apt-get install postgresql")
+        leave_out("PostgreSQL is missing; as root: apt-get install postgresql")
     with Postgres(tmp_path_factory.mktemp("postgres")) as server:
         yield server
 

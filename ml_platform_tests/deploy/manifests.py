@@ -1,17 +1,15 @@
 """What do the folders of deploy/kubernetes render to?"""
 
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import cache
 from typing import Any
 
-import pytest
 import yaml
 
 from ml_platform.artifacts import project_root
+from ml_platform_tests.needed import program
 
 FOLDER = project_root() / "deploy/kubernetes"
 INSTANCES = ("overlays/one-cluster", "overlays/two-clusters")
@@ -21,12 +19,7 @@ Manifest = dict[str, Any]
 
 @cache
 def _kubectl(folder: str) -> str:
-    binary = shutil.which("kubectl")
-    if binary is None and os.environ.get("CI"):
-        pytest.fail("kubectl is missing; with CI set nothing may be left out")
-    if binary is None:
-        pytest.skip("kubectl is missing; as root: apt-get install kubernetes-client")
-    command = [binary, "kustomize", str(FOLDER / folder)]
+    command = [program("kubernetes-client", "kubectl"), "kustomize", str(FOLDER / folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -25,6 +25,7 @@ from websockets.sync.client import connect
 
 from ml_platform.artifacts import project_root
 from ml_platform_tests.deploy.attacks import AS_JSON, ATTACKS, IN_URL, JSON, Attack
+from ml_platform_tests.needed import program
 from ml_platform_tests.servers import free_port, wait_until
 
 PROXY = project_root() / "deploy" / "proxy"
@@ -170,12 +171,7 @@ def render(folder: Path, origin: str, **variables: str) -> "subprocess.Completed
 @pytest.fixture(scope="module")
 def nginx_path() -> str:
     """Debian's nginx; `make test` installs it where it may."""
-    path = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if path is None and os.environ.get("CI"):
-        pytest.fail("nginx is missing; with CI set nothing may be left out")
-    if path is None:
-        pytest.skip("nginx is missing; as root: apt-get install nginx")
-    return path
+    return program("nginx", "nginx")
 
 
 @pytest.fixture(scope="module")
