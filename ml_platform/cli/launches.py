@@ -123,7 +123,7 @@ def reconcile(every_seconds: float, console: Console | None = None) -> bool:
     with instance_here() as instance:
         reconciler, relay = Reconciler(instance), Relay(instance, tell)
         if not every_seconds:
-            relay.serve_all()
+            relay.serve()
             found = reconciler.look_once()
             tell(str(found))
             return not found.problems

@@ -67,27 +67,30 @@ class JobSite:
         found = {one.type: one for one in job.status.conditions or () if one.status == "True"}
         if "Complete" in found:
             return Seen(State.ENDED, f"job {name} is complete", ENDED)
-        if "Failed" not in found and not pods and not job.status.active and self._is_overdue(launch):
-            return Seen(State.HELD_UP, f"no pod is made for job {name}: {self._why_no_pod(job)}")
         if "Failed" not in found:
+            why = self._why_no_pod(job) if not pods and self._should_have_a_pod(launch, job) else ""
+            if "exceeded quota" in why:
+                return Seen(State.HELD_UP, f"no pod is made for job {name}: {why}")
             return Seen(State.RUNNING, f"job {name} is there")
         if not pods and launch.heard is not None and time.time() - launch.heard < self._quiet_seconds:
             return Seen(State.UNREACHABLE, f"job {name} has failed; its pod is not listed, so why is not known yet")
         return _why(name, found["Failed"], pods)
 
-    def _is_overdue(self, launch: Launch) -> bool:
-        """Whether a job should have a pod by now: a quota of pods or cores refuses those, and takes the job."""
+    def _should_have_a_pod(self, launch: Launch, job: V1Job) -> bool:
+        """Whether a job is overdue: a quota of pods or cores refuses those, and takes the job."""
         is_awaited = launch.created is not None and launch.claimed is None and launch.ending is None
-        return is_awaited and time.time() - (launch.created or 0.0) > self._quiet_seconds
+        is_overdue = time.time() - (launch.created or 0.0) > self._quiet_seconds
+        return is_awaited and is_overdue and not job.status.active and not job.spec.suspend
 
     def _why_no_pod(self, job: V1Job) -> str:
-        """Gives the last that the cluster said of it."""
+        """Gives the last that the cluster said of it; empty if it said nothing."""
         events = self.client.core_api.list_namespaced_event(
             job.metadata.namespace, field_selector=f"involvedObject.kind=Job,involvedObject.name={job.metadata.name}",
             _request_timeout=_TIMEOUT_SECONDS,
         )  # fmt: skip
-        told = [event.message for event in events.items if event.reason == "FailedCreate"]
-        return str(told[-1]) if told else "the cluster does not say why"
+        told = [(str(one.last_timestamp or one.event_time or ""), str(one.message)) for one in events.items
+                if one.reason == "FailedCreate"]  # fmt: skip
+        return max(told, default=("", ""))[1]
 
     def _without_job(self, launch: Launch, name: str, pods: list[Any]) -> Seen:
         """Judges a launch without a job: its pod may still be ending, or the answer may be an old one."""

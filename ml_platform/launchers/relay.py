@@ -2,8 +2,9 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -23,14 +24,21 @@ from ml_platform.launchers.sending import CreatesSteps
 from ml_platform.launchers.sites import Busy
 
 _LOOK_SECONDS = 1.0  # between two looks for requests
+_TIDY_SECONDS = 60.0
 _AT_ONCE = 8  # requests of one launcher that are being done
+_OVER = (
+    dg.DagsterRunStatus.CANCELING,
+    dg.DagsterRunStatus.CANCELED,
+    dg.DagsterRunStatus.SUCCESS,
+    dg.DagsterRunStatus.FAILURE,
+)
 
 
 class Relay:
-    """Does what runs' processes ask of launchers, in a thread for each: none waits for another.
+    """Does what runs' processes ask of launchers, some at a time for each: none waits for another.
 
     Args:
-        tell: is told what went wrong around a request; it is tried again.
+        tell: is told what went wrong around a request; it is tried again while somebody waits for it.
     """
 
     def __init__(self, instance: dg.DagsterInstance, tell: Callable[[str], None]):
@@ -40,65 +48,70 @@ class Relay:
         self._requests = Requests(self._launches)
         self._tell = tell
         self._creators: dict[str, CreatesSteps] = {}
+        self._pools: dict[str, ThreadPoolExecutor] = {}
+        self._under_way: dict[str, Future[None]] = {}
+        self._tidied = 0.0
 
     @contextmanager
     def serving(self, every_seconds: float = _LOOK_SECONDS) -> Iterator[None]:
         """Goes on doing it until the end."""
         is_over = threading.Event()
-        threads = [
-            threading.Thread(target=self._serve, args=(name, is_over, every_seconds), daemon=True)
-            for name in self._names
-        ]
-        for thread in threads:
-            thread.start()
+
+        def go_on() -> None:
+            while not is_over.wait(every_seconds):
+                self.look()
+
+        thread = threading.Thread(target=go_on, daemon=True)
+        thread.start()
         try:
             yield
         finally:
             is_over.set()
-            for thread in threads:
-                thread.join()
+            thread.join()
 
-    def _serve(self, launcher: str, is_over: threading.Event, every_seconds: float) -> None:
-        while not is_over.wait(every_seconds):
-            try:
-                self.serve(launcher)
-            except Exception as error:  # noqa: BLE001  (a database that is away comes back)
-                self._tell(f"requests of launcher {launcher}: {type(error).__name__}: {error}")
+    def serve(self) -> None:
+        """Does all that is asked now."""
+        self.look()
+        wait(self._under_way.values())
 
-    def serve_all(self) -> None:
-        """Does all that is asked of every launcher now."""
-        for name in self._names:
-            self.serve(name)
-
-    @property
-    def _names(self) -> list[str]:
-        return list(self._launcher.children) if self._launcher.steps_started_by == "reconciler" else []
-
-    def serve(self, launcher: str) -> int:
-        """Does all that is asked of a launcher now; gives how much that was."""
-        asked = self._requests.of(launcher)
-        if asked:
-            with ThreadPoolExecutor(min(_AT_ONCE, len(asked))) as pool:
-                list(pool.map(self._do, asked))
-        return len(asked)
+    def look(self) -> None:
+        """Begins with what is asked now, and returns."""
+        try:
+            if time.monotonic() - self._tidied > _TIDY_SECONDS:
+                self._requests.forget_old()
+                self._tidied = time.monotonic()
+            self._under_way = {name: doing for name, doing in self._under_way.items() if not doing.done()}
+            for request in self._requests.open():
+                if request.id not in self._under_way:
+                    pool = self._pools.setdefault(request.launcher, ThreadPoolExecutor(_AT_ONCE))
+                    self._under_way[request.id] = pool.submit(self._do, request)
+        except Exception as error:  # noqa: BLE001  (a database that is away comes back)
+            self._tell(f"requests: {type(error).__name__}: {error}")
 
     def _do(self, request: Request) -> None:
         try:
-            answer = self._answer(request)
+            self._requests.answer(request, self._told(request))
+        except Exception as error:  # noqa: BLE001  (nothing is known; it is tried again)
+            self._tell(f"request about launch {request.launch_id}: {type(error).__name__}: {error}")
+
+    def _told(self, request: Request) -> Mapping[str, Any]:
+        try:
+            return self._answer(request)
         except Busy as busy:
-            answer = {"busy": str(busy), "seconds": busy.seconds}
+            return {"busy": str(busy), "seconds": busy.seconds}
         except Exception as error:
             if is_outage(error):
-                raise  # nothing is known; it is tried again while somebody waits
-            answer = {"refused": str(error) or type(error).__name__}
-        self._requests.answer(request, answer)
+                raise
+            return {"refused": str(error) or type(error).__name__}
 
     def _answer(self, request: Request) -> Mapping[str, Any]:
         launch = self._launches.get(request.launch_id)
         if request.kind != CREATE:
             seen = self._launcher.launching.look(launch)
             return {"state": seen.state.value, "reason": seen.reason, "outcome": seen.outcome}
-        is_past = not launch.is_open or launch.claimed is not None or launch.ending is not None
+        run = self._instance.get_run_by_id(launch.work.run_id)
+        begun = (launch.created, launch.claimed, launch.ending, launch.released)
+        is_past = run is None or run.status in _OVER or any(moment is not None for moment in begun)
         if not is_past and launch.generation == request.generation:
             self.creator_of(launch.launcher).create(launch, self._context(launch, request))
         return {}

@@ -41,6 +41,7 @@ class Request:
     id: str
     launch_id: str
     generation: int
+    launcher: str
     kind: str
     given: Mapping[str, Any]
 
@@ -58,7 +59,7 @@ class Requests:
             "id": request_id, "launch_id": launch.id, "generation": launch.generation, "launcher": launch.launcher,
             "kind": kind, "given": json.dumps(given), "asked": time.time(),
         }  # fmt: skip
-        self._launches.write(db.insert(REQUESTS).values(**values))
+        self._launches.insert(REQUESTS, values)
         return request_id
 
     def answer_to(self, request_id: str) -> dict[str, Any] | None:
@@ -70,14 +71,17 @@ class Requests:
         """Forgets a request, answered or not."""
         self._launches.write(db.delete(REQUESTS).where(_R.id == request_id))
 
-    def of(self, launcher: str) -> list[Request]:
-        """Lists what is to be done on a launcher, oldest first; forgets what nobody waits for any more."""
-        unanswered = db.select(REQUESTS).where(_R.launcher == launcher, _R.answer.is_(None)).order_by(_R.asked)
-        rows = self._launches.read(unanswered)
-        if any(row.asked < time.time() - _FORGOTTEN_SECONDS for row in rows):
-            self._launches.write(db.delete(REQUESTS).where(_R.asked < time.time() - _FORGOTTEN_SECONDS))
-            return self.of(launcher)
-        return [Request(row.id, row.launch_id, row.generation, row.kind, json.loads(row.given)) for row in rows]
+    def open(self) -> list[Request]:
+        """Lists what is to be done, oldest first."""
+        rows = self._launches.read(db.select(REQUESTS).where(_R.answer.is_(None)).order_by(_R.asked))
+        return [
+            Request(row.id, row.launch_id, row.generation, row.launcher, row.kind, json.loads(row.given))
+            for row in rows
+        ]
+
+    def forget_old(self) -> None:
+        """Forgets what nobody waits for any more, answered or not: whoever asked is gone."""
+        self._launches.write(db.delete(REQUESTS).where(_R.asked < time.time() - _FORGOTTEN_SECONDS))
 
     def answer(self, request: Request, answer: Mapping[str, Any]) -> None:
         """Answers a request."""

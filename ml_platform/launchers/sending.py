@@ -97,10 +97,17 @@ class SiteSteps(StepHandler):
         retry = retries_in(context.execute_step_args)(key_of(context))
         launch = self._launches.intend(work_in(context), self._launcher, retry=retry)
         if launch.retry < retry or launch.ending is not None or launch.launcher != self._launcher:
+            self._end_if_silent(launch)
             raise _Ending
         if launch.created is None and launch.claimed is None:
             self._creator.create(launch, context)
         return self._launches.get(launch.id)
+
+    def _end_if_silent(self, former: Launch) -> None:
+        """Has the try before closed whose process wrote how it failed, and died before it could do so."""
+        last = former.heard or former.claimed
+        if former.ending is None and last is not None and time.time() - last > self._patience.grace_seconds:
+            self._launches.end(former)  # the reconciler closes it when nothing of it is left
 
     def tend(self) -> None:
         """Goes on with what was being started or asked, and tries again what waited long enough."""
@@ -210,7 +217,9 @@ class SiteSteps(StepHandler):
     def terminate_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
         """Asks for a step's end; the reconciler goes on until nothing of it is left."""
         step_key = key_of(step_handler_context)
-        self.forget(step_key)
+        step = self._steps.pop(step_key, None)
+        if step is not None and step.creating is not None:
+            step.creating.cancel()  # one that waits for its turn
         launch = self._launches.last(step_handler_context.dagster_run.run_id, step_key)
         if launch is not None and launch.is_open:
             self._creator.site.end(self._launches.end(launch))

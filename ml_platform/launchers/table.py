@@ -87,7 +87,7 @@ class Launches:
 
         def run(connection: db.Connection) -> Launch:
             attempt = (connection.execute(db.select(db.func.max(C.attempt)).where(key)).scalar() or 0) + 1
-            connection.execute(_insert_or_nothing(self._is_sqlite).values(attempt=attempt, **values))
+            connection.execute(_insert_or_nothing(self._is_sqlite, LAUNCHES).values(attempt=attempt, **values))
             return launch_from(connection.execute(db.select(LAUNCHES).where(key, IS_OPEN)).one())
 
         return self._write(run)
@@ -292,8 +292,12 @@ class Launches:
         return self._read(lambda connection: list(connection.execute(query)))
 
     def write(self, statement: Any) -> None:
-        """Changes a table beside the launches."""
+        """Changes a table beside the launches, by what may be done twice."""
         self._write(lambda connection: connection.execute(statement).rowcount)
+
+    def insert(self, table: db.Table, values: Mapping[str, Any]) -> None:
+        """Adds a row to a table beside the launches, once: the answer to the first try may have been lost."""
+        self.write(_insert_or_nothing(self._is_sqlite, table).values(**values))
 
     def _read(self, run: Callable[[db.Connection], Answer]) -> Answer:
         def read() -> Answer:
@@ -322,10 +326,10 @@ def _kept(url: str) -> Launches:
     return Launches(url)
 
 
-def _insert_or_nothing(is_sqlite: bool) -> Any:
+def _insert_or_nothing(is_sqlite: bool, table: db.Table) -> Any:
     from sqlalchemy.dialects import postgresql, sqlite
 
-    return (sqlite if is_sqlite else postgresql).insert(LAUNCHES).on_conflict_do_nothing()
+    return (sqlite if is_sqlite else postgresql).insert(table).on_conflict_do_nothing()
 
 
 def _unclaimed(launch: Launch) -> tuple[Any, ...]:

@@ -155,7 +155,7 @@ def relay_in_child(home: str, before: int) -> None:
     with dg.DagsterInstance.from_config(home) as instance:
         relay = Relay(instance, print)
         while True:
-            relay.serve("gpu")
+            relay.serve()
             time.sleep(0.1)
 
 

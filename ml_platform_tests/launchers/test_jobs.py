@@ -25,6 +25,7 @@ from ml_platform.launchers.sites import Busy, Patience, State
 from ml_platform.launchers.table import Launches
 from ml_platform_tests.kubernetes import Cluster, Fault
 from ml_platform_tests.launchers.cases import QUOTA
+from ml_platform_tests.servers import wait_until
 
 STATUS = dg.DagsterRunStatus
 WORK = Work("run", "run", "job")
@@ -162,3 +163,40 @@ def test_why_a_pod_ended_is_found(
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert seen.outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        ('pods "job-x" is forbidden: exceeded quota: quota, requested: requests.cpu=2', State.HELD_UP),
+        ('pods "job-x" is forbidden: error looking up service account ml/run: serviceaccount "run" not found', State.RUNNING),
+        (None, State.RUNNING),
+    ],
+)  # fmt: skip
+def test_a_job_without_a_pod_is_held_up_only_by_a_quota(
+    cluster: Cluster, site: JobSite, launches: Launches, launch: Launch, said: str | None, state: State
+) -> None:
+    """What a cluster never allows ends by Dagster's time-out for starting; a slow one is not driven on."""
+    cluster.pod_quotas["ml"] = 0
+    create(site, launch)
+    assert site.look(launches.get(launch.id)).state is State.RUNNING, "it may be about to get one"
+    wait_until(lambda: bool(cluster.events), 10, "an event")
+    time.sleep(0.6)
+    cluster.events.clear()
+    if said is not None:
+        cluster.event("Job", "job", "ml", "FailedCreate", said)
+    seen = site.look(launches.get(launch.id))
+    assert seen.state is state
+    assert state is State.RUNNING or str(said) in seen.reason
+    assert site.look(launches.end(launch)).state is State.RUNNING, "it is to end, and is there"
+
+
+def test_a_suspended_job_is_left_to_who_suspended_it(
+    cluster: Cluster, site: JobSite, launches: Launches, launch: Launch
+) -> None:
+    cluster.pod_quotas["ml"] = 0
+    create(site, launch)
+    wait_until(lambda: bool(cluster.events), 10, "an event")
+    next(iter(cluster.jobs.values()))["spec"]["suspend"] = True
+    time.sleep(0.6)
+    assert site.look(launches.get(launch.id)).state is State.RUNNING

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from ml_platform_tests.launchers.cases import Case
-from ml_platform_tests.launchers.kill_cases import kill_cases, whole_platform_cases
+from ml_platform_tests.launchers.crashing import KILLED, NOTED, order
+from ml_platform_tests.launchers.kill_cases import EFFECTS, kill_cases, whole_platform_cases
 from ml_platform_tests.launchers.playing import Played, play_all, play_on_both
+from ml_platform_tests.launchers.world import world_in
 from ml_platform_tests.postgres import Postgres
 
 CASES = [*kill_cases(), *whole_platform_cases()]
@@ -26,6 +28,18 @@ def test_work_is_done_once_whoever_is_killed(played: dict[str, Played], case: Ca
 
 def test_the_platform_was_killed_often_enough() -> None:
     assert len(whole_platform_cases()) >= 20
+
+
+def test_a_step_is_tried_again_whose_process_died_before_it_closed_its_launch(tmp_path: Path) -> None:
+    """It had written that it is to be tried again, and nobody would have looked for it any more."""
+    with world_in(tmp_path, seconds=0.1) as world:
+        order(tmp_path, "execute_step", EFFECTS["the step's process"] - 1)
+        run_id = world.launch("counted", "fails_once")
+        world.settle(run_id, timeout_seconds=60)
+        assert KILLED in (tmp_path / NOTED).read_text()
+        assert world.outcome(run_id).status == "SUCCESS", world.rig.told(run_id)
+        tries = [one for one in world.launches.of_run(run_id) if one.work.step == "fails_once"]
+        assert [one.is_open for one in tries] == [False, False]
 
 
 @pytest.mark.soak

@@ -119,6 +119,7 @@ def test_a_step_gets_what_its_launcher_allows(
     world: World, problems: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dagster holds the settings of runs to this, and not those of steps."""
+    world.clear()
     gpu = world.rig.launcher.children["gpu"]
     monkeypatch.setattr(gpu, "_only_allow_user_defined_k8s_config_fields", {"container_config": {"resources": True}})
     run_id = world.launch("counted")
@@ -141,10 +142,14 @@ def test_what_is_asked_for_too_long_is_forgotten(world: World, monkeypatch: pyte
     requests, launch = Requests(world.launches), world.launches.intend(Work("none", "none", "job"), "gpu")
     with pytest.raises(Busy, match="no reconciler has answered for 0 s"):
         RelayedSite(world.launches, Patience(grace_seconds=0.1)).ask(launch, CREATE)
-    assert requests.of("gpu") == []
-    requests.ask(launch, CREATE, {})
-    assert len(requests.of("gpu")) == 1
+    assert requests.open() == []
+    left = [requests.ask(launch, CREATE, {}) for _ in range(2)]
+    requests.answer(requests.open()[0], {})
+    requests.forget_old()
+    assert len(requests.open()) == 1
+    assert requests.answer_to(left[0]) == {}, "whoever asked may still come for it"
     later = time.time() + 601
     monkeypatch.setattr(time, "time", lambda: later)
-    assert requests.of("gpu") == []
+    requests.forget_old()
+    assert (requests.open(), requests.answer_to(left[0])) == ([], None)
     world.launches.release(launch, "refused")
