@@ -163,10 +163,32 @@ def test_each_service_killed_during_a_run_is_back_and_the_run_is_done_once(start
     assert "definitions loaded" in started.platform("status")
 
 
+def test_a_database_that_is_down_is_told_and_started(started: Operator) -> None:
+    started.machine.do("systemctl stop postgresql 'postgresql@*'")
+    assert "PostgreSQL does not answer" in started.refused("status")
+    started.platform("start")
+    assert "definitions loaded" in started.platform("status")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("backup", "which file?"),
+        (f"backup {HOME}/in.tar", "would be part of the next backup"),
+        ("restore", "which file?"),
+        ("restore /nowhere.tar", "cannot be read"),
+        ("start now", "start takes nothing else, found: now"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(operator: Operator, command: str, said: str) -> None:
+    assert said in operator.refused(command)
+
+
 def test_stopping_leaves_the_data_and_runs_go_on(started: Operator) -> None:
     run_id = started.launch_and_hold()
     before = set(started.runs())
-    assert "stopped; 0 processes" not in started.platform("stop")
+    assert "stopped; 0 processes" not in started.platform("stop"), "the run's, and no service's"
+    assert not started.machine.run("pgrep -u ml_platform -f dagster-webserver").stdout
     assert "ml-platform-code does not run" in started.refused("status")
     started.let_go(run_id)
     assert started.finish(run_id) == "SUCCESS"
@@ -235,6 +257,7 @@ def test_a_laptops_instance_moves_in(started: Operator) -> None:
     started.platform("start")
     assert "the services run" in started.refused("move-from /root/laptop")
     started.platform("stop")
+    assert "is no laptop's instance" in started.refused("move-from /etc")
     assert "runs: 1 rows" in started.platform("move-from /root/laptop")
     started.platform("start")
     (old,) = started.runs()
