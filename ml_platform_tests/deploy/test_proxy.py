@@ -152,7 +152,7 @@ def nginx(path: str, upstream: int, port: int, edit: str = "true") -> Iterator[N
     try:
         done = render(folder, f"http://{address}", PROXY_LISTEN=address, PROXY_UPSTREAM=f"127.0.0.1:{upstream}")
         assert done.returncode == 0, done.stderr
-        subprocess.run(["sh", "-c", edit.replace("FOLDER", str(folder))], check=True)
+        subprocess.run(["sh", "-c", edit.replace("/var/lib/ml-proxy", str(folder))], check=True)
         hashed = subprocess.run(["openssl", "passwd", "-6", PASSWORD], capture_output=True, text=True, check=True)
         (folder / "users").write_text(f"me:{hashed.stdout}")
         if whom:
