@@ -48,6 +48,10 @@ class Machine:
         for folder in (upper / "files", upper / "work"):
             folder.mkdir(mode=0o755)
         _mount("overlay", self.root, f"lowerdir=/,upperdir={upper}/files,workdir={upper}/work")
+        for path in self.elsewhere:
+            (self.root / path.relative_to("/")).mkdir(
+                parents=True, exist_ok=True
+            )  # what is mounted there is no part of it
 
     def _boot(self, timeout_seconds: float = 120) -> None:
         """Starts the machine, and waits until it has started its services."""
