@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -26,12 +27,6 @@ from ml_platform.launchers.sites import Busy
 _LOOK_SECONDS = 1.0  # between two looks for requests
 _TIDY_SECONDS = 60.0
 _AT_ONCE = 8  # requests of one launcher that are being done
-_OVER = (
-    dg.DagsterRunStatus.CANCELING,
-    dg.DagsterRunStatus.CANCELED,
-    dg.DagsterRunStatus.SUCCESS,
-    dg.DagsterRunStatus.FAILURE,
-)
 
 
 class Relay:
@@ -48,7 +43,7 @@ class Relay:
         self._requests = Requests(self._launches)
         self._tell = tell
         self._creators: dict[str, CreatesSteps] = {}
-        self._pools: dict[str, ThreadPoolExecutor] = {}
+        self._pools: defaultdict[str, ThreadPoolExecutor] = defaultdict(lambda: ThreadPoolExecutor(_AT_ONCE))
         self._under_way: dict[str, Future[None]] = {}
         self._tidied = 0.0
 
@@ -83,8 +78,7 @@ class Relay:
             self._under_way = {name: doing for name, doing in self._under_way.items() if not doing.done()}
             for request in self._requests.open():
                 if request.id not in self._under_way:
-                    pool = self._pools.setdefault(request.launcher, ThreadPoolExecutor(_AT_ONCE))
-                    self._under_way[request.id] = pool.submit(self._do, request)
+                    self._under_way[request.id] = self._pools[request.launcher].submit(self._do, request)
         except Exception as error:  # noqa: BLE001  (a database that is away comes back)
             self._tell(f"requests: {type(error).__name__}: {error}")
 
@@ -111,8 +105,9 @@ class Relay:
             return {"state": seen.state.value, "reason": seen.reason, "outcome": seen.outcome}
         run = self._instance.get_run_by_id(launch.work.run_id)
         begun = (launch.created, launch.claimed, launch.ending, launch.released)
-        is_past = run is None or run.status in _OVER or any(moment is not None for moment in begun)
-        if not is_past and launch.generation == request.generation:
+        is_past = any(moment is not None for moment in begun)
+        is_wanted = run is not None and not run.is_finished and run.status is not dg.DagsterRunStatus.CANCELING
+        if is_wanted and not is_past and launch.generation == request.generation:
             self.creator_of(launch.launcher).create(launch, self._context(launch, request))
         return {}
 

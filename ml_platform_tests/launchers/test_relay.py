@@ -137,6 +137,19 @@ def test_a_step_gets_what_its_launcher_allows(
     world.settle(run_id)
 
 
+def test_a_run_that_is_canceled_starts_nothing_more(world: World, problems: list[str]) -> None:
+    world.clear()
+    run_id = world.launch("counted_long")
+    world.wait_for_start(run_id)
+    args = asked_of_a_step(world, run_id)
+    world.rig.instance.report_run_canceling(world.rig.run(run_id))
+    launch = world.launches.intend(Work(run_id, run_id, "__ASSET_JOB", "counted_on_gpu"), "gpu")
+    assert RelayedSite(world.launches, Patience(grace_seconds=5)).ask(launch, CREATE, args=args, tags={}) == {}
+    assert not world.gpu.jobs
+    world.rig.terminate(run_id)
+    world.settle(run_id)
+
+
 def test_what_is_asked_for_too_long_is_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.clear()
     requests, launch = Requests(world.launches), world.launches.intend(Work("none", "none", "job"), "gpu")
