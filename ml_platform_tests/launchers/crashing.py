@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psutil
 import sqlalchemy as db
 from dagster._core.launcher import LaunchRunContext
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
@@ -30,7 +31,8 @@ PROTOCOL = (
     "run_tags",
 )  # the tables that decide what is started
 _WRITES = ("INSERT", "UPDATE", "DELETE")
-ORDERS, PLATFORM, NOTED = "orders", "platform", "noted"  # in the tests' folder: who is killed when, who with it
+# In the tests' folder: who is killed when, who is about to be, who with it, what it did.
+ORDERS, OBEYING, PLATFORM, NOTED = "orders", "obeying", "platform", "noted"
 KILLED = "killed\n"
 
 
@@ -122,6 +124,17 @@ def obey(arguments: list[str]) -> None:
             path.unlink()
             kind, others = (Cut if whom == "database" else Crash), None if whom == "itself" else folder / PLATFORM
             kind(int(before), folder / NOTED, others).arm()
+            (folder / OBEYING).write_text(str(os.getpid()))
+
+
+def is_obeyed(folder: Path) -> bool:
+    """Whether a pod is on its way to the effect before which it is killed: a slow one must not be ended before that."""
+    noted = folder / NOTED
+    if not (folder / OBEYING).exists() or (noted.exists() and KILLED in noted.read_text()):
+        return False
+    with suppress(psutil.NoSuchProcess, ValueError):
+        return psutil.Process(int((folder / OBEYING).read_text())).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 @dataclass(frozen=True)
@@ -166,7 +179,7 @@ def go_on_in_child(home: str) -> None:
         reconciler = Reconciler(instance) if isinstance(instance.run_launcher, RoutingRunLauncher) else None
         while True:
             list(daemon.run_iteration(_NoWorkspace(instance)))  # type: ignore[arg-type]
-            if reconciler is not None:
+            if reconciler is not None and not is_obeyed(Path(home).parent):
                 reconciler.look_once()
             time.sleep(0.4)
 

@@ -155,7 +155,7 @@ def _everything(command: str, before: int, assets: tuple[str, ...], is_killed: b
         for cluster in (world.cpu, world.gpu):
             for ran in [one for one in cluster.record if one.finished is None]:
                 with suppress(KeyError):
-                    cluster.kill_pod(ran.pod)
+                    cluster.kill_pod(ran.pod, "NodeLost")  # what is only killed counts as out of memory
         world.settle(run_id, timeout_seconds=60)
         return run_id
 

@@ -21,6 +21,7 @@ from ml_platform.launchers.table import Launches
 from ml_platform_tests.kubernetes import Cluster
 from ml_platform_tests.launchers import FOLDER, HELD
 from ml_platform_tests.launchers.clusters import two_clusters
+from ml_platform_tests.launchers.crashing import is_obeyed
 from ml_platform_tests.launchers.rig import Rig, event_log, instance_yaml, rig_in
 from ml_platform_tests.postgres import Postgres
 
@@ -111,7 +112,8 @@ class World:
     def once(self) -> None:
         """Does all of it once; the daemon looks after runs less often than into the queue."""
         self.dequeue()
-        self.reconcile()
+        if not is_obeyed(self.folder):
+            self.reconcile()
         self._looks += 1
         if self._looks % 3 == 0:
             self.monitor()
