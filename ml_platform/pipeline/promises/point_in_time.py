@@ -52,11 +52,12 @@ def _require_unchanged(subject: Subject, transformer: Any, whole: pd.DataFrame, 
     is_past = subject.pool[as_of] <= now
     seen = subject.pool[is_past]
     side = {name: frame[~(frame[as_of] > now)] if as_of in frame else frame for name, frame in subject.side.items()}
-    with answering(f"without what came after {now} it cannot be answered", shown(seen), _ADVICE):
+    with answering(f"without what came after {now} it cannot be answered", lambda: shown(seen), _ADVICE):
         answer = subject.answer(transformer, seen, side)
     expected = whole[is_past.to_numpy()] if subject.rows == "preserve" else whole[whole[as_of] <= now]
     found = answer if subject.rows == "preserve" else answer[answer[as_of] <= now]
-    broken = Broken(f"what came after {now} changes the answer for rows before", shown(seen[-3:], "the last"), _ADVICE)
+    told = f"what came after {now} changes the answer for rows before"
+    broken = Broken(told, lambda: shown(seen[-3:], "the last"), _ADVICE)
     require_equal(expected, found, ("with the future it", "without it"), broken, is_close_enough=True)
 
 

@@ -1,6 +1,6 @@
 """How is a counterexample told?"""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,7 +57,7 @@ def error_line(error: BaseException) -> str:
 
 
 @contextmanager
-def answering(what: str, proof: str = "", advice: str = "") -> Iterator[None]:
+def answering(what: str, proof: str | Callable[[], str] = "", advice: str = "") -> Iterator[None]:
     """Turns an error of the transformer's into a broken promise.
 
     Raises:

@@ -42,7 +42,9 @@ def _answer_or_reject(subject: Subject, transformer: Any, frame: pd.DataFrame) -
 
 
 def _preserved(subject: Subject, frame: pd.DataFrame, answer: pd.DataFrame) -> None:
-    proof = "\n".join([shown(frame, "asked with"), shown(answer, "answered with")])
+    def proof() -> str:
+        return "\n".join([shown(frame, "asked with"), shown(answer, "answered with")])
+
     if len(answer) != len(frame):
         raise Broken(
             f"{len(frame)} rows came in and {len(answer)} out; declared is one for each",
@@ -121,7 +123,10 @@ def _require_alike(
 ) -> None:
     alone = frame.iloc[list(places)]
     how = "one row alone" if len(places) == 1 else f"{len(places)} rows by themselves"
-    proof = f"{shown(frame, 'in a batch of')}\nby itself: row {', '.join(map(str, places))}"
+
+    def proof() -> str:
+        return f"{shown(frame, 'in a batch of')}\nby itself: row {', '.join(map(str, places))}"
+
     with answering(f"{how} cannot be answered, and can in a batch", proof, _LEARN):
         answer = subject.answer(transformer, alone)
     if len(answer) != len(alone):
@@ -153,11 +158,12 @@ def _with_its_history(subject: Subject) -> None:
 
     def alike(place: int) -> None:
         history = pool[(times >= times[place] - lookback) & (times <= times[place])]
-        with answering("a row with its history cannot be answered", shown(history), _PARTS):
+        with answering("a row with its history cannot be answered", lambda: shown(history), _PARTS):
             answer = subject.answer(transformer, history)
         broken = Broken(
-            f"a row with the {lookback} before it is answered differently than with all rows", shown(history), _PARTS
-        )
+            f"a row with the {lookback} before it is answered differently than with all rows",
+            lambda: shown(history), _PARTS,
+        )  # fmt: skip
         names = ("with all rows it", "with its history it")
         own = history.index.get_loc(place)
         require_equal(batch.iloc[[place]], answer.iloc[[own]], names, broken, is_close_enough=True)
@@ -198,7 +204,10 @@ def _require_parts(
     subject: Subject, transformer: Any, frame: pd.DataFrame, parts: Sequence[pd.DataFrame], key: Sequence[str] = ()
 ) -> None:
     whole = _answer_or_reject(subject, transformer, frame)
-    proof = shown(frame, f"in parts of {' and '.join(str(len(part)) for part in parts)} of")
+
+    def proof() -> str:
+        return shown(frame, f"in parts of {' and '.join(str(len(part)) for part in parts)} of")
+
     with answering("a part cannot be answered, and the whole can", proof, _PARTS):
         answers = [subject.answer(transformer, part) for part in parts if len(part)]
     together = pd.concat(answers, ignore_index=True)
@@ -240,10 +249,11 @@ def _period_by_period(subject: Subject) -> None:
     def alike(place: int) -> None:
         start = times[place]
         seen = pool[times >= start - lookback]
-        with answering("a period cannot be answered, and the whole can", shown(seen), _PARTS):
+        with answering("a period cannot be answered, and the whole can", lambda: shown(seen), _PARTS):
             answer = subject.answer(transformer, seen)
         wanted = (seen[str(subject.as_of)] >= start).to_numpy()
-        broken = Broken(f"from {start} on, with the {lookback} before, it answers differently", shown(seen), _PARTS)
+        told = f"from {start} on, with the {lookback} before, it answers differently"
+        broken = Broken(told, lambda: shown(seen), _PARTS)
         names = ("with all rows it", "with its lookback it")
         require_equal(whole[(times >= start).to_numpy()], answer[wanted], names, broken, is_close_enough=True)
 

@@ -55,7 +55,7 @@ def answers_fit_the_output_schema(subject: Subject) -> None:
 
     def fits(frame: pd.DataFrame) -> None:
         with answering(
-            "a frame that fits the input schema is not answered", shown(frame), "answer it, or declare less"
+            "a frame that fits the input schema is not answered", lambda: shown(frame), "answer it, or declare less"
         ):
             answer = subject.answer(transformer, frame)
         _require_fit(declared, answer, frame)
@@ -84,7 +84,7 @@ def declared_columns_are_enough(subject: Subject) -> None:
         transformer = narrow.fitted()
 
     def answers(frame: pd.DataFrame) -> None:
-        with answering("the declared columns are not enough", shown(frame), _MORE):
+        with answering("the declared columns are not enough", lambda: shown(frame), _MORE):
             narrow.answer(transformer, frame)
 
     search(answers, fitting(narrow), examples=5)

@@ -165,16 +165,17 @@ def seeded(seed: int) -> Iterator[None]:
 
 def fresh(frame: pd.DataFrame) -> pd.DataFrame:
     """Copies a frame into memory of an order of its own: what it was made of decides nothing, not even a last bit."""
-    columns = {place: _fresh_column(frame.iloc[:, place].reset_index(drop=True)) for place in range(frame.shape[1])}
+    columns = {place: _fresh_column(column) for place, (_, column) in enumerate(frame.items())}
     copied = pd.DataFrame(columns, index=range(len(frame)))
-    return copied.set_axis(frame.index.copy(), axis=0).set_axis(frame.columns, axis=1)
+    copied.index, copied.columns = frame.index.copy(), frame.columns
+    return copied
 
 
-def _fresh_column(column: pd.Series) -> pd.Series:
+def _fresh_column(column: pd.Series) -> Any:
     if column.dtype == object:
-        return pd.Series(copy.deepcopy(list(column)), dtype=object)
+        return pd.Series(copy.deepcopy(list(column)), dtype=object)  # of an array, pandas would guess another type
     # A slice of texts keeps the whole they were cut from, which shows in its bytes.
-    return pd.Series(column.array.take(np.arange(len(column))))
+    return column.array.take(np.arange(len(column)))
 
 
 def unfitted_copy(transformer: Any) -> Any:

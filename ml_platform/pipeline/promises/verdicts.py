@@ -1,6 +1,6 @@
 """What are the ten promises of a transformer, and what came out for each?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -30,14 +30,18 @@ class Broken(Exception):
     """A promise that is not kept.
 
     Attributes:
-        proof: the counterexample, as lines to read.
         advice: what to do about it.
     """
 
-    def __init__(self, what: str, proof: str = "", advice: str = ""):
-        self.proof = proof
+    def __init__(self, what: str, proof: str | Callable[[], str] = "", advice: str = ""):
+        self._proof = proof
         self.advice = advice
         super().__init__(what)
+
+    @property
+    def proof(self) -> str:
+        """The counterexample, as lines to read: written when they are read, as most are shrunk away before."""
+        return self._proof if isinstance(self._proof, str) else self._proof()
 
 
 class Undeclared(Exception):
