@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -20,6 +21,8 @@ from ml_platform.launchers.reconcile import Reconciler
 from ml_platform.launchers.relay import Relay
 from ml_platform.launchers.schema import Launch
 from ml_platform.launchers.table import Launches
+
+_SILENT_SECONDS = 120.0  # requests are looked for each second; who has not for so long hangs
 
 
 @contextmanager
@@ -113,15 +116,23 @@ def state_of(launch: Launch) -> str:
     return "starting" if launch.created is not None else "intended"
 
 
-def reconcile(every_seconds: float, console: Console | None = None) -> bool:
-    """Looks after all launches, once or for ever; says what there was to do. False if something could not be done."""
+def reconcile(every_seconds: float, alive: Path | None = None, console: Console | None = None) -> bool:
+    """Looks after all launches, once or for ever; says what there was to do. False if something could not be done.
+
+    Args:
+        alive: a file that is touched as long as both go on, the looks and the answers to requests.
+    """
     console = console or Console()
 
     def tell(what: str) -> None:
         console.print(f"{datetime.now(UTC):%H:%M:%S} launches: {escape(what)}", soft_wrap=True)
 
+    def beat() -> None:
+        if alive is not None and time.monotonic() - relay.looked < _SILENT_SECONDS:
+            alive.touch()
+
     with instance_here() as instance:
-        reconciler, relay = Reconciler(instance), Relay(instance, tell)
+        reconciler, relay = Reconciler(instance, beat), Relay(instance, tell)
         if not every_seconds:
             relay.serve()
             found = reconciler.look_once()

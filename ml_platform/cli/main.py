@@ -196,11 +196,12 @@ def migrate_command() -> None:
     "--every", "every_seconds", type=click.FloatRange(min=0), default=0.0,
     help="Go on for ever, looking again after so many seconds. By default once; exit 1 if something could not be done.",
 )  # fmt: skip
-def reconcile_command(every_seconds: float) -> None:
+@click.option("--alive", type=click.Path(dir_okay=False, path_type=Path), help="Touch this file as long as it goes on.")
+def reconcile_command(every_seconds: float, alive: Path | None) -> None:
     """Look after launches: end what is to end until it is gone, start what was lost, remove what nobody needs."""
     from ml_platform.cli.launches import reconcile
 
-    sys.exit(0 if reconcile(every_seconds) else 1)
+    sys.exit(0 if reconcile(every_seconds, alive) else 1)
 
 
 @commands.command(name="copy-instance")

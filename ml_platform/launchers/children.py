@@ -1,5 +1,6 @@
 """How are the launchers behind the routing launcher kept, so that a broken one harms nobody else?"""
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -115,8 +116,9 @@ def _setting_up(name: str, launcher: type[RunLauncher[Any]]) -> Iterator[None]:
     except LaunchError as error:
         raise LaunchError(f"launcher {name}: {error}") from error
     except DagsterInvalidConfigError as error:
-        reasons = "; ".join(one.message for one in error.errors)
-        raise LaunchError(f"launcher {name}: its config in dagster.yaml is wrong: {reasons}") from error
+        # A value of the wrong type may be a secret whose quotes were forgotten, and the error shows the whole config.
+        reasons = "; ".join(re.sub(r'Value ".*" of type', "A value of type", one.message) for one in error.errors)
+        raise LaunchError(f"launcher {name}: its config in dagster.yaml is wrong: {reasons}") from None
     except Exception as error:
         # Whatever a launcher's constructor raises: a kubeconfig that is not there, a cluster's certificate, ...
         reason = f"{type(error).__name__}: {error}"

@@ -50,10 +50,14 @@ class Reconciler:
 
     Any number may be at work at once, also killed anywhere: each thing that is done is one conditional statement of the
     launch table, or may be done twice.
+
+    Args:
+        beat: is called before each thing that is looked at: whoever hears it knows that this goes on.
     """
 
-    def __init__(self, instance: dg.DagsterInstance):
+    def __init__(self, instance: dg.DagsterInstance, beat: Callable[[], None] = lambda: None):
         launcher = routing_launcher_of(instance)
+        self._beat = beat
         self._instance = instance
         self._launcher = launcher
         self._launching = launcher.launching
@@ -76,6 +80,7 @@ class Reconciler:
             self._do(found, f"launcher {name}", self._sweep, name)
 
     def _do(self, found: Pass, what: str, act: Callable[[Any, Pass], None], subject: Any) -> None:
+        self._beat()
         try:
             act(subject, found)
         except Exception as error:  # noqa: BLE001  (one that cannot be looked at keeps no other from it; nor does a database that is away)

@@ -34,6 +34,9 @@ class Relay:
 
     Args:
         tell: is told what went wrong around a request; it is tried again while somebody waits for it.
+
+    Attributes:
+        looked: when it last looked for requests, by `time.monotonic`.
     """
 
     def __init__(self, instance: dg.DagsterInstance, tell: Callable[[str], None]):
@@ -46,6 +49,7 @@ class Relay:
         self._pools: defaultdict[str, ThreadPoolExecutor] = defaultdict(lambda: ThreadPoolExecutor(_AT_ONCE))
         self._under_way: dict[str, Future[None]] = {}
         self._tidied = 0.0
+        self.looked = time.monotonic()
 
     @contextmanager
     def serving(self, every_seconds: float = _LOOK_SECONDS) -> Iterator[None]:
@@ -71,6 +75,7 @@ class Relay:
 
     def look(self) -> None:
         """Begins with what is asked now, and returns."""
+        self.looked = time.monotonic()
         try:
             if time.monotonic() - self._tidied > _TIDY_SECONDS:
                 self._requests.forget_old()

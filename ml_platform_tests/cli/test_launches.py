@@ -114,3 +114,15 @@ def test_the_reconciler_says_what_it_did_and_what_it_could_not(
     done = said("reconcile")
     assert done.exit_code == 1
     assert "launches: ZeroDivisionError" in done.output
+
+
+@pytest.mark.usefixtures("instance")
+def test_a_file_tells_that_the_reconciler_goes_on_unless_nobody_looks_for_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive = tmp_path / "alive"
+    assert said("reconcile", "--alive", str(alive)).exit_code == 0
+    alive.unlink()  # had it not been there, this had failed
+    monkeypatch.setattr("ml_platform.cli.launches._SILENT_SECONDS", -1.0)
+    said("reconcile", "--alive", str(alive))
+    assert not alive.exists()

@@ -183,7 +183,7 @@ def test_every_deployment_has_a_budget_and_every_container_probes(folder: str) -
     for deployment in (one for one in manifests if one["kind"] == "Deployment"):
         assert deployment["spec"]["selector"] in selected
         for container in containers(deployment["spec"]["template"]["spec"]):
-            assert {"startupProbe", "readinessProbe"} <= container.keys(), container["name"]
+            assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys(), container["name"]
     for name in ("daemon", "reconciler"):
         spec = named(manifests, "Deployment", name)["spec"]
         assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})

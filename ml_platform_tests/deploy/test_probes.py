@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +38,8 @@ class Deployed:
             "/opt/dagster/home/workspace.yaml": str(self.home / "workspace.yaml"),
             **self.ports,
         }
-        return [swapped.get(part, part.replace(":3000/", f":{self.ports['3000']}/")) for part in command]
+        parts = [part.replace("/tmp/alive", str(self.home / "alive")) for part in command]
+        return [swapped.get(part, part.replace(":3000/", f":{self.ports['3000']}/")) for part in parts]
 
     @contextmanager
     def running(self, name: str) -> Iterator[None]:
@@ -91,15 +93,23 @@ def deployed(tmp_path_factory: pytest.TempPathFactory, postgres_server: Postgres
 
 
 @pytest.mark.parametrize(
-    "name", ["code", *(pytest.param(name, marks=pytest.mark.soak) for name in ("daemon", "reconciler", "webserver"))]
+    "name", ["code", "reconciler", *(pytest.param(name, marks=pytest.mark.soak) for name in ("daemon", "webserver"))]
 )
 def test_a_probe_answers_once_the_process_is_there_and_not_before(deployed: Deployed, name: str) -> None:
     probes = [one for one in ("startupProbe", "readinessProbe", "livenessProbe") if one in deployed.container(name)]
-    if name != "reconciler":  # its probe is about the database
-        assert not deployed.answers(name, "startupProbe")
+    # The reconciler's other probes are about the database.
+    assert not deployed.answers(name, "livenessProbe" if name == "reconciler" else "startupProbe")
     with deployed.running(name):
         log = deployed.home / f"{name}.log"
         for probe in probes:
             wait_until(
                 lambda probe=probe: deployed.answers(name, probe), 120, f"{name}: {probe}\n{log.read_text()[-500:]}"
             )  # type: ignore[misc]
+
+
+def test_a_reconciler_that_goes_on_no_more_is_started_anew(deployed: Deployed) -> None:
+    alive = deployed.home / "alive"
+    alive.touch()
+    assert deployed.answers("reconciler", "livenessProbe")
+    os.utime(alive, (time.time() - 600,) * 2)
+    assert not deployed.answers("reconciler", "livenessProbe")

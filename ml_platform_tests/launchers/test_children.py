@@ -1,5 +1,6 @@
 """A launcher that cannot be had is named, with what to do; the others work."""
 
+import traceback
 from pathlib import Path
 
 import dagster as dg
@@ -18,6 +19,14 @@ BROKEN = {
     "no_launcher": ({"module": "pathlib", "class": "Path"}, "pathlib.Path is not a run launcher"),
     "no_cores": (local("x", cores=0), "cores is 0; expected a whole number from 1"),
 }
+
+
+def test_a_value_of_the_wrong_type_is_not_shown() -> None:
+    launcher = RoutingRunLauncher("cpu", {"cpu": kubernetes(env_vars=[20260101])})
+    launcher.register_instance(dg.DagsterInstance.ephemeral())
+    with pytest.raises(LaunchError, match="at path root:env_vars") as refused:
+        launcher.children["cpu"]
+    assert "20260101" not in "".join(traceback.format_exception(refused.value))
 
 
 @pytest.mark.parametrize("name", BROKEN)
