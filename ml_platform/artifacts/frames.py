@@ -59,27 +59,31 @@ def read_frames(paths: Sequence[Path], columns: Sequence[str] | None = None) -> 
 
 
 def _read_table(path: Path, columns: Sequence[str] | None) -> "pa.Table":
-    """Reads texts as they are packed, each once, and unpacks them when their size is known."""
+    """Reads texts and bytes as they are packed, each once, also in lists, and unpacks them when their size is known."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = refuse_foreign(path, None, "frame")
-    texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+    leaves = pq.read_metadata(path).schema
+    texts = [leaf.path for leaf in map(leaves.column, range(len(leaves))) if leaf.physical_type == "BYTE_ARRAY"]
     packed = pq.read_table(path, columns=columns, read_dictionary=texts)
-    refuse_unpacked(sum(map(_unpacked_bytes, packed.columns)), path.stat().st_size, "frame")
+    unpacked = sum(_unpacked_bytes(chunk) for column in packed.columns for chunk in column.chunks)
+    refuse_unpacked(unpacked, path.stat().st_size, "frame")
     return packed.cast(pa.schema([schema.field(name) for name in packed.column_names], packed.schema.metadata))
 
 
-def _unpacked_bytes(column: "pa.ChunkedArray") -> int:
+def _unpacked_bytes(array: "pa.Array") -> int:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not pa.types.is_dictionary(column.type) or not (
-        pa.types.is_string(column.type.value_type) or pa.types.is_large_string(column.type.value_type)
-    ):
-        return int(column.nbytes)
-    lengths = (pc.binary_length(chunk.dictionary).take(chunk.indices) for chunk in column.chunks)
-    return sum(pc.sum(pc.cast(one, pa.int64())).as_py() or 0 for one in lengths)
+    if pa.types.is_nested(array.type):
+        is_struct, is_map = pa.types.is_struct(array.type), pa.types.is_map(array.type)
+        inner = array.flatten() if is_struct else [array.keys, array.items] if is_map else [array.flatten()]
+        return 8 * len(array) + sum(map(_unpacked_bytes, inner))
+    if not pa.types.is_dictionary(array.type) or pa.types.is_primitive(array.type.value_type):
+        return int(array.nbytes)
+    lengths = pc.binary_length(array.dictionary).take(array.indices)
+    return pc.sum(pc.cast(lengths, pa.int64())).as_py() or 0
 
 
 def refuse_foreign(path: Path, facts: Mapping[str, Any] | None, label: str) -> "pa.Schema":

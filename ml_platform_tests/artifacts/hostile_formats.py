@@ -273,14 +273,12 @@ def frames(maker: Maker) -> None:
         ("nothing", 2**25 + 1, pa.nulls(2**25 + 1, pa.float64())),
     ):
         frame(f"{name} again and again", _parquet(pa.table({"x": bomb})), rows=count)
-    long = pa.DictionaryArray.from_arrays(pa.array(np.zeros(300, dtype=np.int32)), pa.array(["x" * 2**20]))
-    told = {"columns": [["x", "string?"]], "is_open": False}
-    schema = pa.schema({"x": pa.string()}, {b"ml_platform.frame_version": b"1"})
-    target = io.BytesIO()
-    with pq.ParquetWriter(target, schema, dictionary_pagesize_limit=2**22) as writer:
-        for start in range(0, 300, 50):
-            writer.write_table(pa.table({"x": long.slice(start, 50).cast(pa.string())}, schema=schema))
-    frame("one long text again and again", target.getvalue(), rows=300, schema=told)
+    for name, kind, told in (
+        ("text", pa.string(), "string?"), ("bytes object", pa.binary(), "any?"),
+        ("text in lists", pa.list_(pa.string()), "any?"),
+    ):  # fmt: skip
+        schema = {"columns": [["x", told]], "is_open": False}
+        frame(f"one long {name} again and again", _long_values(kind), rows=1000, schema=schema)
     for name, bomb in bombs(maker.base / MARKER).items():
         kind = Foreign(pickle.dumps(bomb))
         table = pa.table({"x": pa.ExtensionArray.from_storage(kind, pa.array([1, 2]))})
@@ -290,6 +288,18 @@ def frames(maker: Maker) -> None:
         frame(f"a footer of {length} bytes", whole[:-8] + struct.pack("<I", length) + b"PAR1")
     frame("an encrypted footer", whole[:-4] + b"PARE")
     frame("magic numbers alone", b"PAR1PAR1")
+
+
+def _long_values(kind: pa.DataType) -> bytes:
+    """1,000 values of a mebibyte each, of which the file has one in each of 20 parts."""
+    schema = pa.schema({"x": kind}, {b"ml_platform.frame_version": b"1"})
+    value = pa.array(["x" * 2**20] * 50, kind.value_type if pa.types.is_list(kind) else kind)
+    values = pa.ListArray.from_arrays(list(range(51)), value) if pa.types.is_list(kind) else value
+    target = io.BytesIO()
+    with pq.ParquetWriter(target, schema, dictionary_pagesize_limit=2**22) as writer:
+        for _ in range(20):
+            writer.write_table(pa.table({"x": values}, schema=schema))
+    return target.getvalue()
 
 
 def reports(maker: Maker) -> None:
