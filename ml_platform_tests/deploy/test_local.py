@@ -170,6 +170,22 @@ def test_a_database_that_is_down_is_told_and_started(started: Operator) -> None:
     assert "definitions loaded" in started.platform("status")
 
 
+def test_definitions_that_were_mended_are_loaded_by_a_start(started: Operator) -> None:
+    planted = CHECKOUT / "ml_platform" / "defs" / "planted"  # on the machine's own layer of this folder
+    started.machine.do(f"mkdir {planted} && echo 'type: nowhere.Nothing' > {planted}/defs.yaml")
+    started.machine.do("systemctl restart ml-platform-code")
+    until = time.monotonic() + 120
+    while "the definitions cannot be loaded" not in started.machine.run(f"{PLATFORM} status").stderr or (
+        "nowhere" not in started.machine.do("journalctl --unit ml-platform-code --since -2min")
+    ):
+        assert time.monotonic() < until, started.machine.journal()
+        time.sleep(0.5)
+    started.machine.do(f"rm -r {planted}")
+    started.platform("start")
+    assert "definitions loaded" in started.platform("status")
+    assert not planted.exists()
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
