@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
     With `TMPDIR` set it lies there, and stays there to be looked at.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As in the background of a script. Dagster has SIGTERM do what SIGINT does, and what tests start inherits it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "TMPDIR" in os.environ or not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ROOM_BYTES:
         return
     config.stash[OURS] = Path(tempfile.mkdtemp(prefix="ml_platform-tests-", dir=MEMORY))
