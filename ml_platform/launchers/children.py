@@ -117,7 +117,7 @@ def _setting_up(name: str, launcher: type[RunLauncher[Any]]) -> Iterator[None]:
         raise LaunchError(f"launcher {name}: {error}") from error
     except DagsterInvalidConfigError as error:
         # A value of the wrong type may be a secret whose quotes were forgotten, and the error shows the whole config.
-        reasons = "; ".join(re.sub(r'Value ".*" of type', "A value of type", one.message) for one in error.errors)
+        reasons = "; ".join(re.sub(r'(?s)Value ".*" of type', "A value of type", one.message) for one in error.errors)
         raise LaunchError(f"launcher {name}: its config in dagster.yaml is wrong: {reasons}") from None
     except Exception as error:
         # Whatever a launcher's constructor raises: a kubeconfig that is not there, a cluster's certificate, ...

@@ -25,7 +25,7 @@ from ml_platform_tests.artifacts.hostile_payloads import MARKER, payloads
 EXECUTES = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "pty.spawn", "exec",
             "socket.connect", "socket.bind", "socket.getaddrinfo", "pickle.find_class", "ctypes.dlopen", "os.putenv",
             "os.remove", "os.rename", "shutil.rmtree", "os.kill", "sys.addaudithook")  # fmt: skip
-TEXTS = "frame: one long "
+LONG_VALUES = "frame: one long "
 WRITES = set("wax+")
 USES = {"ml_platform/uses": [NETWORK]}
 
@@ -107,7 +107,9 @@ def ways(case: Case) -> list[Callable[[], Any]]:
         ]
     if case.kind == "frame":
         through = [lambda: _frame(case.base), lambda: _frame_in_sql(case.base), lambda: _frame_columns(case.base)]
-        return through[:1] if case.name.startswith(TEXTS) else through  # DuckDB keeps to its memory_limit by itself
+        return (
+            through[:1] if case.name.startswith(LONG_VALUES) else through
+        )  # DuckDB keeps to its memory_limit by itself
     loaded = (
         (lambda: _input(case.kind, case.base))
         if case.kind == "report"

@@ -2,6 +2,7 @@
 
 import traceback
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -21,10 +22,11 @@ BROKEN = {
 }
 
 
-def test_a_value_of_the_wrong_type_is_not_shown() -> None:
-    launcher = RoutingRunLauncher("cpu", {"cpu": kubernetes(env_vars=[20260101])})
+@pytest.mark.parametrize("config", [{"env_vars": [20260101]}, {"load_incluster_config": "of several\nlines: 20260101"}])
+def test_a_value_of_the_wrong_type_is_not_shown(config: dict[str, Any]) -> None:
+    launcher = RoutingRunLauncher("cpu", {"cpu": kubernetes(**config)})
     launcher.register_instance(dg.DagsterInstance.ephemeral())
-    with pytest.raises(LaunchError, match="at path root:env_vars") as refused:
+    with pytest.raises(LaunchError, match=f"at path root:{next(iter(config))}") as refused:
         launcher.children["cpu"]
     assert "20260101" not in "".join(traceback.format_exception(refused.value))
 
