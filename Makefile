@@ -20,7 +20,7 @@ help:
 setup:
 	@sh deploy/local/setup $(PYTHON)
 	@mkdir -p "$(DAGSTER_HOME)"
-	@test -e "$(DAGSTER_HOME)/dagster.yaml" || cp deploy/local/dagster.yaml "$(DAGSTER_HOME)/dagster.yaml"
+	@test -e "$(DAGSTER_HOME)/dagster.yaml" || cp ml_platform/resources/dagster.yaml "$(DAGSTER_HOME)/dagster.yaml"
 
 # What the tests need from the system: Chromium, to look at pages, and a PostgreSQL server.
 setup-tests: setup
@@ -36,7 +36,7 @@ check: setup
 	mypy
 	lint-imports --no-logo
 	dg check defs
-	DAGSTER_HOME=deploy/local ml-platform routes
+	DAGSTER_HOME=ml_platform/resources ml-platform routes
 
 # Two workers on two cores: each owns one, and more threads than cores wait for each other (five times as long).
 test: setup-tests

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from ml_platform.artifacts import project_root
 from ml_platform_tests.needed import program
 from ml_platform_tests.platform import Platform
 from ml_platform_tests.postgres import _session_server, postgres_server  # noqa: F401  (fixtures)
+from ml_platform_tests.repository import project_root
 from ml_platform_tests.sharing import make_once
 
 collect_ignore = ["location.py"]  # a code location: it has no tests, and needs a folder to be loaded

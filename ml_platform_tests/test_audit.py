@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_platform.artifacts import project_root
+from ml_platform_tests.repository import project_root
 
 FLAW = {"id": "PYSEC-2099-1", "modified": "2026-01-01T00:00:00Z", "published": "2026-01-01T00:00:00Z", "details": ""}
 

@@ -12,9 +12,9 @@ import nbformat
 import pytest
 import yaml
 
-from ml_platform.artifacts import project_root
 from ml_platform_tests.conftest import run_python
 from ml_platform_tests.platform import Platform
+from ml_platform_tests.repository import project_root
 
 ROOT = project_root()
 

@@ -269,7 +269,7 @@ def check_transformer_command(
 @commands.command(name="lift")
 @click.argument("notebook", type=click.Path(path_type=Path))
 @click.argument("class_name", metavar="CLASS")
-@click.option("--to", metavar="MODULE", help="The new module; by default CLASS's name in ml_platform.transformers.")
+@click.option("--to", metavar="MODULE", help="The new module; by default CLASS's name in the project's `transformers`.")
 @click.option("--force", is_flag=True, help="Write over a module that says something else.")
 def lift_command(notebook: Path, class_name: str, to: str | None, force: bool) -> None:
     """Move CLASS and what it needs out of NOTEBOOK into a module, so that a pipeline's YAML can name it."""

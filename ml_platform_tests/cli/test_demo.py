@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ml_platform.artifacts import ArtifactStore
-from ml_platform.artifacts.home import project_root
+from ml_platform_tests.repository import project_root
 
 
 def ml_platform(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ml_platform.artifacts import ArtifactStore
-from ml_platform.artifacts.home import project_root
+from ml_platform_tests.repository import project_root
 
 
 def environment(home: Path) -> dict[str, str]:

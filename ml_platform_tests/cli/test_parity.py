@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ml_platform.artifacts.home import project_root
 from ml_platform.cli.parity import Parity, run_parity
 from ml_platform_tests.platform import small_yaml
+from ml_platform_tests.repository import project_root
 
 A_MONTH = 27_000  # rows of flights, spread over the year
 A_QUARTER = (

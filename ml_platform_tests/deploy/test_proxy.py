@@ -23,9 +23,9 @@ from playwright.sync_api import BrowserContext, expect, sync_playwright
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from ml_platform.artifacts import project_root
 from ml_platform_tests.deploy.attacks import AS_JSON, ATTACKS, IN_URL, JSON, Attack
 from ml_platform_tests.needed import program
+from ml_platform_tests.repository import project_root
 from ml_platform_tests.servers import free_port, wait_until
 
 PROXY = project_root() / "deploy" / "proxy"

@@ -10,6 +10,7 @@ import yaml
 
 from ml_platform.errors import LaunchError
 from ml_platform.launchers import LocalRunLauncher, RoutingRunLauncher
+from ml_platform.project import LOCAL_INSTANCE
 from ml_platform_tests.launchers.rig import IMMEDIATELY, instance_yaml, kubernetes, local, rig_in
 
 BROKEN = {
@@ -73,8 +74,7 @@ def test_a_mixed_run_is_refused_where_a_launcher_takes_whole_runs_only(tmp_path:
 
 
 def test_the_local_deployments_launchers_can_be_had() -> None:
-    path = Path(__file__).parents[2] / "deploy" / "local" / "dagster.yaml"
-    config = yaml.safe_load(path.read_text())["run_launcher"]["config"]
+    config = yaml.safe_load(LOCAL_INSTANCE.read_text())["run_launcher"]["config"]
     launcher = RoutingRunLauncher(**config)
     instance = dg.DagsterInstance.ephemeral()
     launcher.register_instance(instance)

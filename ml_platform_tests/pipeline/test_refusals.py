@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from ml_platform import Pipeline
-from ml_platform.artifacts import project_root
 from ml_platform.errors import SpecError
 from ml_platform.pipeline import load_pipeline
 from ml_platform.pipeline.spec import load_spec
 from ml_platform_tests.platform import YAML, small_yaml
+from ml_platform_tests.repository import project_root
 
 MISTAKES = [
     ("learning_rate: 0.05", "learnin_rate: 0.05", "no parameter 'learnin_rate': did you mean 'learning_rate'"),
