@@ -125,21 +125,18 @@ class TableSource:
         Raises:
             DataError: file, partition, column and rows of what is wrong.
         """
-        text = self._read_text()
+        text = self.read_text()
         parts: dict[str | None, pa.Table] = {None: text} if self.partitions is None else self._split(text, partitions)
         return {key: self._checked(parts[key], key) for key in partitions}
 
-    def _read_text(self) -> "pa.Table":
+    def read_text(self) -> "pa.Table":
         """Reads every declared column as text, with the line that each row stands on."""
         import pyarrow as pa
 
         content = _content_of(self.path)
         self._compare_with_record()
         declared = [name for name in self.schema.names if name != self.numbered]
-        try:
-            header = content[: content.find(b"\n")].decode().rstrip("\r").replace('"', "").split(",")
-        except UnicodeDecodeError as error:
-            raise DataError(f"{self.path}: not a CSV file in UTF-8: line 1: {error}") from error
+        header = _header_in(content, self.path)
         for name in declared if self.has_header else ():
             if name not in header:
                 hint = expected_one_of(name, header)
@@ -217,7 +214,7 @@ class TableSource:
             return text[name].combine_chunks().cast(_arrow_type(declared))
         except pa.ArrowInvalid:
             values = text[name].to_pylist()
-            bad = {value for value in set(values) if not _is_a(value, declared)}
+            bad = {value for value in set(values) if not are_of_type([value], declared)}
             rows = [row for value, row in zip(values, text[_ROW].to_pylist(), strict=True) if value in bad]
         raise DataError(
             f"{self.path}: {_where(partition)}column {name!r}: expected {declared}, found "
@@ -269,7 +266,7 @@ def _content_of(path: Path) -> bytes:
         else:
             content = path.read_bytes()
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; install the package again") from error
+        raise DataError(f"{path}: no such file") from error
     except _DAMAGED as error:
         kind = path.suffix[1:]
         raise DataError(f"{path}: truncated or damaged {kind} ({error}); install the package again") from error
@@ -277,6 +274,22 @@ def _content_of(path: Path) -> bytes:
         line = content.count(b"\n") + 1
         raise DataError(f"{path}: truncated: line {line:,} has no end; install the package again")
     return content
+
+
+def header_of(path: Path) -> list[str]:
+    """Reads the names in a file's first line.
+
+    Raises:
+        DataError: no such file, one that is damaged, or none in UTF-8.
+    """
+    return _header_in(_content_of(path), path)
+
+
+def _header_in(content: bytes, path: Path) -> list[str]:
+    try:
+        return content[: content.find(b"\n")].decode().rstrip("\r").replace('"', "").split(",")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a CSV file in UTF-8: line 1: {error}") from error
 
 
 def _unpacked(file: IO[bytes] | gzip.GzipFile, path: Path) -> bytes:
@@ -329,11 +342,12 @@ def _arrow_type(declared: str) -> "pa.DataType":
     }[declared]
 
 
-def _is_a(value: str | None, declared: str) -> bool:
+def are_of_type(values: Sequence[str | None], declared: str) -> bool:
+    """Says whether texts are all values of a declared type."""
     import pyarrow as pa
 
     try:
-        pa.array([value], pa.string()).cast(_arrow_type(declared))
+        pa.array(values, pa.string()).cast(_arrow_type(declared))
     except pa.ArrowInvalid:
         return False
     return True
