@@ -1,5 +1,6 @@
 """How does a table become an asset of the lake?"""
 
+import warnings
 from collections.abc import Sequence
 
 import dagster as dg
@@ -20,6 +21,13 @@ from ml_platform.sources import Source
 
 def source_assets(tables: Sequence[Source], owners: Sequence[str] = ()) -> list[dg.AssetsDefinition]:
     """Gives one asset for each table, partitioned as the table is."""
+    with warnings.catch_warnings():
+        # Of backfill policies. Dagster hides it while it loads definitions; a run may import a source by itself.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return _source_assets(tables, owners)
+
+
+def _source_assets(tables: Sequence[Source], owners: Sequence[str]) -> list[dg.AssetsDefinition]:
     code = runner_code("source")
     nodes = [source_node(table, own | code if (own := code_of_source(table)) else code) for table in tables]
     return [_source_asset(node, table, owners) for node, table in zip(nodes, tables, strict=True)]
