@@ -5,7 +5,7 @@ export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export VIRTUAL_ENV := $(CURDIR)/.venv
 export PATH := $(VIRTUAL_ENV)/bin:$(PATH)
 
-.PHONY: help setup setup-tests fmt check test demo dev audit bench soak pictures
+.PHONY: help setup setup-dev setup-tests fmt check test demo dev audit bench soak pictures
 help:
 	@echo "make demo      set up, then run flight_delays on the real year: sources to evaluated model"
 	@echo "make test      set up, then run the tests"
@@ -17,20 +17,26 @@ help:
 	@echo "make soak      the long fault tests"
 	@echo "make pictures  take the README's screenshots again"
 
+# What `make demo` and `make dev` need; the tests and checks need more.
 setup:
-	@sh deploy/local/setup $(PYTHON)
+	@sh deploy/local/setup $(PYTHON) examples,report
 	@mkdir -p "$(DAGSTER_HOME)"
 	@test -e "$(DAGSTER_HOME)/dagster.yaml" || cp ml_platform/resources/dagster.yaml "$(DAGSTER_HOME)/dagster.yaml"
 
+# What the tests, the checks and the benchmarks need as well.
+setup-dev:
+	@sh deploy/local/setup $(PYTHON) dev
+	@mkdir -p "$(DAGSTER_HOME)"
+
 # What the tests need from the system: Chromium, to look at pages, and a PostgreSQL server.
-setup-tests: setup
+setup-tests: setup-dev
 	@sh deploy/local/setup-tests
 
-fmt: setup
+fmt: setup-dev
 	ruff format .
 	ruff check --fix .
 
-check: setup
+check: setup-dev
 	ruff format --check .
 	ruff check .
 	mypy
@@ -49,10 +55,10 @@ dev: setup
 	@ml-platform launches reconcile --every 5 & trap "kill $$!" EXIT; \
 	dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
 
-audit: setup
+audit: setup-dev
 	@deploy/audit
 
-bench: setup
+bench: setup-dev
 	python benchmarks/demo_overhead.py
 	python benchmarks/start_up.py
 	python benchmarks/loop.py

@@ -36,6 +36,8 @@ def __getattr__(name: str) -> Any:
     """Imports a public name when it is asked for."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "Pipeline":
+        import_module("ml_platform.pipeline.imports").watch_imports()
     return getattr(import_module(_HOMES[name]), name)
 
 

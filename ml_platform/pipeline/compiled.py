@@ -8,6 +8,7 @@ from typing import Any
 
 from ml_platform.errors import SpecError, expected_one_of
 from ml_platform.pipeline.document import Document
+from ml_platform.pipeline.imports import watch_imports
 from ml_platform.pipeline.inspection import Inspection, inspect
 from ml_platform.pipeline.spec import Model, OrderedSplit, PipelineSpec, RandomSplit, Step, in_order, load_spec
 from ml_platform.schema import Schema
@@ -151,6 +152,7 @@ def compile_spec(
     Raises:
         SpecError: every problem found, each with file and line.
     """
+    watch_imports()
     document = spec.document
     problems = [document.problem(tuple(found.place), found.message) for found in inspection.problems]
     if not problems:
