@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ml_platform.artifacts import ArtifactStore, Origin
-from ml_platform.artifacts.store import Artifact
+from ml_platform.artifacts.artifact import Artifact
 from ml_platform.errors import ArtifactError
 
 
