@@ -9,13 +9,13 @@ import shutil
 import stat
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ml_platform.artifacts.manifests import MOST_BYTES
-from ml_platform.artifacts.places import Discarded, Entry
+from ml_platform.artifacts.places import Entry
 from ml_platform.artifacts.staging import Staged
 from ml_platform.errors import ArtifactError
 
@@ -114,14 +114,14 @@ class ObjectBackend:
         for path, found in self._fs.find(root, detail=True).items():
             yield Entry(path.removeprefix(f"{self._root}/"), found["size"], found["LastModified"].timestamp())
 
-    def discard(self, keys: Iterable[str], before: float) -> Iterator[Discarded]:
-        """Removes files and values, each in one call, right after a look whether it was used since `before`."""
-        for key in keys:
+    def discard(self, before: Mapping[str, float]) -> Iterator[str]:
+        """Removes files and values, each in one call, right after a look whether it was written since a moment."""
+        for key, moment in before.items():
             found = list(self.entries(key))
-            if found and max(entry.used for entry in found) < before:
+            if found and max(entry.used for entry in found) < moment:
                 self._fs.rm([self._path(entry.key) for entry in found])
                 self.forget(key)
-                yield Discarded(key, sum(entry.size_bytes for entry in found))
+                yield key
 
     def staged(self) -> list[Staged]:
         """Lists nothing: staging is in temporary folders of the machines."""

@@ -7,12 +7,12 @@ time of what it relies on; who removes holds it alone, and leaves what was used 
 import fcntl
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ml_platform.artifacts.manifests import MOST_BYTES
-from ml_platform.artifacts.places import Discarded, Entry, sha256_of
+from ml_platform.artifacts.places import Entry, sha256_of
 from ml_platform.artifacts.staging import DAMAGED, Staged, staged_in, staging_in, sweep
 from ml_platform.errors import ArtifactError
 
@@ -43,6 +43,8 @@ class LocalBackend:
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
         descriptor = self._open_lock()
+        if descriptor is None and how == fcntl.LOCK_EX:
+            raise ArtifactError(f"{self.base / LOCK}: cannot be opened; run this as the user whose store it is")
         if descriptor is None:
             yield
             return
@@ -171,23 +173,25 @@ class LocalBackend:
                     status = os.lstat(os.path.join(parent, name))
                     yield Entry((folder / name).as_posix(), status.st_size, status.st_mtime)
 
-    def discard(self, keys: Iterable[str], before: float) -> Iterator[Discarded]:
-        """Removes files and values, each at once, except those that were used since `before`."""
+    def discard(self, before: Mapping[str, float]) -> Iterator[str]:
+        """Removes files and values, each at once, except those that were used since a moment."""
+        if not before:
+            return
         with self.staging() as trash:
-            for key in keys:
+            for key, moment in before.items():
                 with self._locked(fcntl.LOCK_EX):
-                    found = [] if (self.base / key).is_symlink() else self._of(key)
-                    if not found or max(entry.used for entry in found) >= before:
+                    found = self._of(key)
+                    if not found or max(entry.used for entry in found) >= moment:
                         continue
-                    (self.base / key).rename(trash / key.replace("/", "_"))
-                yield Discarded(key, sum(entry.size_bytes for entry in found))
+                    (self.base / key).rename(trash / key.replace("/", "_")[-200:])
+                yield key
 
     def _of(self, key: str) -> list[Entry]:
         path = self.base / key
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             return list(self.entries(key))
         try:
-            status = path.stat()
+            status = path.lstat()
         except FileNotFoundError:
             return []
         return [Entry(key, status.st_size, status.st_mtime)]

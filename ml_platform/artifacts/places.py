@@ -1,7 +1,7 @@
 """Names what a store needs of the place where it lies, be it a folder or a bucket."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +21,6 @@ class Entry:
     key: str
     size_bytes: int
     used: float
-
-
-@dataclass(frozen=True)
-class Discarded:
-    """A file, or a value's folder, that was removed."""
-
-    key: str
-    size_bytes: int
 
 
 class Backend(Protocol):
@@ -79,8 +71,8 @@ class Backend(Protocol):
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         """Lists all files below a prefix, staging left out."""
 
-    def discard(self, keys: Iterable[str], before: float) -> Iterator[Discarded]:
-        """Removes files and values, except those that were used since `before`; tells of each."""
+    def discard(self, before: Mapping[str, float]) -> Iterator[str]:
+        """Removes files and values by their keys, except those that were used since a moment; gives the keys."""
 
     def staged(self) -> list[Staged]:
         """Lists the folders that are or were being written."""
