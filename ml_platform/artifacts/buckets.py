@@ -76,7 +76,7 @@ class ObjectBackend:
         """Lists objects, in one call."""
         return {entry["name"].rsplit("/", 1)[1]: entry["size"] for entry in self._entries(key)}
 
-    def hold(self, key: str) -> dict[str, int]:
+    def hold(self, key: str, by: str | None = None) -> dict[str, int]:
         """Lists objects; what relies on them says so by its manifest."""
         return self.sizes(key)
 

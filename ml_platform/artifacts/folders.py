@@ -6,6 +6,7 @@ time of what it relies on; who removes holds it alone, and leaves what was used 
 
 import fcntl
 import os
+import stat
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -131,9 +132,11 @@ class LocalBackend:
         except (FileNotFoundError, NotADirectoryError):
             return {}
 
-    def hold(self, key: str) -> dict[str, int]:
+    def hold(self, key: str, by: str | None = None) -> dict[str, int]:
         """Lists a folder's files, and has it be used now, by the time of one of them."""
         with self.relying():
+            if by is not None and not _touch(self.base / by):
+                return {}
             found = self.sizes(key)
             for name in list(found)[:1]:
                 _touch(self.base / key / name)
@@ -142,12 +145,14 @@ class LocalBackend:
     def read(self, key: str) -> bytes | None:
         """Reads a file under the base; of one that is too large for a manifest, enough to see it."""
         path = self.base / key
-        if os.path.lexists(path) and not path.is_file():
-            raise ArtifactError(f"{path}: expected a file, found something else; remove it")
         try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise ArtifactError(f"{path}: expected a file, found something else; remove it")
             with path.open("rb") as file:
                 return file.read(MOST_BYTES + 1)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if path.is_symlink():
+                raise ArtifactError(f"{path}: expected a file, found a link to nothing; remove it") from error
             return None
 
     def read_all(self, keys: Iterable[str]) -> dict[str, bytes]:
@@ -213,8 +218,8 @@ class LocalBackend:
         return False
 
 
-def _touch(path: Path) -> None:
-    """Says that a file is used now.
+def _touch(path: Path) -> bool:
+    """Says that a file is used now; False if it is gone.
 
     Raises:
         ArtifactError: it belongs to somebody else, who would remove it as unused.
@@ -222,9 +227,10 @@ def _touch(path: Path) -> None:
     try:
         os.utime(path)
     except FileNotFoundError:
-        return
+        return False
     except OSError as error:
         raise ArtifactError(f"{path}: expected a file whose time may be set, found: {error.strerror}") from error
+    return True
 
 
 def _fsync(path: Path) -> None:

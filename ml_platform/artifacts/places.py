@@ -56,8 +56,8 @@ class Backend(Protocol):
     def sizes(self, key: str) -> dict[str, int]:
         """Gives the sizes in bytes of the files that are published under `key`."""
 
-    def hold(self, key: str) -> dict[str, int]:
-        """Gives the same, and says that somebody relies on them."""
+    def hold(self, key: str, by: str | None = None) -> dict[str, int]:
+        """Gives the same, and says that somebody relies on them, and on the file that they were found by."""
 
     def read(self, key: str) -> bytes | None:
         """Reads one small file, None if there is none."""

@@ -130,7 +130,7 @@ class ArtifactStore:
         """Whether a value's files are there; if so, they are used now."""
         key = object_key(artifact)
         try:
-            found = self._backend.hold(key)
+            found = self._backend.hold(key, address_key(artifact.address) if artifact.address else None)
         except ArtifactError:
             found = self._backend.sizes(key)  # somebody else's, to be read
         return found == {file.name: file.size_bytes for file in artifact.files}
@@ -169,6 +169,7 @@ class ArtifactStore:
                 self._require_files(one)
             for key, one in moved.items():
                 self._keep_former(formers[key], one)
+                self._keep_manifest(one)
                 self._publish(key, one.to_bytes())
 
     def _require_files(self, artifact: Artifact) -> None:

@@ -48,14 +48,14 @@ for number in itertools.count():
         print("gone", flush=True)
 """
 
-# Sweeps for ever what was not used in this very moment: as harsh as can be.
+# Sweeps for ever what was not used in this very moment: as harsh as can be, on a file system that tells coarse moments.
 SWEEPER = """
 import sys, time
 from ml_platform.artifacts.backends import open_backend
 from ml_platform.artifacts.retention import Sweep
 print("ready", flush=True)
 while True:
-    counts = Sweep(open_backend(sys.argv[1]), sys.argv[1], time.time(), time.time()).run().counts
+    counts = Sweep(open_backend(sys.argv[1]), sys.argv[1], time.time() - 0.05, time.time()).run().counts
     print(sum(count.freed_bytes for count in counts.values()), flush=True)
 """
 
@@ -110,6 +110,7 @@ def test_a_sweep_that_is_killed_beside_a_writer_leaves_all_heads_whole(tmp_path:
     assert said.count("made") > 10 * KILLS, "the writer was kept from its work"
     assert freed > 0
     store = ArtifactStore(str(base))
+    time.sleep(0.05)
     final = Sweep(store._backend, store.base, time.time(), time.time()).run().counts
     heads = heads_in(base)
     assert list((base / "staging").iterdir()) == []

@@ -2,14 +2,16 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from ml_platform.artifacts import ArtifactStore, Origin
 from ml_platform.artifacts.artifact import Artifact
 from ml_platform.artifacts.folders import LocalBackend
+from ml_platform.artifacts.places import Entry
 from ml_platform.artifacts.retention import Collected, Sweep
 from ml_platform.artifacts.staging import staging_in
 from ml_platform.errors import ArtifactError
@@ -294,6 +296,63 @@ class TestFolder:
         sweep(store, since)
         assert store.open(store.require("b")).is_dir()
         assert store.version("b", store.require("b").id)
+
+    @pytest.mark.parametrize("removals", range(6))
+    def test_cut_off_anywhere_what_can_be_found_is_whole_and_the_next_sweep_ends_it(
+        self, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, removals: int
+    ) -> None:
+        made = [make(store, "a", "one"), make(store, "a", "two")]
+        store.promote([make(store, "b")])
+        since, discard, left = moment(store), LocalBackend.discard, [removals]
+
+        def cut_off(backend: LocalBackend, before: Mapping[str, float]) -> Iterator[str]:
+            for key in discard(backend, before):
+                if not left[0]:
+                    raise KeyboardInterrupt
+                left[0] -= 1
+                yield key
+
+        monkeypatch.setattr(LocalBackend, "discard", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(store, since)
+        monkeypatch.undo()
+        for one in made:
+            found = store._backend.read(f"manifests/a/_whole/{one.id}.json") or store.known(one.address)
+            assert is_there(store, one) or not found
+        sweep(store, since)
+        assert not any(is_there(store, one) for one in made)
+        assert list(store._backend.entries("manifests/a")) == []
+        assert store.open(store.require("b")).is_dir()
+
+    def test_a_writer_that_comes_while_the_sweep_removes_waits_for_it(
+        self, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """After the last look, before the removal; without the lock its head would name what is gone."""
+        source = make(store, "a")
+        since, look, writers = moment(store), LocalBackend._of, list[Thread]()
+
+        def write() -> None:
+            store.promote([make(store, "b", "b")])
+            known = store.known(source.address)
+            again = make(store, "a") if known is None else store.adopt(known, "a", None, Origin({}, source.recipe, {}))
+            store.promote([again])
+
+        def look_slowly(backend: LocalBackend, key: str) -> list[Entry]:
+            found = look(backend, key)
+            if key.startswith(("objects/", "addresses/")) and not writers:
+                writers.append(Thread(target=write))
+                writers[0].start()
+                writers[0].join(0.3)
+            return found
+
+        monkeypatch.setattr(LocalBackend, "_of", look_slowly)
+        sweep(store, since)
+        writers[0].join(30)
+        for asset in ("a", "b"):
+            head = store.require(asset)
+            assert ArtifactStore(store.base).open(head).is_dir()
+            assert store.known(head.address) is not None
+            assert store.version(asset, head.id) == head
 
     def test_who_may_not_write_here_sweeps_nothing(self, store: ArtifactStore, tmp_path: Path) -> None:
         make(store, "a")
