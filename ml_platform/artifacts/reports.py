@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ml_platform.artifacts.artifact import Artifact
 from ml_platform.artifacts.frames import FILE, read_frames, write_frame
 from ml_platform.artifacts.reading import reading
-from ml_platform.artifacts.store import Artifact, ArtifactStore
+from ml_platform.artifacts.store import ArtifactStore
 from ml_platform.errors import ArtifactError
 
 if TYPE_CHECKING:

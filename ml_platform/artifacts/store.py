@@ -16,111 +16,22 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from copy import copy
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
-from ml_platform.artifacts.backends import open_backend, sha256_of
-from ml_platform.artifacts.manifests import checked_id, checked_key, checked_name, parsed
+from ml_platform.artifacts.artifact import NOWHERE, Artifact, File, Origin
+from ml_platform.artifacts.backends import open_backend
+from ml_platform.artifacts.keys import WHOLE, address_key, head_key, manifest_key, object_key, quoted
+from ml_platform.artifacts.manifests import checked_name
+from ml_platform.artifacts.places import sha256_of
 from ml_platform.errors import ArtifactError, without_password
 
-WHOLE = "_whole"  # the head's name of an asset without partitions
 _LOG = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class File:
-    """One file of an artifact."""
-
-    name: str
-    sha256: str
-    size_bytes: int
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """The manifest of one immutable value.
-
-    Attributes:
-        facts: what the content is, as plain JSON: rows, columns, metrics.
-        inputs: label to id of the manifests that it was made of.
-        recipe: the computation: versions of the code, environment, split, label to digest of what went in.
-        lineage: the steps on the way here, with the version of each and of what it had learnt.
-    """
-
-    asset: str
-    partition: str | None
-    kind: str
-    files: tuple[File, ...]
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    lineage: Mapping[str, Any] = field(default_factory=dict)
-
-    @cached_property
-    def digest(self) -> str:
-        """Names the content alone: Dagster's data version."""
-        listing = "".join(f"{file.sha256} {file.name}\n" for file in self.files)
-        return hashlib.sha256(listing.encode()).hexdigest()
-
-    @cached_property
-    def id(self) -> str:
-        """Names the whole manifest: content, computation and what it was made of."""
-        return hashlib.sha256(self.to_bytes()).hexdigest()
-
-    @cached_property
-    def address(self) -> str | None:
-        """Names the computation, None where nobody said what it was: equal addresses have equal digests."""
-        return address_of(self.recipe) if self.recipe else None
-
-    @property
-    def label(self) -> str:
-        """Says which value this is, for people."""
-        return self.asset if self.partition is None else f"{self.asset}[{self.partition}]"
-
-    def has(self, name: str) -> bool:
-        """Says whether a file of this name is part of the value."""
-        return any(file.name == name for file in self.files)
-
-    @property
-    def size_bytes(self) -> int:
-        """Adds up the files' sizes."""
-        return sum(file.size_bytes for file in self.files)
-
-    def to_bytes(self) -> bytes:
-        """Gives the canonical JSON of the manifest."""
-        return json.dumps(asdict(self), sort_keys=True, allow_nan=False, indent=1).encode()
-
-    @classmethod
-    def from_bytes(cls, content: bytes, source: str) -> Self:
-        """Reads a manifest.
-
-        Raises:
-            ArtifactError: if it is not one; `source` names it.
-        """
-        data = parsed(content, source)
-        return cls(files=tuple(File(**entry) for entry in data.pop("files")), **data)
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a value comes from; see `Artifact`."""
-
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    lineage: Mapping[str, Any] = field(default_factory=dict)
-
-
-def address_of(recipe: Mapping[str, Any]) -> str:
-    """Names a computation by all that decides its result."""
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True, allow_nan=False).encode()).hexdigest()
-
-
-NOWHERE = Origin()
 Write = Callable[[Path], Mapping[str, Any]]
 Fence = Callable[[], AbstractContextManager[None]]
 
@@ -129,12 +40,12 @@ class ArtifactStore:
     """Values on a local folder or an object store.
 
     Args:
-        base: a folder, or a URL that fsspec knows (`s3://bucket/path`).
+        base: a folder (also as `file:///folder`), or `s3://bucket/path`.
         branch: whose heads to read and move; empty: those that production serves.
         options: passed to the file system of a URL.
 
     Raises:
-        ArtifactError: a URL with a password in it, as messages and metadata say where a value lies.
+        ArtifactError: a URL of another kind, or with a password in it, as messages and metadata say where a value lies.
     """
 
     def __init__(self, base: str, branch: str = "", **options: Any):
@@ -163,7 +74,7 @@ class ArtifactStore:
 
     @property
     def _root(self) -> str:
-        return f"branches/{_quoted(self.branch)}/" if self.branch else ""
+        return f"branches/{quoted(self.branch)}/" if self.branch else ""
 
     def __deepcopy__(self, _memo: Any) -> Self:
         return self  # a place, not a value: copies of an estimator read the same
@@ -180,18 +91,18 @@ class ArtifactStore:
             facts = write(staged)
             files = [File(p.name, sha256_of(p), p.stat().st_size) for p in sorted(staged.iterdir())]
             made = Artifact(asset, partition, kind, tuple(files), facts, origin.inputs, origin.recipe, origin.lineage)
-            self._backend.publish_folder(staged, _object(made))
-        self._keep_manifest(made)
-        return made if made.address is None else self._settle(made, made.address)
+            self._backend.publish_folder(staged, object_key(made))
+            self._keep_manifest(made)
+            return made if made.address is None else self._settle(made, made.address)
 
     def _settle(self, made: Artifact, address: str) -> Artifact:
         """Gives the address to what was made, unless it has an intact value already."""
         with self._publishing():
-            if self._backend.create(_address(address), made.to_bytes()):
+            if self._backend.create(address_key(address), made.to_bytes()):
                 return made
         first = self.known(address)
         if first is None:
-            self._publish(_address(address), made.to_bytes())
+            self._publish(address_key(address), made.to_bytes())
             return made
         if first.digest == made.digest:
             return made
@@ -203,18 +114,26 @@ class ArtifactStore:
 
     def known(self, address: str) -> Artifact | None:
         """Gives what a computation gave before, None if it was never stored or its files are not whole."""
-        content = self._backend.read(_address(address))
+        content = self._backend.read(address_key(address))
         if content is None:
             return None
         try:
-            artifact = Artifact.from_bytes(content, f"{self.base}/{_address(address)}")
+            artifact = Artifact.from_bytes(content, f"{self.base}/{address_key(address)}")
         except ArtifactError:
             artifact = None
         if artifact is None or artifact.address != address:
             self.forget(address)  # damaged, or another computation's: it is computed again
             return None
-        expected = {file.name: file.size_bytes for file in artifact.files}
-        return artifact if self._backend.sizes(_object(artifact)) == expected else None
+        return artifact if self._holds(artifact) else None
+
+    def _holds(self, artifact: Artifact) -> bool:
+        """Whether a value's files are there; if so, they are used now."""
+        key = object_key(artifact)
+        try:
+            found = self._backend.hold(key, address_key(artifact.address) if artifact.address else None)
+        except ArtifactError:
+            found = self._backend.sizes(key)  # somebody else's, to be read
+        return found == {file.name: file.size_bytes for file in artifact.files}
 
     def adopt(self, known: Artifact, asset: str, partition: str | None, origin: Origin) -> Artifact:
         """Takes a known value for an asset, naming what it would be made of now; computes and copies nothing."""
@@ -225,29 +144,51 @@ class ArtifactStore:
     def forget(self, address: str | None) -> None:
         """Lets a computation be done again; what it gave before stays where it is."""
         if address is not None:
-            self._backend.remove(_address(address))
+            self._backend.remove(address_key(address))
 
     def _keep_manifest(self, artifact: Artifact) -> None:
-        key, content = _manifest(artifact.asset, artifact.partition, artifact.id), artifact.to_bytes()
+        key = manifest_key(artifact.asset, artifact.partition, artifact.id)
         with self._publishing():
-            if not self._backend.create(key, content) and self._backend.read(key) != content:
-                self._backend.write(key, content)  # named by what is in it, so what stood there was damaged
+            self._backend.keep(key, artifact.to_bytes())
 
     def _publish(self, key: str, content: bytes) -> None:
         with self._publishing():
             self._backend.write(key, content)
 
     def promote(self, artifacts: Iterable[Artifact]) -> None:
-        """Makes each artifact the current version of its asset and partition."""
-        for artifact in artifacts:
-            key = self._root + _head(artifact.asset, artifact.partition)
-            content = artifact.to_bytes()
-            if self._backend.read(key) != content:
-                self._publish(key, content)
+        """Makes each artifact the current version of its asset and partition; what was current counts as used till now.
+
+        Raises:
+            ArtifactError: the files of one are not there (any more); no head was moved.
+        """
+        keys = {self._root + head_key(one.asset, one.partition): one for one in artifacts}
+        formers = {key: self._backend.read(key) for key in keys}
+        moved = {key: one for key, one in keys.items() if formers[key] != one.to_bytes()}
+        with self._backend.relying():
+            for one in moved.values():
+                self._require_files(one)
+            for key, one in moved.items():
+                self._keep_former(formers[key], one)
+                self._keep_manifest(one)
+                self._publish(key, one.to_bytes())
+
+    def _require_files(self, artifact: Artifact) -> None:
+        found = self._backend.hold(object_key(artifact))
+        missing = [file.name for file in artifact.files if file.name not in found]
+        if missing:
+            where = f"{self.base}/{object_key(artifact)}"
+            raise ArtifactError(f"{artifact.label}: {missing[0]} is not in {where} any more; materialize it again")
+
+    def _keep_former(self, content: bytes | None, artifact: Artifact) -> None:
+        """Says that what was current is used: whoever reads it now may name it later as what a value was made of."""
+        with suppress(ArtifactError):
+            if content is not None:
+                former = _of(content, "", artifact.asset, artifact.partition)
+                self._backend.keep(manifest_key(former.asset, former.partition, former.id), former.to_bytes())
 
     def current(self, asset: str, partition: str | None = None) -> Artifact | None:
         """Gives the version that readers see, None if there is none."""
-        key = _head(asset, partition)
+        key = head_key(asset, partition)
         content = self._backend.read(self._root + key)
         if content is None and self.branch:
             content = self._backend.read(key)
@@ -267,7 +208,7 @@ class ArtifactStore:
 
     def version(self, asset: str, artifact_id: str, partition: str | None = None) -> Artifact:
         """Gives one version by its id, current or not."""
-        key = _manifest(asset, partition, artifact_id)
+        key = manifest_key(asset, partition, artifact_id)
         content = self._backend.read(key)
         if content is None:
             raise ArtifactError(f"{asset}: no version {artifact_id} in {self.base}")
@@ -302,7 +243,7 @@ class ArtifactStore:
         Raises:
             ArtifactError: if a file is missing or not what the manifest says.
         """
-        key, names = _object(artifact), [file.name for file in artifact.files]
+        key, names = object_key(artifact), [file.name for file in artifact.files]
         folder = self._backend.local_folder(key, names)
         if artifact.digest in self._verified:
             return folder
@@ -324,7 +265,7 @@ class ArtifactStore:
         """
         if not artifact.has(name):
             named = [file.name for file in artifact.files]
-            where = f"{self.base}/{_object(artifact)}"
+            where = f"{self.base}/{object_key(artifact)}"
             raise ArtifactError(f"{artifact.label}: expected a file {name} in {where}, found by its manifest: {named}")
         return self.open(artifact) / name
 
@@ -365,27 +306,3 @@ def _of(content: bytes, source: str, asset: str, partition: str | None) -> Artif
         label = asset if partition is None else f"{asset}[{partition}]"
         raise ArtifactError(f"{source}: expected the manifest of {label}, found that of {artifact.label}")
     return artifact
-
-
-def _object(artifact: Artifact) -> str:
-    return f"objects/{artifact.digest[:2]}/{artifact.digest}"
-
-
-def _manifest(asset: str, partition: str | None, artifact_id: str) -> str:
-    return f"manifests/{checked_name(asset)}/{_quoted(partition)}/{checked_id(artifact_id, asset)}.json"
-
-
-def _address(address: str) -> str:
-    return f"addresses/{address[:2]}/{address}.json"
-
-
-def _head(asset: str, partition: str | None) -> str:
-    return f"heads/{checked_name(asset)}/{_quoted(partition)}.json"
-
-
-def _quoted(partition: str | None) -> str:
-    """Makes a name that is a file's, and no way out of its folder."""
-    if partition is None:
-        return WHOLE
-    quoted = "%2E" * len(partition) if partition in (".", "..") else quote(partition, safe="")
-    return checked_key(quoted, partition)

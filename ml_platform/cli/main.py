@@ -230,6 +230,23 @@ def reconcile_command(every_seconds: float, alive: Path | None) -> None:
     sys.exit(0 if reconcile(every_seconds, alive) else 1)
 
 
+@commands.command()
+@click.option(
+    "--keep", default="30d", show_default=True, help="What was made or used in this time stays: 30d, 12h, 8w."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
+@_as_json
+def gc(keep: str, dry_run: bool, as_json: bool) -> None:
+    """Delete values, launches and logs that nothing needs: no current version, of production or a branch, no run."""
+    from ml_platform.cli.retention import free, print_freed
+
+    freed = free(keep, is_dry=dry_run, is_shown=not as_json)
+    if as_json:
+        _print_json(freed.to_json())
+    else:
+        print_freed(freed)
+
+
 @commands.command(name="copy-instance")
 @click.argument("folder", metavar="FROM", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def copy_instance_command(folder: Path) -> None:

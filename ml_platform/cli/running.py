@@ -9,7 +9,6 @@ import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 
-from ml_platform.artifacts.backends import is_alive
 from ml_platform.artifacts.home import dagster_home
 from ml_platform.cli.definitions import project_definitions
 from ml_platform.cli.evaluations import last_evaluation, print_evaluation
@@ -68,9 +67,20 @@ def fail_abandoned_runs(instance: dg.DagsterInstance, console: Console) -> None:
     unfinished = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
     for run in instance.get_runs(unfinished):
         process = run.tags.get(PROCESS_TAG)
-        if process is not None and not is_alive(int(process)):
+        if process is not None and not _is_alive(int(process)):
             instance.report_run_failed(run, f"The process {process} that executed this run is gone.")
             console.print(f"run {run.run_id[:8]} was cut off (process {process} is gone); marked as failed")
+
+
+def _is_alive(process_id: int) -> bool:
+    """Says whether a process of this machine is there."""
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _find_job(pipeline: str, watcher: Watcher) -> dg.JobDefinition:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_platform.artifacts import Artifact, ArtifactStore
-from ml_platform.artifacts.store import address_of
+from ml_platform.artifacts.artifact import address_of
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.pipeline.modules import EFFECTS
 from ml_platform.pipeline.splitting import Cut

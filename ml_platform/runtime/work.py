@@ -9,7 +9,8 @@ from ml_platform.artifacts import Artifact, ArtifactStore, Origin
 from ml_platform.artifacts import frames as frame_files
 from ml_platform.artifacts import objects as object_files
 from ml_platform.artifacts import reports as report_files
-from ml_platform.artifacts.store import Write, address_of
+from ml_platform.artifacts.artifact import address_of
+from ml_platform.artifacts.store import Write
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.pipeline.imports import refuse_changed_modules
 from ml_platform.pipeline.splitting import Cut

@@ -10,6 +10,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from ml_platform.artifacts import ArtifactStore
+from ml_platform.artifacts.buckets import ObjectBackend
 from ml_platform.artifacts.networks import STATE, WEIGHTS
 from ml_platform.artifacts.objects import read_object, write_object
 from ml_platform.errors import ArtifactError
@@ -95,6 +96,13 @@ def test_an_address_of_another_computation_is_not_taken(tmp_path: Path) -> None:
     assert store.known(made[1].address) == made[1]
 
 
+def through_a_cache(base: Path) -> ArtifactStore:
+    """Reads a folder the way a bucket is read."""
+    store = ArtifactStore(str(base))
+    store._backend = ObjectBackend(f"file://{base}")
+    return store
+
+
 @pytest.mark.parametrize("climbing", ["../../../escaped", "/tmp/escaped", "..\\escaped"])
 def test_a_climbing_name_writes_nothing_outside_of_the_cache_of_an_object_store(maker: Maker, climbing: str) -> None:
     maker.plant("report", "report", maker.honest["report"].files, "")
@@ -103,7 +111,7 @@ def test_a_climbing_name_writes_nothing_outside_of_the_cache_of_an_object_store(
     manifest["files"][0]["name"] = climbing
     (base / HEAD).write_text(json.dumps(manifest))
     with pytest.raises(ArtifactError, match=r"_whole\.json: not a manifest .*expected name of a file to be"):
-        ArtifactStore(f"file://{base}").require("t/it")
+        through_a_cache(base).require("t/it")
 
 
 def test_a_cache_that_others_may_write_is_refused(
@@ -111,7 +119,7 @@ def test_a_cache_that_others_may_write_is_refused(
 ) -> None:
     maker.plant("report", "report", maker.honest["report"].files, "")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    store = ArtifactStore(f"file://{maker.cases[-1].base}")
+    store = through_a_cache(maker.cases[-1].base)
     (cache,) = (path.name for path in [store._backend._cache.parent])
     (tmp_path / cache).mkdir()
     (tmp_path / cache).chmod(0o777)

@@ -73,7 +73,7 @@ MUTANTS = [
     Mutant("a claim that is skipped", "launchers.claim", "if claim is None:", "if False:", "test_claim.py"),
     Mutant("a loser that fails", "launchers.claim", "        return 0\n    with kept", "        return 1\n    with kept", "test_claim.py"),
     Mutant("a lost claim that goes on", "launchers.claim", "if not is_held:", "if False:", "test_claim.py"),
-    Mutant("a manifest outside the fence", "artifacts.store", "        with self._publishing():\n            if not self._backend.create(key", "        with nullcontext():\n            if not self._backend.create(key", "test_claim.py"),
+    Mutant("a manifest outside the fence", "artifacts.store", "        with self._publishing():\n            self._backend.keep(key", "        with nullcontext():\n            self._backend.keep(key", "test_claim.py"),
     Mutant("a head outside the fence", "artifacts.store", "        with self._publishing():\n            self._backend.write(key, content)", "        with nullcontext():\n            self._backend.write(key, content)", "test_claim.py"),
     _jobs("an adoption without comparing", "if found != spec:", "if False:"),
     _jobs("a swallowed conflict", "            job = self._existing(launch, name, namespace, spec)", "            return"),

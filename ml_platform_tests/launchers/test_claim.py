@@ -10,8 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ml_platform.artifacts import ArtifactStore
-from ml_platform.artifacts.store import Origin
+from ml_platform.artifacts import ArtifactStore, Origin
 from ml_platform.launchers import claim
 from ml_platform.launchers.claim import Claim
 from ml_platform.launchers.schema import DIED, ENDED, Holder, Launch, Work

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from ml_platform.artifacts import ArtifactStore
-from ml_platform.artifacts.store import Artifact
+from ml_platform.artifacts.artifact import Artifact
 from ml_platform_tests.platform import Platform
 
 ASSET = "flight_delays/calendar"

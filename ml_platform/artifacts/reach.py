@@ -1,0 +1,86 @@
+"""Follows from heads, and from what was used of late, which manifests, values and addresses are needed."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ml_platform.artifacts.artifact import Artifact
+from ml_platform.artifacts.listing import Listing
+from ml_platform.artifacts.places import Backend, Entry
+from ml_platform.errors import ArtifactError
+
+
+@dataclass
+class Reach:
+    """What is needed.
+
+    Attributes:
+        ids: of manifests.
+        digests: of values.
+        addresses: of computations whose results are needed.
+        missing: ids that a needed manifest names, and no manifest has.
+    """
+
+    ids: set[str] = field(default_factory=set)
+    digests: set[str] = field(default_factory=set)
+    addresses: set[str] = field(default_factory=set)
+    missing: set[str] = field(default_factory=set)
+
+    def take(self, artifact: Artifact) -> set[str]:
+        """Takes a version as needed; gives the ids of what it was made of."""
+        self.ids.add(artifact.id)
+        self.digests.add(artifact.digest)
+        self.addresses |= {artifact.address} if artifact.address else set()
+        return set(artifact.inputs.values())
+
+
+def current_in(backend: Backend, base: str) -> list[Artifact]:
+    """Reads all heads, production's and the branches'.
+
+    Raises:
+        ArtifactError: one that cannot be read, as what it reaches cannot be told.
+    """
+    keys = [one.key for prefix in ("heads", "branches") for one in backend.entries(prefix) if _is_head(one.key)]
+    return [Artifact.from_bytes(content, f"{base}/{key}") for key, content in backend.read_all(keys).items()]
+
+
+def _is_head(key: str) -> bool:
+    return key.endswith(".json") and not key.rpartition("/")[2].startswith(".")
+
+
+def reach_of(
+    backend: Backend, current: Iterable[Artifact], listing: Listing, since: float, report: Callable[[str], None]
+) -> Reach:
+    """Follows heads and what was used since a moment to all that they were made of.
+
+    A reader follows `inputs`, by ids, as far as the sources; values are found by the digests of these manifests. What
+    an address that stays would give stays as well.
+    """
+    found = Reach()
+    wanted = {id_ for artifact in current for id_ in found.take(artifact)}
+    wanted |= {id_ for id_, entry in listing.manifests.items() if entry.used >= since}
+    while wanted := wanted - found.ids - found.missing:
+        report(f"following {len(wanted):,} versions")
+        read = _read(backend, {id_: listing.manifests[id_] for id_ in wanted if id_ in listing.manifests})
+        found.missing |= wanted - read.keys()
+        wanted = {id_ for artifact in read.values() for id_ in found.take(artifact)}
+    found.digests |= {digest for digest, entry in listing.values.items() if entry.used >= since}
+    found.addresses |= {address for address, entry in listing.addresses.items() if entry.used >= since}
+    stay = {address: listing.addresses[address] for address in found.addresses & listing.addresses.keys()}
+    found.digests |= {artifact.digest for artifact in _read(backend, stay, by_id=False).values()}
+    return found
+
+
+def _read(backend: Backend, entries: Mapping[str, Entry], *, by_id: bool = True) -> dict[str, Artifact]:
+    """Reads manifests; what is damaged is none to a reader either."""
+    contents = backend.read_all(entry.key for entry in entries.values())
+    found = {}
+    for name, entry in entries.items():
+        content = contents.get(entry.key)
+        if content is None or (by_id and hashlib.sha256(content).hexdigest() != name):
+            continue
+        try:
+            found[name] = Artifact.from_bytes(content, entry.key)
+        except ArtifactError:
+            continue
+    return found
