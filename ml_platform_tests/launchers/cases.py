@@ -1,5 +1,6 @@
 """Everything that may go wrong around a run, each as a case that is played to its end on a platform."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class Case:
         statuses: how the run may end.
         is_repeated: whether the work may have begun more than once, as a process that did it was killed.
         is_redone: whether it may have come to its end more than once, as nobody could be told of the first.
+        is_telling: whether it is taken before the others, where only some of the cases are played.
     """
 
     name: str
@@ -45,6 +47,12 @@ class Case:
     statuses: tuple[str, ...] = ("SUCCESS",)
     is_repeated: bool = False
     is_redone: bool = False
+    is_telling: bool = True
+
+    @property
+    def kind(self) -> str:
+        """Who is disturbed, or in what: the part of the name before the details."""
+        return re.split(r"[:;]|, before", self.name)[0]
 
     def judge(self, outcome: Outcome) -> str | None:
         """Says what is wrong with an outcome; None if nothing is."""

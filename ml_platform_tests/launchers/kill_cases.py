@@ -45,13 +45,20 @@ def kill_cases() -> list[Case]:
 def whole_platform_cases() -> list[Case]:
     """Everything is killed at once, before each effect of a run's process and of a step's."""
     return [
-        *(Case(f"everything, before effect {n} of the run's process", _everything("execute_run", n, ("counted",)),
-               is_repeated=True) for n in range(EFFECTS["the run's process"])),
-        *(Case(f"everything, before effect {n} of a mixed run's process", _everything("execute_run", n, MIXED),
-               is_repeated=True) for n in range(EFFECTS["the run's process, with a step elsewhere"])),
-        *(Case(f"everything, before effect {n} of the step's process", _everything("execute_step", n, MIXED),
-               is_repeated=True) for n in range(EFFECTS["the step's process"])),
+        Case(f"everything, before effect {n} of {whose}", _everything(command, n, assets), is_repeated=True,
+             is_telling=is_telling(n, EFFECTS[who]))
+        for who, whose, command, assets in (
+            ("the run's process", "the run's process", "execute_run", ("counted",)),
+            ("the run's process, with a step elsewhere", "a mixed run's process", "execute_run", MIXED),
+            ("the step's process", "the step's process", "execute_step", MIXED),
+        )
+        for n in range(EFFECTS[who])
     ]  # fmt: skip
+
+
+def is_telling(before: int, count: int) -> bool:
+    """Whether an effect is an actor's first, middle or last; with none after it, that there are no more is shown."""
+    return before in (0, count // 2, count - 1, count)
 
 
 MIXED = ("counted", "counted_on_gpu")
@@ -72,7 +79,8 @@ def stock_plays() -> list[tuple[str, Callable[[int], Setup]]]:
 def _cases(what: str, play: Callable[[int, bool], Setup], **more: Any) -> Iterator[Case]:
     count = EFFECTS[what]
     for before in range(count + 1):
-        yield Case(f"{what}; killed before effect {before} of {count}", play(before, before < count), **more)
+        yield Case(f"{what}; killed before effect {before} of {count}", play(before, before < count),
+                   is_telling=is_telling(before, count), **more)  # fmt: skip
 
 
 def _launching(before: int, is_killed: bool | None) -> Setup:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from ml_platform_tests.kubernetes import Fault
 from ml_platform_tests.launchers.cases import CALLS, Case
 from ml_platform_tests.launchers.crashing import NOTED, PLATFORM, Cut, dequeue_in_child, in_child, order
-from ml_platform_tests.launchers.kill_cases import EFFECTS, MIXED
+from ml_platform_tests.launchers.kill_cases import EFFECTS, MIXED, is_telling
 from ml_platform_tests.launchers.world import World
 from ml_platform_tests.postgres import Postgres
 
@@ -28,7 +28,8 @@ def outage_cases() -> list[Case]:
 def _before_effects() -> Iterator[Case]:
     who = "the daemon launches"
     for before in range(EFFECTS[who]):
-        yield Case(f"{who}; the database is cut before effect {before}", _of_the_daemon(before))
+        yield Case(f"{who}; the database is cut before effect {before}", _of_the_daemon(before),
+                   is_telling=is_telling(before, EFFECTS[who]))  # fmt: skip
     for who, command, assets in (
         ("the run's process", "execute_run", ("counted",)),
         ("the run's process, with a step elsewhere", "execute_run", MIXED),
@@ -36,7 +37,7 @@ def _before_effects() -> Iterator[Case]:
     ):
         for before in range(EFFECTS[who]):
             yield Case(f"{who}; the database is cut before effect {before}", _of_a_pod(command, before, assets),
-                       is_repeated=True)  # fmt: skip
+                       is_repeated=True, is_telling=is_telling(before, EFFECTS[who]))  # fmt: skip
 
 
 def _meanwhile() -> Iterator[Case]:

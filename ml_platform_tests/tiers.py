@@ -1,0 +1,82 @@
+"""How much of the tests each tier runs, in one place.
+
+`make test` runs the quick tier, which is what carries no mark; `make test-all` what is marked `full` after it;
+`make soak` what is marked `soak` after that, which is all there is. Whole modules and tests that are too long for a
+tier carry their mark themselves.
+"""
+
+import sys
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import zip_longest
+from typing import Any, NamedTuple
+
+import pytest
+
+FULL, SOAK = pytest.mark.full, pytest.mark.soak
+ALL = sys.maxsize
+
+
+class Takes(NamedTuple):
+    """How many cases of a list a tier takes: those of the quick one are among those of the full one; the rest is for `make soak`."""
+
+    quick: int
+    full: int = ALL
+
+
+CASES = {
+    "faults": Takes(4),
+    "kills": Takes(4, 44),
+    "outages": Takes(2, 16),
+    "hostile tag sets, through the platform": Takes(60, 1_000),
+}
+
+
+def cases(
+    of: str, them: Iterable[Any], kind: Callable[[Any], Hashable] = lambda _: None,
+    is_telling: Callable[[Any], bool] = lambda _: True,
+) -> list[Any]:  # fmt: skip
+    """Marks each case with the tier that takes it first; a tuple is one of several arguments.
+
+    Args:
+        kind: a tier takes the first of each kind, then the second of each, and so on.
+        is_telling: those of which this is true are taken before the others.
+    """
+    them, takes = list(them), CASES[of]
+    telling, others = ([place for place, one in enumerate(them) if is_telling(one) is so] for so in (True, False))
+    order = [*in_turn(telling, lambda place: kind(them[place])), *in_turn(others, lambda place: kind(them[place]))]
+    ranks = {place: rank for rank, place in enumerate(order)}
+    return [
+        pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=_marks(ranks[place], takes))
+        for place, case in enumerate(them)
+    ]
+
+
+def parts(of: str, count: int, most: int) -> list[Any]:
+    """Cuts the numbers up to a count into ranges of so many at most, each of which belongs to one tier."""
+    takes, found, start = CASES[of], list[Any](), 0
+    while start < count:
+        border = next(end for end in (takes.quick, takes.full, count) if end > start)
+        stop = min(start + most, border, count)
+        found.append(pytest.param(range(start, stop), marks=_marks(start, takes)))
+        start = stop
+    return found
+
+
+def in_turn(them: Iterable[Any], kind: Callable[[Any], Hashable]) -> list[Any]:
+    """Orders so that the first of each kind come first, then the second of each, and so on."""
+    by_kind: dict[Hashable, list[Any]] = {}
+    for one in them:
+        by_kind.setdefault(kind(one), []).append(one)
+    nothing = object()
+    return [one for row in zip_longest(*by_kind.values(), fillvalue=nothing) for one in row if one is not nothing]
+
+
+def _marks(rank: int, takes: Takes) -> Sequence[pytest.MarkDecorator]:
+    return () if rank < takes.quick else (FULL,) if rank < takes.full else (SOAK,)
+
+
+def chosen(request: pytest.FixtureRequest, argument: str) -> list[Any]:
+    """Lists the values of an argument with which this module's tests were chosen to run: what a fixture must prepare."""
+    here = [item for item in request.session.items if getattr(item, "module", None) is request.module]
+    given = [item.callspec.params for item in here if hasattr(item, "callspec")]
+    return list({id(params[argument]): params[argument] for params in given if argument in params}.values())
