@@ -61,6 +61,7 @@ def test_files_of_our_own_are_read_in_the_same_ways(told: dict[str, Any]) -> Non
     assert len(told["honest"]) == 7
 
 
+@pytest.mark.full
 def test_every_payload_would_execute_if_somebody_unpickled_it(tmp_path: Path) -> None:
     """The control: what is watched for is seen when it happens."""
     control = watched(tmp_path, "control")
@@ -119,6 +120,7 @@ def test_a_cache_that_others_may_write_is_refused(
         store.open(store.require("t/it"))
 
 
+@pytest.mark.full
 def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
     import numpy as np
     import pandas as pd

@@ -57,6 +57,7 @@ def test_predictions_are_numbers_and_the_evaluation_keeps_those_of_the_test_rows
     assert both["predicted_arr_delay_x"].equals(both["predicted_arr_delay_y"])
 
 
+@pytest.mark.full
 def test_a_notebook_makes_the_same_bytes_and_says_the_same(arrivals: Platform, tmp_path: Path) -> None:
     store = ArtifactStore(str(tmp_path))
     pipeline = Pipeline.load(arrivals.folder / "pipeline.yaml", store=store, verbose=False).fit()

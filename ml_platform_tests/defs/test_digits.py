@@ -60,6 +60,7 @@ def test_the_network_lies_in_the_store_without_pickle(digits: Platform) -> None:
     assert digits.pipeline.spec.models["network"].launcher == ("gpu",)
 
 
+@pytest.mark.full
 def test_a_notebook_makes_the_same_bytes_and_the_same_answers(digits: Platform) -> None:
     store = ArtifactStore(str(digits.folder / "notebook"))
     pipeline = Pipeline.load(digits.folder / "pipeline.yaml", store=store, verbose=False).fit()

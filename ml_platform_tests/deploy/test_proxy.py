@@ -28,6 +28,8 @@ from ml_platform_tests.deploy.attacks import AS_JSON, ATTACKS, IN_URL, JSON, Att
 from ml_platform_tests.needed import program
 from ml_platform_tests.servers import free_port, wait_until
 
+pytestmark = pytest.mark.full
+
 PROXY = project_root() / "deploy" / "proxy"
 PASSWORD = "correct horse"
 LOGIN = ("Authorization", "Basic " + b64encode(f"me:{PASSWORD}".encode()).decode())

@@ -22,6 +22,7 @@ def test_a_run_launched_twice_at_a_time_is_one_pods(database: str, tmp_path: Pat
     assert not any("duplicate" in one.told for one in played)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_a_run_launched_twice_at_a_time_is_one_process(
     database: str, tmp_path: Path, postgres_server: Postgres

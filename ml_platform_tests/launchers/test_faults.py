@@ -1,7 +1,5 @@
 """Whatever a cluster answers or does, a run's work is done once, and nothing of it is left."""
 
-from pathlib import Path
-
 import pytest
 
 from ml_platform_tests import tiers

@@ -123,7 +123,7 @@ def test_no_pod_has_anything_beyond_what_is_declared(
     assert beyond(platform, plain, list(tag_sets(in_order[part.start : part.stop]))) == []
 
 
-@tiers.FULL
+@pytest.mark.full
 def test_the_first_sets_bring_each_kind_and_the_next_each_kind_by_each_door(in_order: list[int]) -> None:
     takes = tiers.CASES["hostile tag sets, through the platform"]
     all_kinds = {kind for one in tag_sets(range(SETS)) for kind in one.kinds}
@@ -166,7 +166,7 @@ def stock_pods(stock: Platform) -> StockPods:
     return StockPods(run, launcher)
 
 
-@tiers.FULL
+@pytest.mark.full
 def test_stock_dagster_gives_the_same_sets_all_that_they_ask_for(stock_pods: StockPods) -> None:
     counts: Counter[str] = Counter()
     for one in tag_sets(range(SETS)):
@@ -178,7 +178,7 @@ def test_stock_dagster_gives_the_same_sets_all_that_they_ask_for(stock_pods: Sto
     assert all(counts[kind] >= 10 for kind in wanted), counts
 
 
-@tiers.FULL
+@pytest.mark.full
 def test_the_stock_platform_makes_the_pods_that_are_counted(stock: Platform, stock_pods: StockPods) -> None:
     """The count above asks the stock launcher alone; here the same sets go through webserver, queue and daemon."""
     sets = [one for one in tag_sets(range(STOCK_SHARE)) if one.job == "plain"]

@@ -52,12 +52,14 @@ def test_a_mixed_run_sends_its_gpu_steps_alone_to_the_gpu_cluster(two: Two) -> N
     assert ran.resources == {"limits": {"cpu": "1", "nvidia.com/gpu": "1"}}
 
 
+@pytest.mark.full
 def test_a_run_for_one_cluster_is_one_pod_there(two: Two) -> None:
     run_id = two.rig.launch("trained", "climbing")
     assert two.rig.finish(run_id) is SUCCESS, two.rig.told(run_id)
     assert (components(two.cpu), components(two.gpu)) == ([], ["run"])
 
 
+@pytest.mark.full
 def test_a_pod_has_the_threads_of_the_cores_that_it_owns(two: Two) -> None:
     run_id = two.rig.launch("raw", "trained")
     assert two.rig.finish(run_id) is SUCCESS, two.rig.told(run_id)
@@ -65,12 +67,14 @@ def test_a_pod_has_the_threads_of_the_cores_that_it_owns(two: Two) -> None:
     assert {(ran.env["OMP_NUM_THREADS"], ran.env["OMP_WAIT_POLICY"]) for ran in two.gpu.record} == {("1", "passive")}
 
 
+@pytest.mark.full
 def test_an_isolated_step_of_the_runs_own_cluster_has_a_pod_of_its_own(two: Two) -> None:
     run_id = two.rig.launch("raw", "apart")
     assert two.rig.finish(run_id) is SUCCESS, two.rig.told(run_id)
     assert sorted(components(two.cpu)) == ["apart", "run"]
 
 
+@pytest.mark.full
 def test_a_step_beside_one_elsewhere_needs_no_pod(two: Two) -> None:
     run_id = two.rig.launch("slow_on_gpu", "quick_one", "quick_two")
     assert two.rig.finish(run_id) is SUCCESS, two.rig.told(run_id)
@@ -79,6 +83,7 @@ def test_a_step_beside_one_elsewhere_needs_no_pod(two: Two) -> None:
     assert ended == ["quick_one", "quick_two", "slow_on_gpu"]
 
 
+@pytest.mark.full
 def test_what_failed_is_executed_again_on_its_cluster_alone(two: Two) -> None:
     first = two.rig.launch("raw", "clean", "fails_until_mended")
     assert two.rig.finish(first) is FAILURE
@@ -89,6 +94,7 @@ def test_what_failed_is_executed_again_on_its_cluster_alone(two: Two) -> None:
     assert (components(two.cpu), components(two.gpu)) == ([], ["run"])
 
 
+@pytest.mark.full
 def test_a_terminated_run_leaves_no_pod_on_either_cluster(two: Two) -> None:
     run_id = two.rig.launch("sleepy_on_gpu", "sleepy")
     for step in ("sleepy_on_gpu", "sleepy"):
@@ -115,6 +121,7 @@ def test_health_is_asked_of_the_cluster_that_has_the_run(two: Two) -> None:
     two.rig.instance.report_run_failed(two.rig.run(run_id))
 
 
+@pytest.mark.full
 def test_a_cluster_that_refuses_a_step_fails_that_step_and_no_other(two: Two) -> None:
     two.gpu.faults = [Fault("POST", "/jobs$", code=403, message="the launcher may not create jobs")]
     run_id = two.rig.launch("raw", "clean", "trained", "quick_one")

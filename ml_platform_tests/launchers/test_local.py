@@ -56,6 +56,7 @@ def test_anybody_sees_whether_a_runs_process_is_there(rig: Rig) -> None:
     rig.instance.report_run_failed(rig.run(run_id))
 
 
+@pytest.mark.full
 def test_steps_do_not_outlive_their_run(rig: Rig) -> None:
     run_id = rig.launch("sleepy_on_gpu", "sleepy")
     for step in ("sleepy_on_gpu", "sleepy"):
@@ -78,6 +79,7 @@ def test_a_run_whose_process_died_goes_on_without_repeating_what_is_done(rig: Ri
     assert rig.finish(run_id) is dg.DagsterRunStatus.CANCELED, rig.told(run_id)
 
 
+@pytest.mark.full
 def test_a_terminated_run_leaves_no_process(rig: Rig) -> None:
     run_id = rig.launch("sleepy_on_gpu", "sleepy")
     for step in ("sleepy_on_gpu", "sleepy"):
@@ -89,6 +91,7 @@ def test_a_terminated_run_leaves_no_process(rig: Rig) -> None:
     wait_until(lambda: not any(map(is_there, processes)), 20, "end of the processes")
 
 
+@pytest.mark.full
 def test_a_mixed_run_goes_on_with_the_steps_that_died_with_it(rig: Rig) -> None:
     run_id = rig.launch("raw", "sleepy_on_gpu", "sleepy")
     for step in ("raw", "sleepy_on_gpu", "sleepy"):

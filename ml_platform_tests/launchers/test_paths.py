@@ -12,6 +12,8 @@ from ml_platform_tests.launchers.clusters import component, two_clusters
 from ml_platform_tests.launchers.rig import MODULE, instance_yaml
 from ml_platform_tests.servers import Server, dagster_servers, wait_until
 
+pytestmark = pytest.mark.full
+
 PLACE = {"repositoryLocationName": MODULE, "repositoryName": "__repository__"}
 START_SCHEDULE = """mutation ($selector: ScheduleSelector!) { startSchedule(scheduleSelector: $selector) {
   __typename ... on PythonError { message } } }"""

@@ -104,6 +104,7 @@ def test_what_the_jobs_code_declares_stands_whatever_a_user_adds(
     assert [kept, metadata, pod, labels] == wanted
 
 
+@pytest.mark.full
 def test_a_steps_pod_has_what_is_declared_and_no_more(world: World) -> None:
     pods = []
     for tags in ({}, HOSTILE[0]):

@@ -12,6 +12,7 @@ from ml_platform.errors import LaunchError
 from ml_platform.launchers.requests import CREATE, RelayedSite, Requests
 from ml_platform.launchers.schema import Work
 from ml_platform.launchers.sites import Busy, Patience
+from ml_platform_tests import tiers
 from ml_platform_tests.launchers.cases import Case, cases
 from ml_platform_tests.launchers.clusters import components
 from ml_platform_tests.launchers.crashing import KILLED, NOTED, in_child, relay_in_child
@@ -49,7 +50,9 @@ def test_a_pod_without_access_has_its_steps_executed_where_they_belong(world: Wo
     assert problems == []
 
 
-@pytest.mark.parametrize("case", OF_STEPS, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", tiers.cases("faults of relayed steps", OF_STEPS, kind=lambda case: case.kind), ids=lambda case: case.name
+)
 def test_its_work_is_done_once_whatever_a_cluster_answers(world: World, problems: list[str], case: Case) -> None:
     found = play(world, case)
     assert found.problem is None, f"{found.problem}\n{found.told}"
@@ -57,6 +60,7 @@ def test_its_work_is_done_once_whatever_a_cluster_answers(world: World, problems
     assert problems == []
 
 
+@pytest.mark.full
 def test_without_a_reconciler_a_step_waits_and_says_so(world: World) -> None:
     world.clear()
     run_id = world.launch(*MIXED)
@@ -72,7 +76,7 @@ def test_without_a_reconciler_a_step_waits_and_says_so(world: World) -> None:
     assert (outcome.status, outcome.began, outcome.ended) == ("SUCCESS", 1, 1), world.rig.told(run_id)
 
 
-@pytest.mark.parametrize("before", range(4))
+@pytest.mark.parametrize("before", tiers.cases("kills of the relay", range(4)))
 def test_a_relay_that_is_killed_before_any_of_its_effects_is_followed_by_another(world: World, before: int) -> None:
     world.clear()
     kubeconfig = world.folder / "pods" / "gpu.kubeconfig"
@@ -103,6 +107,7 @@ def asked_of_a_step(world: World, run_id: str) -> str:
     return serialize_value(ExecuteStepArgs(origin, run_id, ["counted_on_gpu"], world.rig.instance.get_ref()))
 
 
+@pytest.mark.full
 def test_a_request_about_another_step_than_its_launchs_is_refused(world: World, problems: list[str]) -> None:
     """Whoever writes into the database can ask; what comes of it is bounded by the launch and the launcher."""
     run_id = world.launch("counted")
@@ -137,6 +142,7 @@ def test_a_step_gets_what_its_launcher_allows(
     world.settle(run_id)
 
 
+@pytest.mark.full
 def test_a_run_that_is_canceled_starts_nothing_more(world: World, problems: list[str]) -> None:
     world.clear()
     run_id = world.launch("counted_long")

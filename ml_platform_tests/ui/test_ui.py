@@ -90,6 +90,7 @@ class TestBackfills:
     def assets(self, platform: Platform) -> list[str]:
         return [key.to_user_string() for key in platform.definitions.resolve_all_asset_keys()]
 
+    @pytest.mark.full
     def test_a_backfill_on_two_clusters_makes_the_artifacts_of_one_run(self, tmp_path: Path, made: Platform) -> None:
         platform = Platform(tmp_path, small_yaml(ON_GPU))
         location, environment = location_of(tmp_path)
