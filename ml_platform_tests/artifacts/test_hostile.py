@@ -38,6 +38,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return watched(tmp_path_factory.mktemp("hostile"), "read")
 
 
+@pytest.mark.full
 def test_500_hostile_files_and_more_are_refused_by_name(told: dict[str, Any]) -> None:
     assert told["files"] >= 500
     assert [one for one in told["results"] if one[2] != "refused"] == []
@@ -47,15 +48,18 @@ def test_500_hostile_files_and_more_are_refused_by_name(told: dict[str, Any]) ->
     assert vague == []
 
 
+@pytest.mark.full
 def test_none_of_them_executes_imports_connects_or_writes(told: dict[str, Any]) -> None:
     assert told["seen"] == []
     assert not told["executed"]
 
 
+@pytest.mark.full
 def test_reading_them_takes_bounded_memory(told: dict[str, Any]) -> None:
     assert told["grown_bytes"] < MOST_BYTES, sorted(told["results"], key=lambda one: -one[4])[:5]
 
 
+@pytest.mark.full
 def test_files_of_our_own_are_read_in_the_same_ways(told: dict[str, Any]) -> None:
     assert told["honest"] == [["", ""]] * len(told["honest"])
     assert len(told["honest"]) == 7

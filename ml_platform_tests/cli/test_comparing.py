@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from ml_platform_tests.cli.test_trying import command
 from ml_platform_tests.platform import Platform
 

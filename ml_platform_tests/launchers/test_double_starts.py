@@ -13,6 +13,7 @@ from ml_platform_tests.postgres import Postgres
 RUNS = {"kubernetes": 20, "local": 5}  # on each database
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_a_run_launched_twice_at_a_time_is_one_pods(database: str, tmp_path: Path, postgres_server: Postgres) -> None:
     storage = databases(postgres_server, "twice", 1)[0] if database == "postgres" else None

@@ -94,6 +94,7 @@ def test_a_check_alone_goes_where_its_asset_goes(rig: Rig) -> None:
     assert rig.places(run_id)["trained_looks_right"]["PLACE"] == "gpu"
 
 
+@pytest.mark.full
 def test_an_isolated_step_has_a_process_of_its_own(rig: Rig) -> None:
     run_id = rig.launch("raw", "apart")
     assert rig.finish(run_id) is SUCCESS, rig.told(run_id)
