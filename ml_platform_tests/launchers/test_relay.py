@@ -110,12 +110,13 @@ def asked_of_a_step(world: World, run_id: str) -> str:
 @pytest.mark.full
 def test_a_request_about_another_step_than_its_launchs_is_refused(world: World, problems: list[str]) -> None:
     """Whoever writes into the database can ask; what comes of it is bounded by the launch and the launcher."""
-    run_id = world.launch("counted")
-    world.wait_for_start(run_id)
-    args = asked_of_a_step(world, run_id)
-    launch = world.launches.intend(Work(run_id, run_id, "__ASSET_JOB", "other"), "gpu")
-    with pytest.raises(LaunchError, match="the request is not about step other"):
-        RelayedSite(world.launches, Patience(grace_seconds=5)).ask(launch, CREATE, args=args, tags={})
+    with world.held("counted"):
+        run_id = world.launch("counted")
+        world.wait_for_start(run_id)
+        args = asked_of_a_step(world, run_id)
+        launch = world.launches.intend(Work(run_id, run_id, "__ASSET_JOB", "other"), "gpu")
+        with pytest.raises(LaunchError, match="the request is not about step other"):
+            RelayedSite(world.launches, Patience(grace_seconds=5)).ask(launch, CREATE, args=args, tags={})
     world.launches.release(launch, "refused")
     world.settle(run_id)
 
@@ -127,17 +128,20 @@ def test_a_step_gets_what_its_launcher_allows(
     world.clear()
     gpu = world.rig.launcher.children["gpu"]
     monkeypatch.setattr(gpu, "_only_allow_user_defined_k8s_config_fields", {"container_config": {"resources": True}})
-    run_id = world.launch("counted")
-    world.wait_for_start(run_id)
-    launch = world.launches.intend(Work(run_id, run_id, "__ASSET_JOB", "counted_on_gpu"), "gpu")
-    site, args = RelayedSite(world.launches, Patience(grace_seconds=5)), asked_of_a_step(world, run_id)
-    privileged = {"container_config": {"security_context": {"privileged": True}}}
-    with pytest.raises(LaunchError, match=r"container_config\.security_context; .* only_allow_user_defined"):
-        site.ask(launch, CREATE, args=args, tags={CONFIG: json.dumps(privileged)})
-    assert not world.gpu.jobs
-    site.ask(launch, CREATE, args=args, tags={CONFIG: '{"container_config": {"resources": {"limits": {"cpu": "7"}}}}'})
-    (job,) = world.gpu.jobs.values()
-    assert job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"] == "7"
+    with world.held("counted"):
+        run_id = world.launch("counted")
+        world.wait_for_start(run_id)
+        launch = world.launches.intend(Work(run_id, run_id, "__ASSET_JOB", "counted_on_gpu"), "gpu")
+        site, args = RelayedSite(world.launches, Patience(grace_seconds=5)), asked_of_a_step(world, run_id)
+        privileged = {"container_config": {"security_context": {"privileged": True}}}
+        with pytest.raises(LaunchError, match=r"container_config\.security_context; .* only_allow_user_defined"):
+            site.ask(launch, CREATE, args=args, tags={CONFIG: json.dumps(privileged)})
+        assert not world.gpu.jobs
+        site.ask(
+            launch, CREATE, args=args, tags={CONFIG: '{"container_config": {"resources": {"limits": {"cpu": "7"}}}}'}
+        )
+        (job,) = world.gpu.jobs.values()
+        assert job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"] == "7"
     world.launches.release(launch, "refused")
     world.settle(run_id)
 

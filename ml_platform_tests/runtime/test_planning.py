@@ -383,7 +383,10 @@ def test_the_command_tells_the_same(
 
 def test_a_variant_reuses_what_is_its_parents_and_says_whose_it_was(tmp_path: Path, made: Platform) -> None:
     path = tmp_path / "variant.yaml"
-    parent, change = made.folder / "pipeline.yaml", "models: {boosted: {with: {max_leaf_nodes: 7}}}"
+    parent, change = (
+        made.folder / "pipeline.yaml",
+        "models: {boosted: {with: {max_leaf_nodes: 13}}}",
+    )  # as in no other test: they share the store
     path.write_text(f"pipeline: variant\nextends: {parent}\n{change}\n")
     planned = {one.asset: one for one in plan(load_pipeline(path), made.store)}
     for step in ("departures", "shares_fitted", "codes", "logistic"):
