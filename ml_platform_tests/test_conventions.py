@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from ml_platform.artifacts import project_root
+from ml_platform_tests import tiers
 from ml_platform_tests.conftest import run_python
 from ml_platform_tests.platform import Platform
 
@@ -90,6 +91,25 @@ def test_every_test_file_is_named_after_a_module_or_folder() -> None:
     extra |= {"hostile", "hostile_tags", "secrets", "audit", "proxy", "roles", "images", "probes"}
     found = {path.stem.removeprefix("test_") for path in (ROOT / "ml_platform_tests").rglob("test_*.py")}
     assert found <= known | extra
+
+
+def test_every_tier_is_described_and_has_its_command() -> None:
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    described = dict(marker.split(": ") for marker in options["markers"])
+    assert described == {"full": "run by `make test-all`", "soak": "run by `make soak`"}
+    rules = (ROOT / "Makefile").read_text()
+    assert 'test-all: test setup-tests\n\t$(PYTEST) -m "full and not soak"\n' in rules
+    assert "soak: test-all\n\tpytest -m soak" in rules
+    assert "make check test-all" in (ROOT / ".ci" / "run").read_text()
+    guide = (ROOT / "docs" / "testing.md").read_text()
+    assert all(f"| `make {command}` |" in guide for command in ("test", "test-all", "soak"))
+
+
+def test_every_list_that_a_tier_takes_a_part_of_is_used_and_every_module_that_begins_first_is_there() -> None:
+    tests = ROOT / "ml_platform_tests"
+    text = "\n".join(path.read_text() for path in tests.rglob("test_*.py"))
+    assert [name for name in (*tiers.CASES, *tiers.COUNTS) if f'"{name}"' not in text] == []
+    assert [name for name in tiers.LONGEST if not (tests / name).exists()] == []
 
 
 @pytest.mark.full

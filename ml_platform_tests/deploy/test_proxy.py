@@ -172,7 +172,7 @@ def render(folder: Path, origin: str, **variables: str) -> "subprocess.Completed
 
 @pytest.fixture(scope="module")
 def nginx_path() -> str:
-    """Debian's nginx; `make test` installs it where it may."""
+    """Debian's nginx; `make test-all` installs it where it may."""
     return program("nginx", "nginx")
 
 
