@@ -41,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     tempfile.tempdir = None  # what was cached before
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keeps a module's tests on one worker, for what they share; those that take longest begin first."""
     if not config.pluginmanager.hasplugin("xdist"):

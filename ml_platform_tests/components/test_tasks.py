@@ -35,6 +35,7 @@ def _used(path: Path) -> list[str]:
     return [line.split("uses: ")[1].strip(" }") for line in lines if "uses: " in line]
 
 
+@pytest.mark.full
 def test_errors_are_told_by_origin_and_carrier(arrivals: Platform) -> None:
     facts = arrivals.report("arrival_delays/evaluation").facts
     assert facts["metrics"] == ["rmse", "mae", "r2"]

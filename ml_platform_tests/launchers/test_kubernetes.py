@@ -40,6 +40,7 @@ def two(both: Two) -> Two:
     return both
 
 
+@pytest.mark.full
 def test_a_mixed_run_sends_its_gpu_steps_alone_to_the_gpu_cluster(two: Two) -> None:
     run_id = two.rig.launch(*CHAIN)
     assert two.rig.finish(run_id) is SUCCESS, two.rig.told(run_id)

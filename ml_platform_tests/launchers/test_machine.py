@@ -31,7 +31,7 @@ def test_every_order_of_things_comes_to_a_good_end(
 
 def drive(database: str, folder: Path, server: Postgres, examples: int) -> None:
     storage = (
-        {"storage": databases(server, "machine", 1)[0]}
+        {"storage": databases(server, f"machine_{examples}", 1)[0]}
         if database == "postgres"
         else {"event_log_storage": event_log(folder)}
     )

@@ -42,7 +42,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Serve
     folder = tmp_path_factory.mktemp("paths")
     home = folder / "home"
     home.mkdir()
-    with two_clusters(folder / "pods", home, **{FOLDER: str(folder)}) as (cpu, gpu, launchers):
+    with two_clusters(folder / "pods", home, is_warm=True, **{FOLDER: str(folder)}) as (cpu, gpu, launchers):
         retries = {"enabled": True, "max_retries": 0}
         (home / "dagster.yaml").write_text(instance_yaml(launchers, run_retries=retries))
         with dagster_servers(home, ["-m", MODULE]) as server:

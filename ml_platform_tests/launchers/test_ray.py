@@ -31,6 +31,8 @@ from ml_platform_tests.launchers.rig import IMMEDIATELY, Rig, instance_yaml, loc
 from ml_platform_tests.launchers.world import PATIENCE
 from ml_platform_tests.servers import free_port, wait_until
 
+pytestmark = pytest.mark.full
+
 SUCCESS, CANCELED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED
 # Ray would else bind all interfaces, and tell its makers that it is used.
 QUIETLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
@@ -178,7 +180,6 @@ def waited(rig: Rig, gate: Gate) -> str:
     return run_id
 
 
-@pytest.mark.full
 def test_a_run_waits_for_ray_and_is_executed_once_although_an_answer_was_lost(rig: Rig, waited: str) -> None:
     assert rig.run(waited).status is SUCCESS, rig.told(waited)
     assert "Launcher gpu is busy: ConnectionError" in rig.told(waited)
@@ -186,7 +187,6 @@ def test_a_run_waits_for_ray_and_is_executed_once_although_an_answer_was_lost(ri
     assert len(jobs_of(rig, launches_of(rig, waited)[""])) == 2, "one of them could claim nothing"
 
 
-@pytest.mark.full
 def test_a_run_goes_whole_to_ray_whatever_its_tags_ask_for(rig: Rig, waited: str) -> None:
     places = rig.places(waited)
     assert set(places) == {"trained", "trained_looks_right"}
@@ -195,7 +195,6 @@ def test_a_run_goes_whole_to_ray_whatever_its_tags_ask_for(rig: Rig, waited: str
     assert "STEP_START - Started execution of step" in str(rig.launcher.get_run_worker_debug_info(rig.run(waited)))
 
 
-@pytest.mark.full
 def test_a_run_that_two_launch_at_a_time_is_executed_once(rig: Rig, waited: str) -> None:
     new = {"run_id": str(uuid.uuid4()), "status": dg.DagsterRunStatus.STARTING, "tags": {}}
     run = rig.instance.add_run(rig.run(waited)._replace(**new))
@@ -211,7 +210,6 @@ def test_a_run_that_two_launch_at_a_time_is_executed_once(rig: Rig, waited: str)
     assert rig.told(run.run_id).count("STEP_START trained:") == 1
 
 
-@pytest.mark.full
 def test_a_step_of_a_mixed_run_has_its_tasks_executed_by_ray(rig: Rig) -> None:
     run_id = rig.launch("raw", "spread_out")
     assert rig.finish(run_id, 180) is SUCCESS, rig.told(run_id)
@@ -221,7 +219,6 @@ def test_a_step_of_a_mixed_run_has_its_tasks_executed_by_ray(rig: Rig) -> None:
     assert places["spread_out"]["pid"] not in places["spread_out"]["workers"]
 
 
-@pytest.mark.full
 def test_a_job_server_that_is_away_says_nothing_and_one_that_answers_says_that_a_job_was_killed(
     rig: Rig, gate: Gate
 ) -> None:
@@ -238,7 +235,6 @@ def test_a_job_server_that_is_away_says_nothing_and_one_that_answers_says_that_a
     rig.instance.report_run_failed(rig.run(run_id))
 
 
-@pytest.mark.full
 def test_a_terminated_run_leaves_nothing_at_work_in_ray(rig: Rig) -> None:
     run_id = rig.launch("raw", "sleepy_on_gpu", "greedy")
     rig.wait_for_step(run_id, "sleepy_on_gpu", timeout_seconds=180)
@@ -255,7 +251,6 @@ def test_a_terminated_run_leaves_nothing_at_work_in_ray(rig: Rig) -> None:
     wait_until(lambda: [stray.launch_id for stray in site.strays()] == [waiting.id], 20, "the end of the other")
 
 
-@pytest.mark.full
 def test_what_the_log_says_holds_no_variable_of_the_launcher(rig: Rig, waited: str) -> None:
     told = [rig.told(run.run_id) for run in rig.instance.get_runs()]
     told += [str(rig.launcher.get_run_worker_debug_info(run)) for run in rig.instance.get_runs()]
@@ -269,7 +264,6 @@ def launch(rig: Rig) -> Iterator[Launch]:
     launches.release(opened, ENDED)
 
 
-@pytest.mark.full
 def test_the_same_job_is_taken_up_and_another_of_its_name_is_refused(rig: Rig, launch: Launch) -> None:
     site: Any = rig.launcher.launching.site("gpu")
     assert site.submit(launch, ["true"], {})
@@ -341,7 +335,6 @@ def test_without_its_packages_the_extra_is_named_and_the_others_go_on(
         assert isinstance(launcher.launching.site("cpu"), LocalRunLauncher)
 
 
-@pytest.mark.full
 def test_the_table_of_routes_says_what_a_step_would_hold() -> None:
     launcher = RoutingRunLauncher("cpu", {"cpu": local("cpu"), "gpu": ray("http://ray:8265", num_cpus=2)})
     place_of, config = launcher.children.kind("gpu").place_of, launcher.children.config_of("gpu")

@@ -238,6 +238,7 @@ class TestAsAnEstimator:
         assert scores.shape == (3,)
         assert ((scores > 0.4) & (scores < 0.95)).all()
 
+    @pytest.mark.full
     def test_its_steps_are_tuned_by_name(self, made: Platform) -> None:
         rows = made.frames("flight_delays/departures").read_all()
         grid = {"boosted__max_leaf_nodes": [3, 7], "shares__columns": [["dest", "carrier", "tailnum"]]}

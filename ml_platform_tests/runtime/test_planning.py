@@ -82,22 +82,37 @@ class UserSteps:
                 importlib.reload(sys.modules[name])
 
 
-@pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UserSteps:
-    steps = UserSteps(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.syspath_prepend(str(steps.library))
+def steps_in(folder: Path, patch: pytest.MonkeyPatch) -> UserSteps:
+    steps = UserSteps(folder)
+    patch.syspath_prepend(str(folder))
+    patch.syspath_prepend(str(steps.library))
     for name in ("user_steps", "user_steps.steps", "user_steps.helpers", "userlib"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        patch.delitem(sys.modules, name, raising=False)
+    patch.setattr(sys, "dont_write_bytecode", True)
     return steps
 
 
 @pytest.fixture
-def ran(tmp_path: Path, own: UserSteps, made: Platform) -> Platform:
-    platform = Platform(tmp_path / "platform", small_yaml(OWN), seed=made)
-    assert platform.run().success
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UserSteps:
+    return steps_in(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def ran_once(tmp_path_factory: pytest.TempPathFactory, made: Platform) -> Platform:
+    """A run with the steps of a user, in another folder than any test's: what is reused does not hang on where they lie."""
+    folder = tmp_path_factory.mktemp("ran")
+    (folder / "platform").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        steps_in(folder, patch)
+        platform = Platform(folder / "platform", small_yaml(OWN), seed=made)
+        assert platform.run().success
+    platform.instance.dispose()
     return platform
+
+
+@pytest.fixture
+def ran(tmp_path: Path, ran_once: Platform, own: UserSteps) -> Platform:
+    return Platform(tmp_path / "platform", small_yaml(OWN), seed=ran_once)
 
 
 @pytest.fixture(autouse=True)
