@@ -21,6 +21,7 @@ from ml_platform_tests.launchers.crashing import (
     reconcile_in_child,
 )
 from ml_platform_tests.launchers.world import PATIENCE, World
+from ml_platform_tests.servers import PATIENT_SECONDS
 
 # How many effects each has; that these are all is asserted: the one that is to be killed before the next is not.
 EFFECTS = {
@@ -87,7 +88,7 @@ def _launching(before: int, is_killed: bool | None) -> Setup:
     def run(world: World) -> str:
         run_id = world.launch("counted")
         _in_child(world, dequeue_in_child, before, is_killed)
-        world.settle(run_id, timeout_seconds=45)
+        world.settle(run_id)
         return run_id
 
     return run
@@ -99,7 +100,7 @@ def _of_the_reconciler() -> Iterator[Case]:
             def run(world: World) -> str:
                 run_id = setup(world)
                 _in_child(world, reconcile_in_child, before, is_killed)
-                world.settle(run_id, timeout_seconds=45)
+                world.settle(run_id)
                 return run_id
 
             return run
@@ -120,7 +121,7 @@ def _of_pod(command: str, assets: tuple[str, ...]) -> Callable[[int, bool | None
         def run(world: World) -> str:
             order(world.folder, command, before)
             run_id = world.launch(*assets)
-            world.settle(run_id, timeout_seconds=60)
+            world.settle(run_id)
             _require_killed(world, is_killed)
             return run_id
 
@@ -143,7 +144,7 @@ def _going_on(before: int, is_killed: bool | None) -> Setup:
         world.wait_for_start(run_id)
         order(world.folder, "resume_run", before)
         world.cpu.kill_pod(next(one.pod for one in world.cpu.record if one.finished is None))
-        world.settle(run_id, timeout_seconds=60)
+        world.settle(run_id)
         _require_killed(world, is_killed)
         return run_id
 
@@ -156,7 +157,7 @@ def _everything(command: str, before: int, assets: tuple[str, ...], is_killed: b
         (world.folder / PLATFORM).write_text(str(platform.pid))
         order(world.folder, command, before, "everybody")
         run_id = world.launch(*assets)
-        platform.join(90 if is_killed else 15)
+        platform.join(PATIENT_SECONDS if is_killed else 15)
         if is_killed is None:
             platform.kill(), platform.join()  # there was no such effect, or it is over
         assert platform.exitcode == -9, f"the platform was not killed: {platform.exitcode}\n{world.rig.told(run_id)}"
@@ -164,7 +165,7 @@ def _everything(command: str, before: int, assets: tuple[str, ...], is_killed: b
             for ran in [one for one in cluster.record if one.finished is None]:
                 with suppress(KeyError):
                     cluster.kill_pod(ran.pod, "NodeLost")  # what is only killed counts as out of memory
-        world.settle(run_id, timeout_seconds=60)
+        world.settle(run_id)
         return run_id
 
     return run
@@ -172,7 +173,7 @@ def _everything(command: str, before: int, assets: tuple[str, ...], is_killed: b
 
 def _in_child(world: World, what: Callable[..., None], before: int, is_killed: bool | None) -> None:
     process = in_child(what, str(world.folder / "home"), before)
-    process.join(90)
+    process.join(PATIENT_SECONDS)
     _require_killed(world, is_killed)
     assert process.exitcode in ((-9, 0) if is_killed is None else (-9,) if is_killed else (0,)), process.exitcode
 
@@ -239,7 +240,7 @@ def _needless(world: World) -> str:
     return run_id
 
 
-def _wait_until(what: Callable[[], bool], seconds: float = 20) -> None:
+def _wait_until(what: Callable[[], bool], seconds: float = PATIENT_SECONDS) -> None:
     until = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < until

@@ -16,6 +16,7 @@ from ml_platform_tests.launchers.crashing import NOTED, PLATFORM, Cut, dequeue_i
 from ml_platform_tests.launchers.kill_cases import EFFECTS, MIXED, is_telling
 from ml_platform_tests.launchers.world import World
 from ml_platform_tests.postgres import Postgres
+from ml_platform_tests.servers import PATIENT_SECONDS
 
 _AWAY = (DBAPIError, DagsterPostgresException)
 _SHORT, _LONG = 1.0, 8.0  # seconds; Dagster itself asks again for some six
@@ -79,7 +80,7 @@ def _fall(server: Postgres) -> None:
     os.kill(server.pid, signal.SIGQUIT)
 
 
-def _settle(world: World, run_id: str, timeout_seconds: float = 60) -> str:
+def _settle(world: World, run_id: str, timeout_seconds: float = PATIENT_SECONDS) -> str:
     """As Dagster's daemon and the reconciler do: what a database that is away keeps from them, they do later."""
     until = time.monotonic() + timeout_seconds
     while time.monotonic() < until:
@@ -94,7 +95,7 @@ def _of_the_daemon(before: int) -> Callable[[World], str]:
         run_id = world.launch("counted")
         with _kept(world):
             daemon = in_child(dequeue_in_child, str(world.folder / "home"), before, Cut)
-            daemon.join(90)
+            daemon.join(PATIENT_SECONDS)
             _require_cut(world)
             return _settle(world, run_id)
 

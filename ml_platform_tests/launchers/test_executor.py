@@ -14,7 +14,7 @@ import pytest
 from ml_platform.launchers import LAUNCHER_TAG
 from ml_platform_tests.launchers.location import CHAIN, FOLDER
 from ml_platform_tests.launchers.rig import IMMEDIATELY, MODULE, Rig, instance_yaml, local, rig_in
-from ml_platform_tests.servers import wait_until
+from ml_platform_tests.servers import PATIENT_SECONDS, wait_until
 
 SUCCESS, FAILURE, CANCELED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED
 
@@ -183,7 +183,11 @@ def test_a_terminated_run_ends_its_steps_everywhere(rig: Rig) -> None:
     rig.terminate(run_id)
     assert rig.finish(run_id) is CANCELED, rig.told(run_id)
     assert len(rig.pids_of_steps(run_id)) == 2
-    wait_until(lambda: not any(map(psutil.pid_exists, rig.pids_of_steps(run_id))), 20, "end of the steps' processes")
+    wait_until(
+        lambda: not any(map(psutil.pid_exists, rig.pids_of_steps(run_id))),
+        PATIENT_SECONDS,
+        "end of the steps' processes",
+    )
 
 
 @pytest.mark.full

@@ -38,7 +38,7 @@ def test_a_step_is_tried_again_whose_process_died_before_it_closed_its_launch(tm
     with world_in(tmp_path, seconds=0.1) as world:
         order(tmp_path, "execute_step", EFFECTS["the step's process"] - 1)
         run_id = world.launch("counted", "fails_once")
-        world.settle(run_id, timeout_seconds=60)
+        world.settle(run_id)
         assert KILLED in (tmp_path / NOTED).read_text()
         assert world.outcome(run_id).status == "SUCCESS", world.rig.told(run_id)
         tries = [one for one in world.launches.of_run(run_id) if one.work.step == "fails_once"]

@@ -12,7 +12,7 @@ from ml_platform_tests.kubernetes import Cluster, Fault
 from ml_platform_tests.launchers.clusters import component, components, two_clusters
 from ml_platform_tests.launchers.location import CHAIN, FOLDER
 from ml_platform_tests.launchers.rig import IMMEDIATELY, Rig, instance_yaml, rig_in
-from ml_platform_tests.servers import wait_until
+from ml_platform_tests.servers import PATIENT_SECONDS, wait_until
 
 SUCCESS, FAILURE, CANCELED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED
 
@@ -102,7 +102,9 @@ def test_a_terminated_run_leaves_no_pod_on_either_cluster(two: Two) -> None:
         two.rig.wait_for_step(run_id, step)
     two.rig.terminate(run_id)
     assert two.rig.finish(run_id) is CANCELED, two.rig.told(run_id)
-    wait_until(lambda: all(ran.finished for ran in (*two.cpu.record, *two.gpu.record)), 20, "end of the pods")
+    wait_until(
+        lambda: all(ran.finished for ran in (*two.cpu.record, *two.gpu.record)), PATIENT_SECONDS, "end of the pods"
+    )
     assert [component(ran) for ran in two.gpu.record] == ["sleepy_on_gpu"]
 
 
@@ -112,7 +114,7 @@ def test_health_is_asked_of_the_cluster_that_has_the_run(two: Two) -> None:
     two.cpu.calls.clear()
     assert two.rig.launcher.check_run_worker_health(two.rig.run(run_id)).status is WorkerStatus.RUNNING
     two.gpu.kill_pod(two.gpu.record[0].pod)
-    wait_until(lambda: bool(two.gpu.record[0].finished), 10, "the pod's death")
+    wait_until(lambda: bool(two.gpu.record[0].finished), PATIENT_SECONDS, "the pod's death")
     wait_until(
         lambda: two.rig.launcher.check_run_worker_health(two.rig.run(run_id)).status is WorkerStatus.FAILED,
         10,

@@ -69,7 +69,7 @@ def test_a_step_that_has_no_rung_left_fails_as_it_would(rig: Rig) -> None:
 @pytest.mark.full
 def test_a_step_climbs_from_cluster_to_cluster_and_gpu_seconds_are_counted(world: World) -> None:
     run_id = world.launch("counted", "counted_on_gpu", "hungry")
-    world.settle(run_id, timeout_seconds=60)
+    world.settle(run_id)
     assert world.rig.run(run_id).status is dg.DagsterRunStatus.SUCCESS, world.rig.told(run_id)
     assert of_step(world.rig, run_id, "hungry") == CLIMBED
     spent = world.rig.places(run_id)["hungry"]

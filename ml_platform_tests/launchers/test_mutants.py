@@ -8,6 +8,7 @@ from ml_platform.artifacts import project_root
 from ml_platform_tests import tiers
 from ml_platform_tests.kubernetes.warm import forkserver
 from ml_platform_tests.launchers.mutants import MUTANTS, Mutant, try_mutant
+from ml_platform_tests.servers import PATIENT_SECONDS
 
 TESTS_FAILED = 1
 
@@ -30,5 +31,5 @@ def test_there_are_many_and_each_breaks_something() -> None:
 def test_a_broken_fence_is_noticed(mutant: Mutant, tmp_path: Path) -> None:
     process = forkserver().Process(target=try_mutant, args=(mutant, str(tmp_path / "log")))
     process.start()
-    process.join(120)
+    process.join(PATIENT_SECONDS)
     assert process.exitcode == TESTS_FAILED, (tmp_path / "log").read_text()[-3000:]

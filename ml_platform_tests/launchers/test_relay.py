@@ -40,7 +40,7 @@ def problems(world: World) -> Iterator[list[str]]:
 
 def test_a_pod_without_access_has_its_steps_executed_where_they_belong(world: World, problems: list[str]) -> None:
     run_id = world.launch(*MIXED)
-    world.settle(run_id, timeout_seconds=60)
+    world.settle(run_id)
     outcome = world.outcome(run_id)
     assert (outcome.status, outcome.began, outcome.ended) == ("SUCCESS", 1, 1), world.rig.told(run_id)
     assert (components(world.cpu), components(world.gpu)) == (["run"], ["counted_on_gpu"])
@@ -71,7 +71,7 @@ def test_without_a_reconciler_a_step_waits_and_says_so(world: World) -> None:
         time.sleep(0.2)
     assert "is `ml-platform launches reconcile --every 5` running?" in told
     with world.relay.serving(0.1):
-        world.settle(run_id, timeout_seconds=60)
+        world.settle(run_id)
     outcome = world.outcome(run_id)
     assert (outcome.status, outcome.began, outcome.ended) == ("SUCCESS", 1, 1), world.rig.told(run_id)
 
@@ -94,7 +94,7 @@ def test_a_relay_that_is_killed_before_any_of_its_effects_is_followed_by_another
     noted = (world.folder / NOTED).read_text()
     assert KILLED in noted, f"it had fewer effects:\n{noted}"
     with world.relay.serving(0.1):
-        world.settle(run_id, timeout_seconds=60)
+        world.settle(run_id)
     found = judged(world, Case("killed", lambda _: ""), run_id)
     assert found.problem is None, f"{found.problem}\n{found.told}"
     assert not found.open

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from ml_platform.runtime.environment import thread_count
 from ml_platform_tests.launchers.clusters import beside, components, spans_of_steps, two_clusters
 from ml_platform_tests.platform import Platform, small_yaml
-from ml_platform_tests.servers import Server, dagster_servers, location_of
+from ml_platform_tests.servers import PATIENT_SECONDS, Server, dagster_servers, location_of
 
 ON_GPU = ("      random_state: 0\n\nevaluation:", "      random_state: 0\n    launcher: gpu\n\nevaluation:")
 CHANGED = [
@@ -39,8 +39,8 @@ def browser(browser_path: str) -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     page = browser.new_page(viewport={"width": 1600, "height": 1200})
-    page.set_default_timeout(60_000)
-    expect.set_options(timeout=60_000)  # a machine that runs other tests is slow to draw
+    page.set_default_timeout(1000 * PATIENT_SECONDS)
+    expect.set_options(timeout=1000 * PATIENT_SECONDS)
     yield page
     page.close()
 
