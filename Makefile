@@ -5,16 +5,17 @@ export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export VIRTUAL_ENV := $(CURDIR)/.venv
 export PATH := $(VIRTUAL_ENV)/bin:$(PATH)
 
-.PHONY: help setup setup-dev setup-tests fmt check test demo dev audit bench soak pictures
+.PHONY: help setup setup-dev setup-tests setup-quick fmt check test test-all demo dev audit bench soak pictures
 help:
 	@echo "make demo      set up, then run flight_delays on the real year: sources to evaluated model"
-	@echo "make test      set up, then run the tests"
+	@echo "make test      set up, then run the quick tier of the tests"
+	@echo "make test-all  the same, then the tests of the full tier"
 	@echo "make dev       Dagster's UI on http://127.0.0.1:$(PORT), with its daemon and reconciler"
 	@echo "make check     formatting, linting, types, layers, definitions"
 	@echo "make fmt       format the code"
 	@echo "make audit     look every installed distribution up in a list of known vulnerabilities"
 	@echo "make bench     measure; what came out stands in benchmarks/README.md"
-	@echo "make soak      the long fault tests"
+	@echo "make soak      every test, with every count in full: hours"
 	@echo "make pictures  take the README's screenshots again"
 
 # What `make demo` and `make dev` need; the tests and checks need more.
@@ -28,9 +29,12 @@ setup-dev:
 	@sh deploy/local/setup $(PYTHON) dev
 	@mkdir -p "$(DAGSTER_HOME)"
 
-# What the tests need from the system: Chromium, to look at pages, and a PostgreSQL server.
+# What the tests need from the system: the quick ones Chromium, to look at pages, and a PostgreSQL server.
+setup-quick: setup-dev
+	@sh deploy/local/setup-tests quick
+
 setup-tests: setup-dev
-	@sh deploy/local/setup-tests
+	@sh deploy/local/setup-tests full
 
 fmt: setup-dev
 	ruff format .
@@ -45,8 +49,13 @@ check: setup-dev
 	DAGSTER_HOME=ml_platform/resources ml-platform routes
 
 # Two workers on two cores: each owns one, and more threads than cores wait for each other (five times as long).
-test: setup-tests
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} pytest -n 2 --dist loadscope
+PYTEST = OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+test: setup-quick
+	$(PYTEST)
+
+test-all: test setup-tests
+	$(PYTEST) -m "full and not soak"
 
 demo: setup
 	@ml-platform run flight_delays
@@ -66,7 +75,7 @@ bench: setup-dev
 	python benchmarks/training_throughput.py
 	python benchmarks/launchers.py
 
-soak: setup-tests
+soak: test-all
 	pytest -m soak -n 0 -s
 	python docs/play_faults.py
 

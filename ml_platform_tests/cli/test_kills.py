@@ -90,6 +90,7 @@ def kill_and_compare(broken: Path, whole: Path, kills: int) -> None:
     assert "STARTED" not in statuses
 
 
+@pytest.mark.full
 def test_a_demo_that_was_killed_twice_ends_as_one_that_was_not(
     tmp_path: Path, real_year: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

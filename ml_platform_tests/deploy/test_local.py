@@ -13,6 +13,8 @@ import pytest
 from ml_platform_tests.deploy.machine import CannotBoot, Machine, why_not
 from ml_platform_tests.needed import leave_out
 
+pytestmark = pytest.mark.full
+
 CHECKOUT = Path(__file__).parents[2]
 PLATFORM = "/usr/local/sbin/platform"
 HOME = "/var/lib/ml_platform"

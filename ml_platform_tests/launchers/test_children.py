@@ -48,6 +48,7 @@ def test_an_unknown_default_is_refused_with_those_that_exist() -> None:
         RoutingRunLauncher("cpi", {"cpu": local("cpu")})
 
 
+@pytest.mark.full
 def test_a_run_for_a_broken_launcher_fails_and_says_why_while_others_run(tmp_path: Path) -> None:
     broken, reason = BROKEN["no_kubeconfig"]
     text = instance_yaml({"cpu": local("cpu"), "gpu": broken}, run_coordinator=IMMEDIATELY)

@@ -12,6 +12,8 @@ from ml_platform.runtime.environment import thread_count
 from ml_platform_tests.launchers.clusters import beside, components, spans_of_steps, two_clusters
 from ml_platform_tests.launchers.rig import IMMEDIATELY, instance_yaml, rig_in
 
+pytestmark = pytest.mark.full
+
 MODULE = "ml_platform.definitions"
 NETWORK, STORE = "digits__network", "ML_PLATFORM_ARTIFACTS"
 
