@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from ml_platform.artifacts import project_root
 from ml_platform_tests import tiers
 from ml_platform_tests.kubernetes.warm import forkserver
 from ml_platform_tests.launchers.mutants import MUTANTS, Mutant, try_mutant
+from ml_platform_tests.repository import project_root
 from ml_platform_tests.servers import PATIENT_SECONDS
 
 TESTS_FAILED = 1

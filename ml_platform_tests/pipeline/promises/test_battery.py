@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from ml_platform.artifacts import project_root
 from ml_platform.pipeline import check_transformer
 from ml_platform.pipeline.promises.verdicts import PROMISES, Report
 from ml_platform_tests import tiers
 from ml_platform_tests.pipeline.promises.zoo import BROKEN, SOUND
 from ml_platform_tests.pipeline.promises.zoo.rows import FLIGHTS
+from ml_platform_tests.repository import project_root
 
 
 def check_broken(name: str, promises: tuple[str, ...] = tuple(PROMISES)) -> Report:
