@@ -12,6 +12,7 @@ import nbformat
 import pytest
 import yaml
 
+import ml_platform
 from ml_platform_tests import tiers
 from ml_platform_tests.conftest import run_python
 from ml_platform_tests.platform import Platform
@@ -86,7 +87,7 @@ def test_the_dagster_family_moves_together() -> None:
 def test_every_test_file_is_named_after_a_module_or_folder() -> None:
     known = {path.stem for path in (ROOT / "ml_platform").rglob("*.py")} | {"__init__"}
     known |= {path.name for path in (ROOT / "ml_platform").rglob("*") if path.is_dir()}
-    extra = {"conventions", "refusals", "demo", "public_check", "ui", "kills", "paths", "pipelines", "cluster"}
+    extra = {"conventions", "wheel", "refusals", "demo", "public_check", "ui", "kills", "paths", "pipelines", "cluster"}
     extra |= {"postgres", "faults", "double_starts", "machine", "outages", "ladder", "mutants"}
     extra |= {"hostile", "hostile_tags", "secrets", "audit", "proxy", "roles", "images", "probes"}
     found = {path.stem.removeprefix("test_") for path in (ROOT / "ml_platform_tests").rglob("test_*.py")}
@@ -161,3 +162,27 @@ def test_the_first_notebook_runs_and_shows_real_pictures(tmp_path: Path, real_ye
     text = (ROOT / runner.NOTEBOOK).read_text()
     assert "these rows cannot tell holidays from flight_delays" in text
     assert not re.search(r"/(tmp|home|root|work)/", text)
+
+
+def test_the_public_names_are_these_and_each_can_be_had() -> None:
+    assert sorted(ml_platform.__all__) == [
+        "DataTransformer",
+        "MLPipelineComponent",
+        "Partitions",
+        "Pipeline",
+        "PlatformError",
+        "Schema",
+        "TableSource",
+        "check_transformer",
+        "resources_for_project",
+        "source_assets",
+    ]
+    for name in ml_platform.__all__:
+        assert getattr(ml_platform, name).__name__ == name
+    with pytest.raises(AttributeError, match="module 'ml_platform' has no attribute 'nothing'"):
+        _ = ml_platform.nothing
+
+
+def test_importing_the_package_imports_neither_dagster_nor_anything_heavy() -> None:
+    loaded = run_python("import ml_platform, sys; print(*sys.modules)").split()
+    assert not {"dagster", "sklearn", "torch", "pandas", "pydantic"} & set(loaded)
