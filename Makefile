@@ -49,7 +49,7 @@ check: setup-dev
 	DAGSTER_HOME=ml_platform/resources ml-platform routes
 
 # Two workers on two cores: each owns one, and more threads than cores wait for each other (five times as long).
-PYTEST = OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} pytest -n 2 --dist loadgroup --no-loadscope-reorder
+PYTEST = OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: setup-quick
 	$(PYTEST)

@@ -41,18 +41,9 @@ def pytest_configure(config: pytest.Config) -> None:
     tempfile.tempdir = None  # what was cached before
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keeps a module's tests on one worker, for what they share; those that take longest begin first."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return  # as in the tests of a mutant
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
-    items.sort(key=lambda item: tiers.place_of(group_of(item)))
-
-
-def group_of(item: pytest.Item) -> str:
-    return item.nodeid.split("::", maxsplit=1)[0]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Has the modules that take longest begin first."""
+    items.sort(key=lambda item: tiers.place_of(item.nodeid.split("::", maxsplit=1)[0]))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -26,29 +26,39 @@ class Takes(NamedTuple):
     full: int = ALL
 
 
+# By list: how many of its cases the quick tier takes, and how many the full one takes with them.
 CASES = {
-    "mutants of fences": Takes(2, 10),
-    "mutants of checks": Takes(3, 16),
-    "broken transformers": Takes(6),
-    "broken transformers and all promises": Takes(0, 5),
-    "sound transformers": Takes(2),
-    "steps of pipelines and their promises": Takes(2),
-    "steps for everyone and their promises": Takes(3),
-    "changed parameters": Takes(2),
-    "vulnerabilities": Takes(1),
-    "steps that climb": Takes(1),
-    "faults of relayed steps": Takes(1, 6),
-    "kills of the relay": Takes(1),
-    "events whose answer is lost": Takes(1),
-    "outages of an event": Takes(1),
+    # pipelines and steps
     "refusals of YAML": Takes(20),
     "refusals of YAML, through the child": Takes(1),
+    "changed parameters": Takes(2),
+    "steps of pipelines and their promises": Takes(2),
+    "steps for everyone and their promises": Takes(3),
+    # the battery
+    "broken transformers": Takes(6),
+    "broken transformers and all promises": Takes(0, 5),
+    "sound transformers": Takes(1),
+    "mutants of checks": Takes(3, 16),
+    # launchers: each case is a run on a platform of its own, some seconds
     "faults": Takes(4),
+    "faults of relayed steps": Takes(1, 6),
     "kills": Takes(4, 44),
+    "kills of the relay": Takes(1),
     "outages": Takes(2, 16),
+    "outages of an event": Takes(1),
+    "events whose answer is lost": Takes(1),
+    "steps that climb": Takes(1),
+    "mutants of fences": Takes(2, 10),
+    # strangers
     "hostile tag sets, through the platform": Takes(60, 1_000),
+    "vulnerabilities": Takes(1),
 }
 
+# How many examples a test draws, or how often it does something, by tier; 0 where the tier leaves it out.
+COUNTS = {
+    "orders of things": (6, 30, 1_200),
+    "runs that are launched twice at a time": (0, 8, 20),
+}
 
 # The modules that take longest, in the order in which they begin: what is begun last keeps one worker waiting.
 LONGEST = (
@@ -56,12 +66,6 @@ LONGEST = (
     "launchers/test_pipelines.py", "pipeline/promises/test_battery.py", "cli/test_parity.py", "cli/test_kills.py",
     "test_conventions.py", "launchers/test_outages.py", "launchers/test_machine.py", "runtime/test_planning.py",
 )  # fmt: skip
-
-# How many examples a test draws, or how often it does something, by tier; 0 where the tier leaves it out.
-COUNTS = {
-    "runs that are launched twice at a time": (0, 8, 20),
-    "orders of things": (6, 30, 1_200),
-}
 
 
 def cases(

@@ -201,6 +201,7 @@ def test_a_changed_library_recomputes_what_comes_from_it(tmp_path: Path, made: P
 
 def test_code_that_was_edited_under_a_running_process_is_refused(ran: Platform, own: UserSteps) -> None:
     before = ran.digests()
+    importlib.import_module("user_steps.steps")
     path = own.folder / "helpers.py"
     path.write_text(HELPERS.replace("+ 0", "+ 2"))
     later = path.stat().st_mtime_ns + 1_000_000_000
