@@ -137,7 +137,8 @@ class ArtifactStore:
 
     def adopt(self, known: Artifact, asset: str, partition: str | None, origin: Origin) -> Artifact:
         """Takes a known value for an asset, naming what it would be made of now; computes and copies nothing."""
-        artifact = replace(known, asset=asset, partition=partition, inputs=origin.inputs, lineage=origin.lineage)
+        adopted = replace(known, asset=asset, partition=partition, inputs=origin.inputs, lineage=origin.lineage)
+        artifact = known if adopted == known else adopted  # which has made its bytes
         self._keep_manifest(artifact)
         return artifact
 

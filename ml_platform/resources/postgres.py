@@ -30,7 +30,7 @@ from dagster_postgres.utils import pg_url_from_config
 
 from ml_platform.databases import POSTGRES, own_after_fork, through_outages
 from ml_platform.errors import PlatformError
-from ml_platform.resources.event_log import with_own_data_version
+from ml_platform.resources.event_log import ask_for_batches, with_own_data_version
 
 _NOT_REPEATED = {"watch", "end_watch", "wipe", "upgrade", "add_run"}  # not asked of the database, or seen by a person
 _NOT_REPEATED |= {"add_run_tags", "store_event", "store_event_batch"}  # repeated in ways of their own
@@ -95,6 +95,7 @@ class _Kept:
     @classmethod
     def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> Any:
         """Builds the storage from `dagster.yaml`: `postgres_url`, or `postgres_db` with its parts."""
+        ask_for_batches()
         return through_outages(lambda: cls(*_settings(config_value), inst_data))
 
 
@@ -202,6 +203,7 @@ class KeptPostgresStorage(DagsterPostgresStorage):
     @classmethod
     def from_config_value(cls, inst_data: Any, config_value: Any) -> "KeptPostgresStorage":
         """Builds the storage from `dagster.yaml`: `postgres_url`, or `postgres_db` with its parts."""
+        ask_for_batches()
         return through_outages(lambda: cls(*_settings(config_value), inst_data))
 
     @property
