@@ -9,7 +9,8 @@
 A writer stages, hashes, publishes the object, then the manifest, then its address, then moves the head. Killed
 anywhere before the last operation, it leaves the former version readable and nothing that a reader can see. Whatever a
 reader can come to see is written behind a fence (`fenced_by`), which a process that lost its work does not pass. Who
-moves no head (a notebook) or a branch's own changes nothing that others read.
+moves no head (a notebook) or a branch's own changes nothing that others read. What nobody needs is removed
+(`retention.py`); so whatever is reused, or made current, is looked for, and says that it is used.
 """
 
 import hashlib
