@@ -19,7 +19,6 @@ import pandas as pd
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from ml_platform.artifacts import Report
-from ml_platform.artifacts.home import project_root
 from ml_platform.definitions import defs
 from ml_platform.evaluation.gates import judge
 from ml_platform.evaluation.metrics import by_group, confusion
@@ -35,7 +34,8 @@ from ml_platform.resources.event_log import KeptEngineSqliteEventLogStorage
 from ml_platform.sources.nycflights13 import TABLES
 from ml_platform.training.models import features_and_target
 
-YAML = project_root() / "ml_platform" / "defs" / "flight_delays" / "pipeline.yaml"
+ROOT = Path(__file__).parents[1]
+YAML = ROOT / "ml_platform" / "defs" / "flight_delays" / "pipeline.yaml"
 TASK = TASKS["binary"]
 TRAIN, VALIDATION, TEST = slice(0, 8), slice(8, 9), slice(9, 12)
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ml_platform.artifacts.home import project_root
+ROOT = Path(__file__).parents[1]
 
 SCRIPT = "import demo_overhead as d; from ml_platform.pipeline import load_pipeline; d.run_plain(load_pipeline(d.YAML))"
 FEATURE = (
@@ -29,10 +29,10 @@ class Project:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        for name in ("ml_platform", "deploy"):
-            shutil.copytree(project_root() / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("ml_platform",):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pyproject.toml", "README.md"):
-            shutil.copy(project_root() / name, folder / name)
+            shutil.copy(ROOT / name, folder / name)
         self.yaml = folder / "ml_platform" / "defs" / "flight_delays" / "pipeline.yaml"
         self.declared = self.yaml.read_text()
         self.stores = 0
@@ -50,7 +50,7 @@ class Project:
 
     def seconds(self, *arguments: str) -> float:
         """Runs a command and measures it."""
-        path = os.pathsep.join([str(self.folder), str(project_root() / "benchmarks")])
+        path = os.pathsep.join([str(self.folder), str(ROOT / "benchmarks")])
         environment = {**os.environ, "PYTHONPATH": path, "DAGSTER_HOME": str(self.folder / f"home-{self.stores}")}
         started = time.perf_counter()
         subprocess.run([sys.executable, *arguments], cwd=self.folder, env=environment, check=True, capture_output=True)

@@ -30,7 +30,7 @@ INTRODUCTION = """# Faults
 What becomes of a run when something goes wrong around it: with this project's launchers, and with Dagster's own
 (`K8sRunLauncher`, `QueuedRunCoordinator`, run monitoring with three resumes) on the same stand-in for a cluster, the
 same faults, on PostgreSQL. `python docs/play_faults.py` (in `make soak`) plays all of it and writes this page;
-`make test` plays ours, half of the cases on SQLite, and `make soak` all of them there.
+`make test-all` plays ours, half of the cases on SQLite, of kills and outages some, and `make soak` all of them on both.
 
 *As expected* means: the run came to its end, no two processes did its work at a time, it was not done twice, and no pod
 was left. Work that a killed process had begun is begun again; a run whose work cannot be done fails. The stock platform

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from ml_platform.artifacts.home import dagster_home, project_root
+from ml_platform.artifacts.home import dagster_home
 from ml_platform.cli.evaluations import last_evaluation
 from ml_platform_tests.servers import Server, dagster_servers, wait_until
 
-FOLDER = Path(__file__).parent / "pictures"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs" / "pictures"
 LAUNCH = """mutation ($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
   ... on LaunchRunSuccess { run { runId } } } }"""
 
@@ -22,7 +23,7 @@ def main() -> None:
     browser_path = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser_path is None:
         sys.exit("chromium is missing; as root: apt-get install chromium")
-    location = ["-w", str(project_root() / "workspace.yaml")]
+    location = ["-w", str(ROOT / "workspace.yaml")]
     with dagster_servers(dagster_home(), location) as server, sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
         browser = playwright.chromium.launch(executable_path=browser_path, args=arguments)

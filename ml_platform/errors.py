@@ -6,7 +6,9 @@ PlatformError
 │   └── RowsRefused     rows that get no answer, with the step that drops them
 ├── ArtifactError   a stored value is missing, damaged or of the wrong kind
 ├── LaunchError     a launcher that does not exist, is configured wrongly, or cannot take what it is given
-└── GateError       an evaluation did not pass its gates
+├── GateError       an evaluation did not pass its gates
+├── MissingExtra    an optional part of the platform that is not installed, with the extra that brings it
+└── NoProject       a folder that is in no project
 """
 
 import re
@@ -47,6 +49,14 @@ class LaunchError(PlatformError):
 
 class GateError(PlatformError):
     """An evaluation whose gates did not pass."""
+
+
+class MissingExtra(PlatformError):
+    """An optional part of the platform that is not installed."""
+
+
+class NoProject(PlatformError):
+    """A folder that is in no project."""
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from ml_platform.artifacts import project_root
+from ml_platform_tests import tiers
 from ml_platform_tests.needed import program
 from ml_platform_tests.platform import Platform
 from ml_platform_tests.postgres import _session_server, postgres_server  # noqa: F401  (fixtures)
+from ml_platform_tests.repository import project_root
 from ml_platform_tests.sharing import make_once
 
 collect_ignore = ["location.py"]  # a code location: it has no tests, and needs a folder to be loaded
@@ -38,6 +39,20 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[OURS] = Path(tempfile.mkdtemp(prefix="ml_platform-tests-", dir=MEMORY))
     os.environ["TMPDIR"] = str(config.stash[OURS])  # workers and processes that tests start inherit it
     tempfile.tempdir = None  # what was cached before
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keeps a module's tests on one worker, for what they share; those that take longest begin first."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return  # as in the tests of a mutant
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+    items.sort(key=lambda item: tiers.place_of(group_of(item)))
+
+
+def group_of(item: pytest.Item) -> str:
+    return item.nodeid.split("::", maxsplit=1)[0]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

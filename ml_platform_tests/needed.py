@@ -8,7 +8,7 @@ import pytest
 
 
 def program(package: str, *names: str) -> str:
-    """Finds a program by any of its names; `make test` installs its package where it may."""
+    """Finds a program by any of its names; `make test` or `make test-all` installs its package where it may."""
     path = f"{os.environ['PATH']}:/usr/sbin"
     for name in names:
         if (found := shutil.which(name, path=path)) is not None:

@@ -6,16 +6,18 @@ from pathlib import Path
 
 import dagster as dg
 
-from ml_platform.artifacts import ArtifactStore, Frames, Report, project_root
+from ml_platform.artifacts import ArtifactStore, Frames, Report
 from ml_platform.artifacts.reports import read_report
 from ml_platform.components.ml_pipeline import pipeline_definitions
 from ml_platform.components.sources import source_assets
 from ml_platform.io_managers import FrameIOManager, ReportIOManager, SklearnIOManager
 from ml_platform.launchers import routing_executor
 from ml_platform.pipeline import CompiledPipeline, load_pipeline
+from ml_platform.project import LOCAL_INSTANCE
 from ml_platform.resources import CutResource, StoreResource
 from ml_platform.sources import TableSource
 from ml_platform_tests import lake
+from ml_platform_tests.repository import project_root
 
 YAML = project_root() / "ml_platform" / "defs" / "flight_delays" / "pipeline.yaml"
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -64,7 +66,7 @@ def definitions_in(folder: Path, tables: Sequence[TableSource] = lake.TABLES) ->
 def open_instance(home: Path) -> dg.DagsterInstance:
     """Opens a Dagster instance with the configuration of the local deployment."""
     home.mkdir(exist_ok=True)
-    text = (project_root() / "deploy" / "local" / "dagster.yaml").read_text()
+    text = LOCAL_INSTANCE.read_text()
     (home / "dagster.yaml").write_text(text.replace("config: {}", f"config: {{base_dir: {home}}}"))
     return dg.DagsterInstance.from_config(str(home))
 

@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from ml_platform_tests.needed import leave_out
-from ml_platform_tests.servers import free_port
+from ml_platform_tests.servers import PATIENT_SECONDS, free_port
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -93,7 +93,7 @@ class Postgres:
             self._process.wait(30)
             self._process = None
 
-    def restart(self, timeout_seconds: float = 60) -> None:
+    def restart(self, timeout_seconds: float = PATIENT_SECONDS) -> None:
         """Starts on the same port with the same data, and waits until it answers."""
         assert self._process is None, "it runs"
         settings = [f"--{name}={value}" for name, value in SETTINGS.items()]

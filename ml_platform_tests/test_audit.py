@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ml_platform.artifacts import project_root
+from ml_platform_tests import tiers
+from ml_platform_tests.repository import project_root
 
 FLAW = {"id": "PYSEC-2099-1", "modified": "2026-01-01T00:00:00Z", "published": "2026-01-01T00:00:00Z", "details": ""}
 
@@ -71,11 +72,11 @@ def audit(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(("flawed", "status", "told"), [
-    ("", 0, "audit: 3 distributions looked up, 0 known vulnerabilities\n"),
+@pytest.mark.parametrize(("flawed", "status", "told"), tiers.cases("vulnerabilities", [
     ("fsspec", 1, "fsspec 2026.9.0: PYSEC-2099-1, fixed in: 9999.1\naudit: 3 distributions looked up, 1 known"),
+    ("", 0, "audit: 3 distributions looked up, 0 known vulnerabilities\n"),
     ("torch", 1, "torch 2.13.0: PYSEC-2099-1, fixed in: 9999.1\n"),
-])  # fmt: skip
+]))  # fmt: skip
 def test_a_known_vulnerability_fails_the_audit(
     service: Service, python: Path, flawed: str, status: int, told: str
 ) -> None:

@@ -12,9 +12,10 @@ import nbformat
 import pytest
 import yaml
 
-from ml_platform.artifacts import project_root
+from ml_platform_tests import tiers
 from ml_platform_tests.conftest import run_python
 from ml_platform_tests.platform import Platform
+from ml_platform_tests.repository import project_root
 
 ROOT = project_root()
 
@@ -41,15 +42,15 @@ def test_the_top_level_is_complete() -> None:
         assert (ROOT / name).exists(), name
 
 
-@pytest.mark.parametrize("module", ["torch", "sklearn", "skops", "pandera", "pandas", "duckdb", "matplotlib"])
-def test_loading_the_definitions_imports_no_heavy_library(module: str) -> None:
-    code = f"""
+def test_loading_the_definitions_imports_no_heavy_library() -> None:
+    code = """
 import sys
 from ml_platform.definitions import defs
 defs().resolve_all_job_defs()
-print({module!r} in sys.modules)
+heavy = ["torch", "sklearn", "skops", "pandera", "pandas", "duckdb", "matplotlib"]
+print([name for name in heavy if name in sys.modules])
 """
-    assert run_python(code) == "False"
+    assert run_python(code) == "[]"
 
 
 def test_the_launchers_can_be_used_without_the_rest() -> None:
@@ -69,7 +70,7 @@ def test_every_environment_variable_is_documented_and_every_documented_one_is_re
 def test_constraints_pin_every_dependency_exactly() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
-    names = {re.split(r"[\[<>=, ]", need)[0].lower() for need in needed}
+    names = {re.split(r"[\[<>=, ]", need)[0].lower() for need in needed} - {project["name"]}  # an extra of extras
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.split("==")[0].lower() for line in lines if re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.]+", line)}
     assert names - pinned == set()
@@ -92,6 +93,26 @@ def test_every_test_file_is_named_after_a_module_or_folder() -> None:
     assert found <= known | extra
 
 
+def test_every_tier_is_described_and_has_its_command() -> None:
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    described = dict(marker.split(": ") for marker in options["markers"])
+    assert described == {"full": "run by `make test-all`", "soak": "run by `make soak`"}
+    rules = (ROOT / "Makefile").read_text()
+    assert 'test-all: test setup-tests\n\t$(PYTEST) -m "full and not soak"\n' in rules
+    assert "soak: test-all\n\tpytest -m soak" in rules
+    assert "make check test-all" in (ROOT / ".ci" / "run").read_text()
+    guide = (ROOT / "docs" / "testing.md").read_text()
+    assert all(f"| `make {command}` |" in guide for command in ("test", "test-all", "soak"))
+
+
+def test_every_list_that_a_tier_takes_a_part_of_is_used_and_every_module_that_begins_first_is_there() -> None:
+    tests = ROOT / "ml_platform_tests"
+    text = "\n".join(path.read_text() for path in tests.rglob("test_*.py"))
+    assert [name for name in (*tiers.CASES, *tiers.COUNTS) if f'"{name}"' not in text] == []
+    assert [name for name in tiers.LONGEST if not (tests / name).exists()] == []
+
+
+@pytest.mark.full
 def test_the_guide_to_transformers_runs(tmp_path: Path) -> None:
     """Every block of it, in order, in a process of its own; and the command that needs no file."""
     text = (ROOT / "docs" / "transformers.md").read_text()
@@ -123,6 +144,7 @@ def test_the_notebook_guide_runs(
     assert len(scope["answers"]) == kept  # type: ignore[arg-type]
 
 
+@pytest.mark.full
 def test_the_first_notebook_runs_and_shows_real_pictures(tmp_path: Path, real_year: Path) -> None:
     """Every cell, in a copy of the project where the demo ran: a class is checked, compared, lifted, materialized."""
     spec = importlib.util.spec_from_file_location("run_notebook", ROOT / "docs" / "run_notebook.py")

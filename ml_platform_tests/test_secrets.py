@@ -113,6 +113,7 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
     return run
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("case", INSTANCES)
 def test_a_command_that_fails_names_no_secret_of_its_instance(
     tmp_path: Path, said: Callable[..., str], case: str

@@ -6,26 +6,34 @@ from ml_platform.artifacts.buckets import ObjectBackend
 from ml_platform.artifacts.folders import LocalBackend
 from ml_platform.artifacts.places import Backend
 from ml_platform.errors import ArtifactError
+from ml_platform.extras import is_installed, missing
+from ml_platform.plugins import added, load
 
+_GROUP = "ml_platform.storages"  # of entry points: a scheme, and the class of backends that keeps what `Backend` says
 _EXPECTED = "expected a folder, file:///folder or s3://bucket/path"
 
 
 def open_backend(base: str, **options: Any) -> Backend:
-    """Opens a folder or a bucket.
+    """Opens a folder, a bucket, or what an installed distribution says of a URL's scheme.
 
     Raises:
         ArtifactError: a URL of another kind, where a file may be seen in part, or two may both create it.
+        MissingExtra: a bucket, without the package that reaches it.
     """
     scheme, separator, rest = base.partition("://")
     if scheme == "file" or base.startswith("file:"):
         return LocalBackend(_path_in(base, rest))
     if not separator:
         return LocalBackend(base)
+    if scheme in added(_GROUP):
+        return load(_GROUP, scheme)(base, **options)  # type: ignore[no-any-return]
     if scheme != "s3":
         raise ArtifactError(
             f"{base}: {_EXPECTED}; {scheme}:// is not known to show files whole or not at all, and to let one of two "
             "writers create a file"
         )
+    if not is_installed("s3fs"):
+        raise missing("s3fs")
     return ObjectBackend(base, **options)
 
 

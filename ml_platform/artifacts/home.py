@@ -1,19 +1,20 @@
-"""Where is this project, and where are its artifacts?"""
+"""Says where the local instance and its artifacts are."""
 
 import os
 from pathlib import Path
 
 from ml_platform.artifacts.store import ArtifactStore
-
-
-def project_root() -> Path:
-    """Gives the folder that holds `pyproject.toml` and the package."""
-    return Path(__file__).parents[2]
+from ml_platform.project import find_project
 
 
 def dagster_home() -> Path:
-    """Gives the local instance's folder: `$DAGSTER_HOME`, else `.dagster` in the project."""
-    return Path(os.environ.get("DAGSTER_HOME") or project_root() / ".dagster")
+    """Gives the local instance's folder: `$DAGSTER_HOME`, else `.dagster` in the project that the working folder is in.
+
+    Raises:
+        PlatformError: neither is there.
+    """
+    home = os.environ.get("DAGSTER_HOME")
+    return Path(home) if home else find_project().root / ".dagster"
 
 
 def default_base() -> str:

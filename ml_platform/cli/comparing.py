@@ -5,7 +5,7 @@ from rich.table import Table
 
 from ml_platform.cli.trying import SAMPLED
 from ml_platform.evaluation.comparing import Comparison
-from ml_platform.pipeline.tasks import LABELS
+from ml_platform.pipeline.tasks import label_of
 from ml_platform.runtime.inprocess import Pipeline
 
 
@@ -23,7 +23,7 @@ def print_comparison(found: Comparison, rows: int | None = None) -> None:
         table.add_column(f"{name}\n{model}", justify="right")
     table.add_column("difference", justify="right")
     for metric, (first, second) in found.metrics.items():
-        table.add_row(LABELS[metric], f"{first:.4f}", f"{second:.4f}", f"{second - first:+.4f}")
+        table.add_row(label_of(metric), f"{first:.4f}", f"{second:.4f}", f"{second - first:+.4f}")
     console.print(table)
     alone = zip(found.pipelines, found.rows_alone, strict=True)
     left_out = "".join(f"; {count:,} that only {name} has are left out" for name, count in alone if count)

@@ -16,7 +16,7 @@ from ml_platform.errors import PlatformError
 from ml_platform.launchers.schema import LAUNCHES
 from ml_platform.launchers.table import Launches
 
-# Where `deploy/local/dagster.yaml` keeps what; the names of Dagster's tables are its own.
+# Where `resources/dagster.yaml` keeps what; the names of Dagster's tables are its own.
 FILES = {
     "history/runs.db": [*RunStorageSqlMetadata.sorted_tables, LAUNCHES],
     "storage/event_log.db": SqlEventLogStorageMetadata.sorted_tables,

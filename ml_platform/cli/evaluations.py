@@ -11,7 +11,7 @@ from rich.table import Table
 from ml_platform.artifacts import Artifact, ArtifactStore, default_store
 from ml_platform.artifacts.reports import page_path, read_report
 from ml_platform.errors import ArtifactError
-from ml_platform.pipeline.tasks import LABELS, TASKS
+from ml_platform.pipeline.tasks import TASKS, label_of
 from ml_platform.runtime.provenance import made_of
 
 # What evaluations did not say when all pipelines had this one task.
@@ -51,7 +51,7 @@ def print_evaluation(facts: Mapping[str, Any], console: Console | None = None) -
     """Prints the best model's figures with their gates, the other models, and where the page is."""
     console = console or Console()
     chosen = (
-        f"{facts['best']}, chosen by {LABELS[facts['selected_by']]} on the validation rows, judged on the test rows"
+        f"{facts['best']}, chosen by {label_of(facts['selected_by'])} on the validation rows, judged on the test rows"
     )
     console.print(f"[bold]{facts['pipeline']}[/]: {chosen}", soft_wrap=True, highlight=False)
     console.print(_figures(facts))
@@ -62,7 +62,7 @@ def print_evaluation(facts: Mapping[str, Any], console: Console | None = None) -
             console.print(f"  [red]not approved[/]: {escape(reason + why)}", soft_wrap=True, highlight=False)
     for name, model in facts["models"].items():
         if name != facts["best"]:
-            scores = ", ".join(f"{LABELS[metric]} {model[metric]:.4f}" for metric in facts["metrics"][:2])
+            scores = ", ".join(f"{label_of(metric)} {model[metric]:.4f}" for metric in facts["metrics"][:2])
             console.print(f"  {name}, for comparison: {scores}", highlight=False)
     data, code = Counter(label.partition("[")[0] for label in facts["made_of"]["data"]), facts["made_of"]["code"]
     tables = ", ".join(name if count == 1 else f"{name} ({count} partitions)" for name, count in sorted(data.items()))

@@ -33,7 +33,7 @@ def instance_here() -> Iterator[dg.DagsterInstance]:
         LaunchError: there is none yet.
     """
     if not instance_file().is_relative_to(dagster_home()):
-        raise LaunchError(f"{dagster_home()}: no Dagster instance there yet; run: make setup")
+        raise LaunchError(f"{dagster_home()}: no Dagster instance there yet; `ml-platform run PIPELINE` makes one")
     with dg.DagsterInstance.from_config(str(dagster_home())) as instance:
         yield instance
 

@@ -15,12 +15,11 @@ from typing import Any
 
 import click
 
-from ml_platform.artifacts.home import project_root
 from ml_platform.errors import PlatformError
 from ml_platform.pipeline.lifted import module_text
 from ml_platform.pipeline.lifting import Lifted, lift
+from ml_platform.project import find_project
 
-_HOME = "ml_platform.transformers"
 _SECONDS = 300  # for importing the module; torch alone can take half a minute on a cold disk
 
 
@@ -45,7 +44,7 @@ def lift_class(notebook: Path, name: str, to: str | None, *, force: bool = False
     """Writes a module with the last definition of a class and what it needs, and imports it in a fresh process.
 
     Args:
-        to: the module's dotted name; by default in `ml_platform.transformers`, named after the class.
+        to: the module's dotted name; by default in the project's package of transformers, named after the class.
         force: write over a module that says something else.
         root: the folder that `to` is found from; by default the project's.
 
@@ -53,10 +52,11 @@ def lift_class(notebook: Path, name: str, to: str | None, *, force: bool = False
         PlatformError: the class cannot leave, the module cannot be written, or what was written is no transformer;
             then the folder is as it was.
     """
-    root = root or project_root()
+    project = find_project()
+    root = root or project.sources_root
     if not name.isidentifier() or keyword.iskeyword(name):
         raise PlatformError(f"{name!r} is no name of a class; expected one such as UsualDelay")
-    module = to or f"{_HOME}.{snake_case(name)}"
+    module = to or f"{project.transformers_module}.{snake_case(name)}"
     path = _file_of(module, root)
     lifted = lift(notebook, name)
     text = _formatted(module_text(lifted, module.split(".", maxsplit=1)[0]), path, root)
@@ -83,7 +83,9 @@ def snake_case(name: str) -> str:
 def _file_of(module: str, root: Path) -> Path:
     parts = module.split(".")
     if len(parts) < 2 or not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):
-        raise PlatformError(f"--to: {module!r} is no dotted name of a module in a package, such as {_HOME}.seasons")
+        raise PlatformError(
+            f"--to: {module!r} is no dotted name of a module in a package, such as shop.transformers.seasons"
+        )
     folder = root.joinpath(*parts[:-1])
     for count in range(1, len(parts)):
         if not (root.joinpath(*parts[:count]) / "__init__.py").is_file():

@@ -39,6 +39,32 @@ _rows = click.option(
 )
 
 
+@commands.group()
+def new() -> None:
+    """Write a new project, or a new pipeline in one."""
+
+
+@new.command(name="project")
+@click.argument("name")
+def new_project_command(name: str) -> None:
+    """Write the Dagster project NAME into a folder of that name: definitions, tests, a Makefile."""
+    from ml_platform.cli.new import make_project
+
+    make_project(name)
+
+
+@new.command(name="pipeline")
+@click.argument("name")
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="A CSV file with a header.")
+@click.option("--target", required=True, help="The column to predict.")
+@click.option("--time", help="A column of dates or times: what is newest tests. By default rows are split at random.")
+def new_pipeline_command(name: str, data: Path, target: str, time: str | None) -> None:
+    """Write the pipeline NAME over a table: a source and two baseline models, which run as written."""
+    from ml_platform.cli.new import make_pipeline
+
+    make_pipeline(name, data, target, time)
+
+
 @commands.command()
 @_pipeline
 @_as_of
@@ -286,7 +312,7 @@ def check_transformer_command(
 @commands.command(name="lift")
 @click.argument("notebook", type=click.Path(path_type=Path))
 @click.argument("class_name", metavar="CLASS")
-@click.option("--to", metavar="MODULE", help="The new module; by default CLASS's name in ml_platform.transformers.")
+@click.option("--to", metavar="MODULE", help="The new module; by default CLASS's name in the project's `transformers`.")
 @click.option("--force", is_flag=True, help="Write over a module that says something else.")
 def lift_command(notebook: Path, class_name: str, to: str | None, force: bool) -> None:
     """Move CLASS and what it needs out of NOTEBOOK into a module, so that a pipeline's YAML can name it."""

@@ -79,14 +79,14 @@ def _definitions(compiled: CompiledPipeline, folder: Path) -> Any:
     import dagster as dg
 
     from ml_platform.components.ml_pipeline import pipeline_definitions
+    from ml_platform.components.project import resources_for_project
     from ml_platform.components.sources import source_assets
-    from ml_platform.defs.resources import resources_in
 
     tables = [compiled.table(name) for name in compiled.sources]
     return dg.Definitions.merge(
         pipeline_definitions(compiled),
         dg.Definitions(assets=source_assets(tables)),
-        resources_in(str(folder / "artifacts")),
+        resources_for_project(str(folder / "artifacts")),
     )
 
 

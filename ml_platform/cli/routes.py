@@ -9,11 +9,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ml_platform.artifacts.home import dagster_home, project_root
+from ml_platform.artifacts.home import dagster_home
+from ml_platform.cli.definitions import project_definitions
 from ml_platform.errors import LaunchError, PlatformError
 from ml_platform.launchers import RoutingRunLauncher
 from ml_platform.launchers.listing import Listed, list_routes
 from ml_platform.pipeline.document import load_document
+from ml_platform.project import LOCAL_INSTANCE
 
 
 def routes_here() -> tuple[Path, list[Listed], list[str]]:
@@ -22,16 +24,14 @@ def routes_here() -> tuple[Path, list[Listed], list[str]]:
     Raises:
         PlatformError: a YAML that says something twice, or has no routing launcher.
     """
-    from ml_platform.definitions import defs
-
     path = instance_file()
-    return path, *list_routes(defs(), launcher_in(path))
+    return path, *list_routes(project_definitions(), launcher_in(path))
 
 
 def instance_file() -> Path:
-    """Finds the instance's YAML; before the first run there is none yet, and it will be the local deployment's."""
+    """Finds the instance's YAML; before the first run there is none yet, and it will be that of every new one."""
     own = dagster_home() / "dagster.yaml"
-    return own if own.exists() else project_root() / "deploy" / "local" / "dagster.yaml"
+    return own if own.exists() else LOCAL_INSTANCE
 
 
 def launcher_in(path: Path) -> RoutingRunLauncher:
@@ -47,7 +47,7 @@ def launcher_in(path: Path) -> RoutingRunLauncher:
         found = declared.get("class", "none, so Dagster's default")
         raise LaunchError(
             f"{path}: run_launcher is {found}; expected module ml_platform.launchers, class RoutingRunLauncher, "
-            "with launchers by name (deploy/local/dagster.yaml has an example)"
+            f"with launchers by name ({LOCAL_INSTANCE} is an example)"
         )
     config = declared.get("config") or {}
     checked = process_config(resolve_to_config_type(RoutingRunLauncher.config_type()), config)

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import dagster as dg
-from dagster.components.core.component_tree import ComponentTreeException
 from rich.console import Console
 from rich.markup import escape
 
-from ml_platform.artifacts.home import dagster_home, project_root
+from ml_platform.artifacts.home import dagster_home
+from ml_platform.cli.definitions import project_definitions
 from ml_platform.cli.evaluations import last_evaluation, print_evaluation
 from ml_platform.cli.watching import Watcher
 from ml_platform.errors import PlatformError, expected_one_of
+from ml_platform.project import LOCAL_INSTANCE, find_project
 
 PROCESS_TAG = "ml_platform/process"
 RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -53,12 +54,12 @@ def run_pipeline(pipeline: str, as_of: str = "latest", *, fresh: bool = False) -
 
 
 def prepare_home(home: Path) -> None:
-    """Makes the local instance's folder, with the configuration from `deploy/local`."""
+    """Makes the local instance's folder, as `resources/dagster.yaml` configures it."""
     home.mkdir(parents=True, exist_ok=True)
     os.environ["DAGSTER_HOME"] = str(home)
     configuration = home / "dagster.yaml"
     if not configuration.exists():
-        configuration.write_text((project_root() / "deploy" / "local" / "dagster.yaml").read_text())
+        configuration.write_text(LOCAL_INSTANCE.read_text())
 
 
 def fail_abandoned_runs(instance: dg.DagsterInstance, console: Console) -> None:
@@ -83,29 +84,15 @@ def _is_alive(process_id: int) -> bool:
 
 
 def _find_job(pipeline: str, watcher: Watcher) -> dg.JobDefinition:
-    from ml_platform.definitions import defs
-
     loggers = dg.Definitions(loggers={"terminal": watcher.logger()})
-    try:
-        definitions = dg.Definitions.merge(defs(), loggers)
-    except ComponentTreeException as error:
-        _raise_refusal(error)
-        raise
+    definitions = dg.Definitions.merge(project_definitions(), loggers)
     jobs = [job.name for job in definitions.jobs or []]
     if pipeline not in jobs:
         known = f"no pipeline {pipeline!r}: {expected_one_of(pipeline, jobs)}"
-        hint = "; a YAML elsewhere is tried by `ml-platform try`, and run once it has a folder under ml_platform/defs"
+        defs = find_project().defs
+        hint = f"; a YAML elsewhere is tried by `ml-platform try`, and run once it has a folder under {defs}"
         raise PlatformError(known + (hint if pipeline.endswith((".yaml", ".yml")) else ""))
     return definitions.resolve_job_def(pipeline)
-
-
-def _raise_refusal(error: BaseException) -> None:
-    """Takes a declaration's mistake out of what Dagster wraps around it."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, PlatformError):
-            raise cause from None
-        cause = cause.__cause__ or cause.__context__
 
 
 def _whole_range(job: dg.JobDefinition) -> dict[str, str]:

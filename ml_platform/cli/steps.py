@@ -5,9 +5,12 @@ import doctest
 import inspect
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import walk_packages
 from textwrap import dedent, indent
 from typing import Any
 
@@ -17,7 +20,9 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from ml_platform.errors import PlatformError, expected_one_of
+from ml_platform.errors import NoProject, PlatformError, expected_one_of
+from ml_platform.plugins import added, load
+from ml_platform.project import find_project
 
 GROUPS = {"Steps": "ml_platform.transformers", "Models": "ml_platform.models"}
 _ROWS = {
@@ -63,8 +68,8 @@ class Described:
 
 
 def list_steps() -> list[Described]:
-    """Describes every class that the steps' and the models' packages export, in the order of their names."""
-    return list(_known())
+    """Describes every class that pipelines can use, in the order of their names: see `_groups` for where they lie."""
+    return list(_known(_groups()))
 
 
 def describe_step(name: str) -> Described:
@@ -73,22 +78,56 @@ def describe_step(name: str) -> Described:
     Raises:
         PlatformError: there is none of that name.
     """
-    found = next((one for one in _known() if one.name == name), None)
+    found = next((one for one in _known(_groups()) if one.name == name), None)
     if found is None:
-        raise PlatformError(f"no step or model {name!r}: {expected_one_of(name, [one.name for one in _known()])}")
+        raise PlatformError(f"no step or model {name!r}: {expected_one_of(name, [one.name for one in list_steps()])}")
     return found
 
 
-def _known() -> Iterator[Described]:
+def _groups() -> Iterator[tuple[str, Mapping[str, type]]]:
+    """Gives headings with dotted paths and classes: the platform's, the project's own, those that distributions add."""
+    own = None
+    with suppress(NoProject):
+        own = find_project()
+        own.put_on_path()
+    for heading, package in GROUPS.items():
+        yield heading, _exported(package)
+        if own is not None and heading == "Steps" and own.transformers_module != package:
+            yield f"{heading} of {own.module}", _defined_in(own.transformers_module)
+        group = f"ml_platform.{heading.lower()}"
+        for name, point in added(group).items():
+            yield f"{heading} of {point.dist.name if point.dist else name}", _exported(load(group, name).__name__)
+
+
+def _exported(package: str) -> dict[str, type]:
+    module = import_module(package)
+    names = sorted(getattr(module, "__all__", ()), key=str.lower)
+    found = {f"{package}.{name}": getattr(module, name) for name in names}
+    return {path: kind for path, kind in found.items() if inspect.isclass(kind)}
+
+
+def _defined_in(package: str) -> dict[str, type]:
+    """Lists the transformers that a package's modules define; there may be no such package."""
+    if find_spec(package.partition(".")[0]) is None or find_spec(package) is None:
+        return {}
+    folder = import_module(package)
+    modules = [folder, *(import_module(one.name) for one in walk_packages(folder.__path__, f"{package}."))]
+    return {
+        f"{module.__name__}.{name}": kind
+        for module in modules
+        for name, kind in sorted(vars(module).items())
+        if inspect.isclass(kind) and kind.__module__ == module.__name__ and hasattr(kind, "transform")
+    }
+
+
+def _known(groups: Iterable[tuple[str, Mapping[str, type]]]) -> Iterator[Described]:
     """Describes classes, but for bases: those without parameters that others are derived from."""
-    for group, package in GROUPS.items():
-        module = import_module(package)
-        exported = [getattr(module, name) for name in sorted(getattr(module, "__all__", ()), key=str.lower)]
-        kinds = [kind for kind in exported if inspect.isclass(kind)]
+    for heading, classes in groups:
+        kinds = list(classes.values())
         bases = {base for kind in kinds for base in kind.__mro__[1:]}
-        for kind in kinds:
+        for path, kind in classes.items():
             if kind not in bases or inspect.signature(kind).parameters:
-                yield _described(kind, kinds, group, f"{package}.{kind.__name__}")
+                yield _described(kind, kinds, heading, path)
 
 
 def _described(kind: type, kinds: Sequence[type], group: str, path: str) -> Described:
@@ -214,8 +253,8 @@ def _parameter_table(parameters: Sequence[Parameter]) -> Table:
 
 
 def as_markdown() -> str:
-    """Writes the page of all classes: a table of each group, then each class with parameters and example."""
-    known = list_steps()
+    """Writes the page of the platform's classes: a table of each group, then each class with parameters and example."""
+    known = list(_known((heading, _exported(package)) for heading, package in GROUPS.items()))
     lines = [
         "# Steps and models",
         "",

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from ml_platform.components.judging import judging_assets, judging_checks
+from ml_platform.components.scaffolder import PipelineScaffolder
 from ml_platform.components.steps import step_assets
 from ml_platform.components.training import training_assets
 from ml_platform.pipeline import load_pipeline
@@ -10,6 +11,7 @@ from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.runtime import nodes_of
 
 
+@dg.scaffold_with(PipelineScaffolder)
 class MLPipelineComponent(dg.Component, dg.Model, dg.Resolvable):
     """A pipeline of data transformers, models and gates, declared in a YAML file of its own.
 

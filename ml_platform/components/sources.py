@@ -1,5 +1,6 @@
 """How does a table become an asset of the lake?"""
 
+import warnings
 from collections.abc import Sequence
 
 import dagster as dg
@@ -8,28 +9,36 @@ from ml_platform.components.options import describe_frame, op_tags, partitions_o
 from ml_platform.components.values import costs
 from ml_platform.io_managers.metadata import column_schema
 from ml_platform.launchers import LAUNCHER_TAG
-from ml_platform.pipeline.inspection import runner_code
+from ml_platform.pipeline.inspection import code_of_source, runner_code
 from ml_platform.resources import StoreResource
 from ml_platform.resources.refusal import refusals_as_failures
 from ml_platform.runtime import Node
 from ml_platform.runtime.making import make_source
 from ml_platform.runtime.nodes import source_node
 from ml_platform.runtime.work import SourceWork
-from ml_platform.sources import TableSource
+from ml_platform.sources import Source
 
 
-def source_assets(tables: Sequence[TableSource], owners: Sequence[str] = ()) -> list[dg.AssetsDefinition]:
+def source_assets(tables: Sequence[Source], owners: Sequence[str] = ()) -> list[dg.AssetsDefinition]:
     """Gives one asset for each table, partitioned as the table is."""
+    with warnings.catch_warnings():
+        # Of backfill policies. Dagster hides it while it loads definitions; a run may import a source by itself.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return _source_assets(tables, owners)
+
+
+def _source_assets(tables: Sequence[Source], owners: Sequence[str]) -> list[dg.AssetsDefinition]:
     code = runner_code("source")
-    return [_source_asset(source_node(table, code), table, owners) for table in tables]
+    nodes = [source_node(table, own | code if (own := code_of_source(table)) else code) for table in tables]
+    return [_source_asset(node, table, owners) for node, table in zip(nodes, tables, strict=True)]
 
 
-def _source_asset(node: Node, table: TableSource, owners: Sequence[str]) -> dg.AssetsDefinition:
+def _source_asset(node: Node, table: Source, owners: Sequence[str]) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=table.asset.split("/"),
         code_version=node.code_version,
-        description=describe_frame(f"`{table.file}` of the package {table.package}, typed.", table.grain, table.key),
+        description=describe_frame(table.description, table.grain, table.key),
         group_name="lake",
         kinds={"csv", "parquet"},
         owners=list(owners),

@@ -2,41 +2,10 @@
 
 import dagster as dg
 
-from ml_platform.artifacts import ArtifactStore
-from ml_platform.components.reusing import WouldReuse
-from ml_platform.io_managers import FrameIOManager, ReportIOManager, SklearnIOManager
-from ml_platform.launchers import publishing, routing_executor_with
-from ml_platform.resources import CutResource, StoreResource
-
-
-class FencedStore(StoreResource):
-    """The store, in which a process that was launched for a run publishes only while the run is its to execute."""
-
-    def open(self) -> ArtifactStore:
-        """Opens the store behind the launch's fence."""
-        return super().open().fenced_by(publishing)
-
-
-def resources_in(base: str = "") -> dg.Definitions:
-    """One store behind all IO managers; each step goes to its launcher.
-
-    Args:
-        base: where the store lies; empty: beside Dagster's own storage.
-    """
-    store, cut = FencedStore(base=base), CutResource()
-    return dg.Definitions(
-        resources={
-            "store": store,
-            "cut": cut,
-            "frames": FrameIOManager(store=store),
-            "objects": SklearnIOManager(store=store),
-            "reports": ReportIOManager(store=store),
-        },
-        executor=routing_executor_with(WouldReuse(store, cut)),
-    )
+from ml_platform import resources_for_project
 
 
 @dg.definitions
 def resources() -> dg.Definitions:
     """The project's resources."""
-    return resources_in()
+    return resources_for_project()

@@ -79,14 +79,14 @@ def compare_answers(facts: tuple[Any, Any], answers: tuple[pd.DataFrame, pd.Data
     common = both[key]
     truth = task.truth(both[names[0]].to_numpy(), first["classes"])
     said = [task.answer_in(common.merge(one, on=key, how="left"), target, first["classes"]) for one in answers]
-    scores = [task.score(truth, answer) for answer in said]
+    scores = [task.measure(truth, answer) for answer in said]
     return Comparison(
         (first["pipeline"], other["pipeline"]),
         (first["best"], other["best"]),
         len(both),
         (len(answers[0]) - len(both), len(answers[1]) - len(both)),
         first["selected_by"],
-        {metric: (scores[0][metric], scores[1][metric]) for metric in task.metrics},
+        {metric: (scores[0][metric], scores[1][metric]) for metric in task.all_metrics},
         _interval(task.losses(truth, said[1]) - task.losses(truth, said[0])),
     )
 

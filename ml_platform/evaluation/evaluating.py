@@ -12,6 +12,7 @@ from ml_platform.evaluation.gates import judge
 from ml_platform.evaluation.metrics import by_group, confusion, confusion_of_classes
 from ml_platform.evaluation.page import render_page
 from ml_platform.evaluation.pictures import draw_all
+from ml_platform.extras import is_installed
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.pipeline.splitting import Cut, narrow, read_rows
 from ml_platform.pipeline.tasks import TASKS, Task
@@ -41,7 +42,7 @@ def evaluate(
     answers = {name: task.answer(model.estimator, features) for name, model in models.items()}
     data = {part.label: part.digest for part in test.parts.values()}
     facts = {**_facts(pipeline, models, selection, rows, truth, answers), "data_test": data}
-    pictures = draw_all(facts, truth, answers)
+    pictures = draw_all(facts, truth, answers) if is_installed("matplotlib") else {}
     said = task.columns(spec.target, answers[best], classes, selection.facts["threshold"])
     kept = rows[[*pipeline.features.key]].assign(**{spec.target: target, **said})
     return Report(facts, pictures, render_page(facts, pictures), answers=kept)
@@ -57,14 +58,14 @@ def _facts(
 ) -> dict[str, Any]:
     """Gathers what an evaluation says, as plain JSON values."""
     spec, best, task = pipeline.spec, selection.facts["best"], TASKS[pipeline.spec.task]
-    scores = {name: task.score(truth, answer) for name, answer in answers.items()}
+    scores = {name: task.measure(truth, answer) for name, answer in answers.items()}
     return {
         "pipeline": spec.pipeline,
         "description": spec.description,
         "task": spec.task,
         "target": spec.target,
         "key": list(pipeline.features.key),
-        "metrics": list(task.metrics),
+        "metrics": list(task.all_metrics),
         "selected_by": task.selected_by,
         "best": best,
         "split": selection.facts["split"],

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ml_platform.pipeline.tasks import LABELS
+from ml_platform.extras import missing
+from ml_platform.pipeline.tasks import label_of
 
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
 
@@ -23,7 +24,7 @@ def render_page(facts: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
     images = {name: base64.b64encode(content).decode() for name, content in pictures.items()}
     template = environment.get_template(_TEMPLATE.name)
     passed = all(gate["passed"] for gate in facts["gates"])
-    return template.render(facts=facts, images=images, passed=passed, labels=LABELS, figure=_figure)
+    return template.render(facts=facts, images=images, passed=passed, label=label_of, missing=missing, figure=_figure)
 
 
 def _figure(value: float) -> str:

@@ -14,11 +14,10 @@ from dagster._serdes import ConfigurableClassData
 from yaml import safe_dump
 
 from ml_platform.errors import LaunchError, expected_one_of
+from ml_platform.extras import EXTRAS
 from ml_platform.launchers.kinds import Kind, kind_of
 
 Made = TypeVar("Made")
-
-_EXTRAS = {"dagster_ray": "ml_platform[ray]"}
 
 # The Kubernetes client keeps its configuration in one global place while a launcher is built.
 _BUILDING = threading.RLock()
@@ -127,4 +126,5 @@ def _setting_up(name: str, launcher: type[RunLauncher[Any]]) -> Iterator[None]:
 
 def _distribution_of(module: str) -> str:
     package = module.partition(".")[0]
-    return f"pip install '{_EXTRAS.get(package, package.replace('_', '-'))}'"
+    extra, _ = EXTRAS.get(package, ("", ""))
+    return f"pip install '{f'ml_platform[{extra}]' if extra else package.replace('_', '-')}'"

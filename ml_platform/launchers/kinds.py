@@ -7,8 +7,10 @@ from typing import Any
 
 from dagster._core.launcher import RunLauncher
 
+from ml_platform.errors import LaunchError
 from ml_platform.launchers.sites import Patience, Site, StrangerSite
 from ml_platform.launchers.table import Launches
+from ml_platform.plugins import added, load
 
 Config = Mapping[str, Any]
 
@@ -46,13 +48,23 @@ _KINDS = {
     "dagster_k8s.launcher.K8sRunLauncher": "ml_platform.launchers.kubernetes",
     "ml_platform.launchers.local.LocalRunLauncher": "ml_platform.launchers.local",
 }
+_GROUP = "ml_platform.launchers"  # of entry points: other distributions may say more of classes of their own
 
 
 def kind_of(launcher: type[RunLauncher[Any]]) -> Kind:
     """Finds what is known of a class; nothing beyond whole runs where it is a stranger."""
     for base in launcher.__mro__:
-        module = _KINDS.get(f"{base.__module__}.{base.__qualname__}")
-        if module is not None:
-            kind: Kind = import_module(module).KIND
+        name = f"{base.__module__}.{base.__qualname__}"
+        if name in _KINDS:
+            kind: Kind = import_module(_KINDS[name]).KIND
             return kind
+        if name in added(_GROUP):
+            return _added(name)
     return Kind()
+
+
+def _added(name: str) -> Kind:
+    found = load(_GROUP, name)
+    if not isinstance(found, Kind):
+        raise LaunchError(f"{_GROUP}: {name!r} is {found!r:.80}; expected a ml_platform.launchers.kinds.Kind")
+    return found

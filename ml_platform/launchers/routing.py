@@ -284,6 +284,6 @@ def routing_launcher_of(instance: dg.DagsterInstance) -> RoutingRunLauncher:
     if not isinstance(launcher, RoutingRunLauncher):
         raise LaunchError(
             f"run_launcher is {type(launcher).__name__}, which keeps no launches; set RoutingRunLauncher in "
-            "dagster.yaml (deploy/local/dagster.yaml has an example)"
+            "dagster.yaml (ml_platform/resources/dagster.yaml has an example)"
         )
     return launcher

@@ -8,10 +8,11 @@ from typing import Any
 
 from ml_platform.errors import SpecError, expected_one_of
 from ml_platform.pipeline.document import Document
+from ml_platform.pipeline.imports import watch_imports
 from ml_platform.pipeline.inspection import Inspection, inspect
 from ml_platform.pipeline.spec import Model, OrderedSplit, PipelineSpec, RandomSplit, Step, in_order, load_spec
 from ml_platform.schema import Schema
-from ml_platform.sources import Partitions, TableSource
+from ml_platform.sources import Partitions, Source
 
 
 @dataclass(frozen=True)
@@ -102,12 +103,13 @@ class CompiledPipeline:
         """Builds a candidate model, unfitted."""
         return build_use(self.spec.models[name], self.objects.get(name))
 
-    def table(self, name: str) -> TableSource:
+    def table(self, name: str) -> Source:
         """Gives the table that a source reads."""
         from ml_platform.pipeline.building import resolve
 
-        table: TableSource = resolve(self.spec.sources[name])
-        return replace(table, rows=self.rows) if self.rows and table.partitions else table
+        table: Any = resolve(self.spec.sources[name])
+        read: Source = replace(table, rows=self.rows) if self.rows and table.partitions else table
+        return read
 
     def asset_of(self, name: str) -> str:
         """Gives the asset of a source or step."""
@@ -150,6 +152,7 @@ def compile_spec(
     Raises:
         SpecError: every problem found, each with file and line.
     """
+    watch_imports()
     document = spec.document
     problems = [document.problem(tuple(found.place), found.message) for found in inspection.problems]
     if not problems:

@@ -43,7 +43,7 @@ def _parent_of(document: Document, path: Path) -> Path:
             raise SpecError([document.problem(("extends",), f"no file {name!r} to extend, seen from {path.parent}")])
         return found
     try:
-        return find_pipeline(str(name))
+        return find_pipeline(str(name), beside=path)
     except PlatformError as error:
         raise SpecError([document.problem(("extends",), f"nothing to extend: {error}")]) from error
 

@@ -7,10 +7,13 @@ with a module that was imported before an edit, or reloaded after one, would put
 import importlib.abc
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import psutil
 
 from ml_platform.errors import PlatformError
 from ml_platform.pipeline.modules import project_file, read_module, text_hash
@@ -25,8 +28,12 @@ class _Imports(importlib.abc.MetaPathFinder):
         self.reloads: dict[str, int] = {}
         self._clock = count()
         self._looking = False
+        started = psutil.Process().create_time()
         for name in list(sys.modules):
             self._note(name)
+            path = project_file(name)
+            if path is not None and path.stat().st_mtime > started:
+                self.texts[name] = None  # imported before or after that edit: nobody looked
 
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> None:
         if self._looking:
@@ -47,8 +54,12 @@ class _Imports(importlib.abc.MetaPathFinder):
         self.texts[name], self.order[name] = text_hash(path), now
 
 
-_NOTED = _Imports()
-sys.meta_path.insert(0, _NOTED)
+@cache
+def watch_imports() -> _Imports:
+    """Notes from now on what is imported; a process that uses no pipeline is left alone."""
+    noted = _Imports()
+    sys.meta_path.insert(0, noted)
+    return noted
 
 
 def refuse_changed_modules(modules: Iterable[str], files: Mapping[str, str] | None = None) -> None:
@@ -61,11 +72,12 @@ def refuse_changed_modules(modules: Iterable[str], files: Mapping[str, str] | No
     Raises:
         PlatformError: names the file and what to do.
     """
+    noted = watch_imports()
     for module in modules:
         path = project_file(module) if module in sys.modules else None
         if path is None:
             continue
-        imported, now = _NOTED.texts.get(module), text_hash(path)
+        imported, now = noted.texts.get(module), text_hash(path)
         if imported != now:
             raise PlatformError(
                 f"{path} was changed after this process imported it, so it would compute with the former code; "
@@ -78,10 +90,10 @@ def refuse_changed_modules(modules: Iterable[str], files: Mapping[str, str] | No
 
 def _refuse_older_importer(module: str, path: Path) -> None:
     """Refuses a module that took names from another before that was reloaded."""
-    parsed = read_module(module, path, path.stat().st_mtime_ns)
+    noted, parsed = watch_imports(), read_module(module, path, path.stat().st_mtime_ns)
     for source in {part for paths in parsed.imports.values() for part in paths}:
         for name in (source, source.rpartition(".")[0]):
-            if _NOTED.reloads.get(name, -1) > _NOTED.order.get(module, 0):
+            if noted.reloads.get(name, -1) > noted.order.get(module, 0):
                 raise PlatformError(
                     f"{path} imported names from {name} before that was reloaded, and holds the former ones; "
                     f"importlib.reload({module}) too, or restart the process"

@@ -22,13 +22,15 @@ from ml_platform.pipeline.inspection import (
     ModelFacts,
     SourceFacts,
     StepFacts,
+    code_of_source,
+    runner_code,
 )
 from ml_platform.pipeline.modules import text_hash
 from ml_platform.pipeline.promises.declarations import declaration_problems, learns, takes_side_inputs
 from ml_platform.pipeline.spec import PipelineSpec, Step, Use, in_order
 from ml_platform.pipeline.tasks import TASKS
 from ml_platform.schema import Column, Schema
-from ml_platform.sources import TableSource
+from ml_platform.sources import require_source
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ class _Checker:
         self.sources: dict[str, SourceFacts] = {}
         self.steps: dict[str, StepFacts] = {}
         self.models: dict[str, ModelFacts] = {}
-        self.code: dict[str, Code | None] = {kind: code_of(paths) for kind, paths in RUNNERS.items()}
+        self.code: dict[str, Code | None] = {kind: runner_code(kind, spec.task) for kind in RUNNERS}
         self.problems: list[Found] = []
         self.schemas: dict[str, Schema] = {}
 
@@ -66,8 +68,9 @@ class _Checker:
     def check_source(self, name: str, path: str) -> None:
         with self.at("sources", name):
             source = resolve(path)
-            if not isinstance(source, TableSource):
-                raise DataError(f"source {name!r}: {path} is a {type(source).__name__}, expected a TableSource")
+            require_source(source, f"source {name!r}: {path}")
+            if (own := code_of_source(source)) is not None:
+                self.code[f"sources.{name}"] = own
             spans = source.partitions
             cut = spans and {"every": spans.every, "start": str(spans.start), "end": str(spans.end)}
             self.sources[name] = SourceFacts(

@@ -20,6 +20,8 @@ from ml_platform.errors import PlatformError
 from ml_platform.pipeline.code import Code, code_of
 from ml_platform.pipeline.modules import text_hash
 from ml_platform.pipeline.spec import PipelineSpec
+from ml_platform.pipeline.tasks import metric_paths
+from ml_platform.sources import TableSource
 
 _LOG = logging.getLogger(__name__)
 
@@ -147,9 +149,20 @@ def inspect(spec: PipelineSpec) -> Inspection:
     return Inspection.from_json(answer)
 
 
-def runner_code(kind: str) -> Code:
-    """Gives the code of what computes a kind of value, beside the classes that a pipeline names."""
-    return code_of(RUNNERS[kind])
+def runner_code(kind: str, task: str | None = None) -> Code:
+    """Gives the code of what computes a kind of value, beside the classes that a pipeline names.
+
+    Args:
+        task: whose metrics an evaluation measures: installed distributions may add some.
+    """
+    more = metric_paths(task) if kind == "evaluation" and task is not None else []
+    return code_of([*RUNNERS[kind], *more])
+
+
+def code_of_source(source: Any) -> Code | None:
+    """Gives the code of a source whose class is not the platform's own; None of others: it is in `RUNNERS`."""
+    kind = type(source)
+    return None if kind is TableSource else code_of([f"{kind.__module__}.{kind.__qualname__}"])
 
 
 def _ask_child(request: str) -> str:

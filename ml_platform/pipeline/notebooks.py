@@ -11,6 +11,7 @@ from types import CodeType
 from typing import Any
 
 from ml_platform.errors import PlatformError
+from ml_platform.extras import needing
 
 # What IPython makes of a magic or a shell command, too: code that needs it cannot leave the notebook.
 _CALL = "get_ipython()"
@@ -124,7 +125,8 @@ def _opened(path: Path) -> Any:
     if not path.is_file():
         hint = "" if path.suffix == ".ipynb" else "; expected a file that ends in .ipynb"
         raise PlatformError(f"no notebook {str(path)!r}{hint}; is it saved, and is this its folder?")
-    import nbformat
+    with needing("nbformat"):
+        import nbformat
 
     read: Any = nbformat.read  # it carries no types
     try:

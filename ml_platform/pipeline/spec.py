@@ -280,8 +280,9 @@ def graph_problems(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
         hint = expected_one_of(spec.features.step, spec.steps)
         yield ("features", "from"), f"features: no step {spec.features.step!r}: {hint}"
     for name, gate in spec.gates.items():
-        if gate.metric not in TASKS[spec.task].metrics:
-            hint = expected_one_of(gate.metric, TASKS[spec.task].metrics)
+        known = TASKS[spec.task].all_metrics
+        if gate.metric not in known:
+            hint = expected_one_of(gate.metric, known)
             yield ("gates", name, "metric"), f"gate {name!r}: {spec.task} has no metric {gate.metric!r}: {hint}"
     cycle = find_cycle(spec)
     if cycle:

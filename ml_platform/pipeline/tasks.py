@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ml_platform.errors import DataError, first_few
+from ml_platform.errors import DataError, PlatformError, first_few
+from ml_platform.plugins import added, load
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +17,27 @@ LABELS: Mapping[str, str] = {
     "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "f1_macro": "F1 (macro)",
     "rmse": "RMSE", "mae": "MAE", "r2": "R²",
 }  # fmt: skip
+_GROUP = "ml_platform.metrics"
+
+
+def label_of(metric: str) -> str:
+    """Gives what people call a metric."""
+    return LABELS.get(metric, metric.replace("_", " "))
+
+
+def added_metrics(task: str) -> dict[str, str]:
+    """Lists the metrics that installed distributions add to a task: metric to the entry point's name."""
+    named = {key.partition(".")[2]: key for key in added(_GROUP) if key.partition(".")[0] == task}
+    known = TASKS[task].metrics
+    for metric, key in named.items():
+        if metric in known or not metric.isidentifier():
+            raise PlatformError(f"{_GROUP}: {key!r}: expected `task.metric` with a new name; known: {', '.join(known)}")
+    return named
+
+
+def metric_paths(task: str) -> list[str]:
+    """Gives the dotted paths of the functions that installed distributions add to a task's metrics."""
+    return [added(_GROUP)[key].value.replace(":", ".") for key in added_metrics(task).values()]
 
 
 class Task(ABC):
@@ -47,7 +69,22 @@ class Task(ABC):
 
     @abstractmethod
     def score(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float]:
-        """Measures all metrics."""
+        """Measures the metrics of `metrics`."""
+
+    @property
+    def name(self) -> str:
+        """What pipelines call this task."""
+        return type(self).__name__.lower()
+
+    @property
+    def all_metrics(self) -> tuple[str, ...]:
+        """The metrics of `metrics`, and those that installed distributions add (`ml_platform.plugins`)."""
+        return (*self.metrics, *added_metrics(self.name))
+
+    def measure(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float]:
+        """Measures all metrics, those of installed distributions too."""
+        added_ones = {name: float(load(_GROUP, key)(truth, answer)) for name, key in added_metrics(self.name).items()}
+        return {**self.score(truth, answer), **added_ones}
 
     @abstractmethod
     def losses(self, truth: "np.ndarray", answer: "np.ndarray") -> "np.ndarray":

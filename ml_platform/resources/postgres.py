@@ -20,17 +20,20 @@ from dagster._core.storage.runs.base import RunStorage
 from dagster._core.storage.runs.schema import RunTagsTable
 from dagster._core.storage.schedules.base import ScheduleStorage
 from dagster._serdes import ConfigurableClassData, serialize_value
-from dagster_postgres import (
-    DagsterPostgresStorage,
-    PostgresEventLogStorage,
-    PostgresRunStorage,
-    PostgresScheduleStorage,
-)
-from dagster_postgres.utils import pg_url_from_config
 
 from ml_platform.databases import POSTGRES, own_after_fork, through_outages
 from ml_platform.errors import PlatformError
+from ml_platform.extras import needing
 from ml_platform.resources.event_log import ask_for_batches, with_own_data_version
+
+with needing("dagster_postgres"):
+    from dagster_postgres import (
+        DagsterPostgresStorage,
+        PostgresEventLogStorage,
+        PostgresRunStorage,
+        PostgresScheduleStorage,
+    )
+    from dagster_postgres.utils import pg_url_from_config
 
 _NOT_REPEATED = {"watch", "end_watch", "wipe", "upgrade", "add_run"}  # not asked of the database, or seen by a person
 _NOT_REPEATED |= {"add_run_tags", "store_event", "store_event_batch"}  # repeated in ways of their own

@@ -14,7 +14,7 @@ from ml_platform.runtime.environment import environment_of
 from ml_platform.runtime.makers import MAKERS, Value, artifacts_of, content_of
 from ml_platform.runtime.nodes import Node, needed
 from ml_platform.runtime.work import SourceWork, Work
-from ml_platform.sources import TableSource
+from ml_platform.sources import Source
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _note_seconds(store: ArtifactStore, node: Node, seconds: Mapping[str, float]
         store.note(name, {**(store.noted(name) or {}), **{key: round(took, 4) for key, took in seconds.items()}})
 
 
-def make_source(work: SourceWork, node: Node, table: TableSource, partitions: Sequence[str | None]) -> Iterator[Made]:
+def make_source(work: SourceWork, node: Node, table: Source, partitions: Sequence[str | None]) -> Iterator[Made]:
     """Reads a table's partitions, reusing those of an equal file; all of them are checked before any is kept."""
     work.describe(node)
     started = time.perf_counter()
@@ -151,7 +151,7 @@ def make_source(work: SourceWork, node: Node, table: TableSource, partitions: Se
     _note_seconds(work.store, node, seconds)
 
 
-def source_recipe(node: Node, table: TableSource, partition: str | None) -> dict[str, Any]:
+def source_recipe(node: Node, table: Source, partition: str | None) -> dict[str, Any]:
     """Says which reading of which file this is."""
     end = str(table.partitions.end_of(partition)) if table.partitions and partition else None
     return {"node": f"source:{node.asset}", "code": node.code_version, "file": table.content_hash,

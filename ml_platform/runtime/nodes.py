@@ -8,7 +8,7 @@ from typing import Any
 from ml_platform.pipeline.code import Code, hash_of
 from ml_platform.pipeline.compiled import CompiledPipeline, CompiledStep
 from ml_platform.pipeline.splitting import Cut, Role
-from ml_platform.sources import Partitions, TableSource
+from ml_platform.sources import Partitions, Source
 
 # Which rows a value without partitions is made from, where it is made from partitions.
 _ROLES: Mapping[str, list[Role]] = {"fitted": ["train"], "model": ["train", "validation"], "evaluation": ["test"]}
@@ -137,7 +137,7 @@ def _recipe(
     return recipe, code.places
 
 
-def source_node(table: TableSource, code: Code, name: str = "") -> Node:
+def source_node(table: Source, code: Code, name: str = "") -> Node:
     """Gives the node of a table; pipelines that read it have the same."""
     recipe = {
         "parameters": table.declaration(),
@@ -153,7 +153,8 @@ def source_node(table: TableSource, code: Code, name: str = "") -> Node:
 def _source(pipeline: CompiledPipeline, name: str) -> Node:
     code = pipeline.inspection.code["source"]
     assert code is not None
-    return source_node(pipeline.table(name), code, name)
+    own = pipeline.inspection.code.get(f"sources.{name}")
+    return source_node(pipeline.table(name), own | code if own else code, name)
 
 
 def _step_nodes(pipeline: CompiledPipeline, step: CompiledStep) -> Iterator[Node]:

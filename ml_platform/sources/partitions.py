@@ -44,6 +44,18 @@ class Partitions:
                 f"partitions every {self.every} from {self.start} do not end on {self.end}; try {whole}"
             )
 
+    @classmethod
+    def covering(cls, every: str, first: date, last: date) -> "Partitions":
+        """Gives the spans that hold all days from `first` to `last`.
+
+        >>> Partitions.covering("month", date(2013, 1, 15), date(2013, 2, 1))
+        Partitions(every='month', start=datetime.date(2013, 1, 1), end=datetime.date(2013, 3, 1))
+        """
+        start = end = first.replace(day=1) if every == "month" else first
+        while end <= last:
+            end = _NEXT[every](end)
+        return cls(every, start, end)
+
     def _walk(self) -> Iterator[date]:
         day = self.start
         while day < self.end:

@@ -17,10 +17,12 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ml_platform.artifacts.reading import most_unpacked
 from ml_platform.errors import DataError, expected_one_of, first_few
+from ml_platform.extras import EXTRAS, missing
 from ml_platform.schema import Schema
 from ml_platform.sources.partitions import Partitions
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
 
@@ -34,13 +36,14 @@ _ROW = "__row"  # line in the file; the header is line 1
 
 @dataclass(frozen=True)
 class TableSource:
-    """One table of outside data: a CSV file (or a zip or gzip of one) inside an installed package.
+    """One table of outside data: a CSV file (or a zip or gzip of one), inside an installed package or in a folder.
 
     Attributes:
         key: columns that identify a row; frames come sorted by them.
         grain: what one row is, for people.
         partitions: the spans that the table is cut into, None if it is read whole.
-        dated_by: year, month and day columns that say which partition a row is in.
+        dated_by: what says which partition a row is in: a column of the type `datetime` or `timestamp` (then it is the
+            day in UTC that counts), or those of year, month and day.
         folder: where the file lies, if not in the package.
         has_header: whether the file's first line names its columns; else they are those of the schema, in order.
         numbered: the column of the schema, if any, that is not in the file and numbers its rows from 0.
@@ -54,7 +57,7 @@ class TableSource:
     key: tuple[str, ...]
     grain: str
     partitions: Partitions | None = None
-    dated_by: tuple[str, str, str] = ("year", "month", "day")
+    dated_by: tuple[str, str, str] | str = ("year", "month", "day")
     folder: Path | None = None
     has_header: bool = True
     numbered: str | None = None
@@ -66,23 +69,33 @@ class TableSource:
         return f"lake/{self.name}"
 
     @property
+    def description(self) -> str:
+        """What is read, for people."""
+        return (
+            f"`{self.file}` of the package {self.package}, typed." if self.folder is None else f"`{self.file}`, typed."
+        )
+
+    @property
     def path(self) -> Path:
         """Where the file lies; the package is found, not imported."""
         if self.folder is not None:
             return self.folder / self.file
         spec = importlib.util.find_spec(self.package)
         if spec is None or not spec.submodule_search_locations:
-            raise DataError(f"{self.asset}: package {self.package!r} is not installed; run `make setup`")
+            if self.package in EXTRAS:
+                raise missing(self.package)
+            raise DataError(f"{self.asset}: package {self.package!r} is not installed: pip install {self.package}")
         return Path(spec.submodule_search_locations[0]) / self.file
 
     def declaration(self) -> dict[str, Any]:
         """Says as plain JSON values what is declared of the file; not where it lies, nor which partitions there are."""
+        is_one = isinstance(self.dated_by, str)
         return {
             "asset": self.asset,
             "file": self.file,
             "schema": self.schema.to_json(),
             "key": list(self.key),
-            "dated_by": list(self.dated_by) if self.partitions else None,
+            "dated_by": (self.dated_by if is_one else list(self.dated_by)) if self.partitions else None,
             "every": self.partitions.every if self.partitions else None,
             **({} if self.has_header else {"has_header": False}),
             **({"numbered": self.numbered} if self.numbered else {}),
@@ -112,21 +125,18 @@ class TableSource:
         Raises:
             DataError: file, partition, column and rows of what is wrong.
         """
-        text = self._read_text()
+        text = self.read_text()
         parts: dict[str | None, pa.Table] = {None: text} if self.partitions is None else self._split(text, partitions)
         return {key: self._checked(parts[key], key) for key in partitions}
 
-    def _read_text(self) -> "pa.Table":
+    def read_text(self) -> "pa.Table":
         """Reads every declared column as text, with the line that each row stands on."""
         import pyarrow as pa
 
         content = _content_of(self.path)
         self._compare_with_record()
         declared = [name for name in self.schema.names if name != self.numbered]
-        try:
-            header = content[: content.find(b"\n")].decode().rstrip("\r").replace('"', "").split(",")
-        except UnicodeDecodeError as error:
-            raise DataError(f"{self.path}: not a CSV file in UTF-8: line 1: {error}") from error
+        header = _header_in(content, self.path)
         for name in declared if self.has_header else ():
             if name not in header:
                 hint = expected_one_of(name, header)
@@ -163,13 +173,10 @@ class TableSource:
     def _split(self, text: "pa.Table", keys: Sequence[str | None]) -> dict[str | None, "pa.Table"]:
         """Cuts the text into partitions by the date that each row carries."""
         import numpy as np
-        import pandas as pd
         import pyarrow as pa
 
         assert self.partitions is not None
-        columns = [self._cast(text, name, "all rows") for name in self.dated_by]
-        dates = pd.DataFrame(dict(zip(("year", "month", "day"), columns, strict=True)))
-        day = pd.to_datetime(dates, errors="coerce").to_numpy()
+        day = self._days(text)
         self._require_dates(text, np.isnat(day))
         found: dict[str | None, pa.Table] = {}
         for key in keys:
@@ -179,11 +186,23 @@ class TableSource:
             found[key] = text.filter(pa.array((day >= start) & (day < end)))
         return found
 
+    def _days(self, text: "pa.Table") -> "np.ndarray":
+        """Gives the time of each row, NaT where it has none; what is no day by the calendar is none."""
+        import pandas as pd
+
+        if isinstance(self.dated_by, str):
+            times: np.ndarray = self._cast(text, self.dated_by, "all rows").to_numpy(zero_copy_only=False)
+            return times
+        columns = [self._cast(text, name, "all rows") for name in self.dated_by]
+        dates = pd.DataFrame(dict(zip(("year", "month", "day"), columns, strict=True)))
+        days: np.ndarray = pd.to_datetime(dates, errors="coerce").to_numpy()
+        return days
+
     def _require_dates(self, text: "pa.Table", is_none: Any) -> None:
         """Refuses rows that are on no day: they would be in no partition, and vanish."""
         rows = [row for row, bad in zip(text[_ROW].to_pylist(), is_none, strict=True) if bad]
         if rows:
-            names = ", ".join(self.dated_by)
+            names = self.dated_by if isinstance(self.dated_by, str) else ", ".join(self.dated_by)
             raise DataError(f"{self.path}: columns {names}: {len(rows):,} rows are no day (lines {first_few(rows)})")
 
     def _cast(self, text: "pa.Table", name: str, partition: str | None) -> "pa.Array":
@@ -195,7 +214,7 @@ class TableSource:
             return text[name].combine_chunks().cast(_arrow_type(declared))
         except pa.ArrowInvalid:
             values = text[name].to_pylist()
-            bad = {value for value in set(values) if not _is_a(value, declared)}
+            bad = {value for value in set(values) if not are_of_type([value], declared)}
             rows = [row for value, row in zip(values, text[_ROW].to_pylist(), strict=True) if value in bad]
         raise DataError(
             f"{self.path}: {_where(partition)}column {name!r}: expected {declared}, found "
@@ -247,7 +266,7 @@ def _content_of(path: Path) -> bytes:
         else:
             content = path.read_bytes()
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; install the package again") from error
+        raise DataError(f"{path}: no such file") from error
     except _DAMAGED as error:
         kind = path.suffix[1:]
         raise DataError(f"{path}: truncated or damaged {kind} ({error}); install the package again") from error
@@ -255,6 +274,22 @@ def _content_of(path: Path) -> bytes:
         line = content.count(b"\n") + 1
         raise DataError(f"{path}: truncated: line {line:,} has no end; install the package again")
     return content
+
+
+def header_of(path: Path) -> list[str]:
+    """Reads the names in a file's first line.
+
+    Raises:
+        DataError: no such file, one that is damaged, or none in UTF-8.
+    """
+    return _header_in(_content_of(path), path)
+
+
+def _header_in(content: bytes, path: Path) -> list[str]:
+    try:
+        return content[: content.find(b"\n")].decode().rstrip("\r").replace('"', "").split(",")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a CSV file in UTF-8: line 1: {error}") from error
 
 
 def _unpacked(file: IO[bytes] | gzip.GzipFile, path: Path) -> bytes:
@@ -307,11 +342,12 @@ def _arrow_type(declared: str) -> "pa.DataType":
     }[declared]
 
 
-def _is_a(value: str | None, declared: str) -> bool:
+def are_of_type(values: Sequence[str | None], declared: str) -> bool:
+    """Says whether texts are all values of a declared type."""
     import pyarrow as pa
 
     try:
-        pa.array([value], pa.string()).cast(_arrow_type(declared))
+        pa.array(values, pa.string()).cast(_arrow_type(declared))
     except pa.ArrowInvalid:
         return False
     return True

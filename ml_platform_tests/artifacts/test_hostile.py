@@ -39,6 +39,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return watched(tmp_path_factory.mktemp("hostile"), "read")
 
 
+@pytest.mark.full
 def test_500_hostile_files_and_more_are_refused_by_name(told: dict[str, Any]) -> None:
     assert told["files"] >= 500
     assert [one for one in told["results"] if one[2] != "refused"] == []
@@ -48,20 +49,24 @@ def test_500_hostile_files_and_more_are_refused_by_name(told: dict[str, Any]) ->
     assert vague == []
 
 
+@pytest.mark.full
 def test_none_of_them_executes_imports_connects_or_writes(told: dict[str, Any]) -> None:
     assert told["seen"] == []
     assert not told["executed"]
 
 
+@pytest.mark.full
 def test_reading_them_takes_bounded_memory(told: dict[str, Any]) -> None:
     assert told["grown_bytes"] < MOST_BYTES, sorted(told["results"], key=lambda one: -one[4])[:5]
 
 
+@pytest.mark.full
 def test_files_of_our_own_are_read_in_the_same_ways(told: dict[str, Any]) -> None:
     assert told["honest"] == [["", ""]] * len(told["honest"])
     assert len(told["honest"]) == 7
 
 
+@pytest.mark.full
 def test_every_payload_would_execute_if_somebody_unpickled_it(tmp_path: Path) -> None:
     """The control: what is watched for is seen when it happens."""
     control = watched(tmp_path, "control")
@@ -127,6 +132,7 @@ def test_a_cache_that_others_may_write_is_refused(
         store.open(store.require("t/it"))
 
 
+@pytest.mark.full
 def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
     import numpy as np
     import pandas as pd

@@ -97,6 +97,7 @@ def stored_digest(folder: Path) -> str:
     return " ".join(hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (WEIGHTS, STATE))
 
 
+@pytest.mark.full
 def test_equal_fits_are_equal_bytes_in_other_processes(tmp_path: Path) -> None:
     here = stored_digest(tmp_path)
     code = f"""

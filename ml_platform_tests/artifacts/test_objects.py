@@ -54,6 +54,7 @@ def test_strings_and_categories_are_kept(store: ArtifactStore) -> None:
     assert loaded.get_feature_names_out().tolist() == ["c_a", "c_b"]
 
 
+@pytest.mark.full
 def test_equal_fits_are_equal_bytes_in_other_processes(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path

@@ -56,12 +56,14 @@ def test_json_has_every_promise(folder: Path) -> None:
     assert found["promises"][7]["findings"][0]["check"] == "another_process_gives_equal_bytes"
 
 
+@pytest.mark.full
 def test_strict_exits_1_where_something_is_not_declared(folder: Path) -> None:
     asked = ("sklearn.preprocessing.StandardScaler", "--examples", folder / "numbers.parquet", "--target", "late")
     assert check(*asked).exit_code == 0
     assert check(*asked, "--strict").exit_code == 1
 
 
+@pytest.mark.full
 def test_other_inputs_are_given_by_name(folder: Path) -> None:
     params = json.dumps({"on": "at", "by": ["origin"], "columns": ["temp"], "tolerance_hours": 3})
     files = ("--examples", folder / "flights.parquet", "--examples", f"weather={folder / 'weather.parquet'}")

@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from ml_platform_tests.cli.test_trying import command
 from ml_platform_tests.platform import Platform
 
 
+@pytest.mark.full
 def test_a_variant_is_compared_with_its_parent_on_the_same_rows(tmp_path: Path, made: Platform) -> None:
     platform = Platform(tmp_path, seed=made)
     before = {path: path.read_bytes() for path in Path(platform.store.base).glob("heads/**/*.json")}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ml_platform.artifacts import ArtifactStore
-from ml_platform.artifacts.home import project_root
+from ml_platform_tests.repository import project_root
 
 
 def ml_platform(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -36,6 +36,7 @@ def printed(demo: "subprocess.CompletedProcess[str]", home: Path) -> dict[str, o
     return dict(json.loads(done.stdout))
 
 
+@pytest.mark.full
 def test_it_exits_with_0_and_shows_each_asset_as_it_is_done(demo: "subprocess.CompletedProcess[str]") -> None:
     assert demo.returncode == 0, demo.stdout + demo.stderr
     done = re.findall(r"✓ +(\d+)/21 (\S+)", demo.stdout)
@@ -47,6 +48,7 @@ def test_it_exits_with_0_and_shows_each_asset_as_it_is_done(demo: "subprocess.Co
     assert "Warning" not in demo.stdout + demo.stderr
 
 
+@pytest.mark.full
 def test_it_ends_with_a_table_and_the_reports_path(demo: "subprocess.CompletedProcess[str]") -> None:
     table = demo.stdout[demo.stdout.index("judged on the test rows") :]
     for word in ("metric", "value", "gate", "verdict", "roc_auc", "log_loss", "≥ 0.695", "≤ 0.455", "passed"):
@@ -55,6 +57,7 @@ def test_it_ends_with_a_table_and_the_reports_path(demo: "subprocess.CompletedPr
     assert path.read_text().startswith("<!doctype html>")
 
 
+@pytest.mark.full
 def test_the_evaluation_has_the_published_rows_and_passes_its_gates(printed: dict[str, object]) -> None:
     assert printed["rows_test"] == 82_798
     assert printed["rows_train"] == 245_723
@@ -68,6 +71,7 @@ def test_the_evaluation_has_the_published_rows_and_passes_its_gates(printed: dic
     assert printed["split"] == {"as_of": "2014-01-01", "validation_from": "2013-09-01", "test_from": "2013-10-01"}
 
 
+@pytest.mark.full
 def test_twelve_partitions_were_made_in_one_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ArtifactStore(str(home / "artifacts"))
     assert len(store.partitions("flight_delays/codes")) == 12

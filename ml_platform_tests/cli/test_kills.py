@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ml_platform.artifacts import ArtifactStore
-from ml_platform.artifacts.home import project_root
+from ml_platform_tests.repository import project_root
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -90,6 +90,7 @@ def kill_and_compare(broken: Path, whole: Path, kills: int) -> None:
     assert "STARTED" not in statuses
 
 
+@pytest.mark.full
 def test_a_demo_that_was_killed_twice_ends_as_one_that_was_not(
     tmp_path: Path, real_year: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

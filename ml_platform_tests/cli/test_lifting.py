@@ -17,6 +17,7 @@ from ml_platform.cli.main import commands
 from ml_platform.errors import PlatformError
 from ml_platform.pipeline.lifted import module_text
 from ml_platform.pipeline.lifting import lift
+from ml_platform.project import Project
 
 IMPORTS = (
     "import pandas as pd\nimport json, re\nfrom ml_platform.pipeline import DataTransformer as Base\n%matplotlib inline"
@@ -67,7 +68,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with an empty package `lifted_steps`."""
     (tmp_path / "lifted_steps").mkdir()
     (tmp_path / "lifted_steps" / "__init__.py").touch()
-    monkeypatch.setattr(lifting, "project_root", lambda: tmp_path)
+    project = Project(tmp_path, "lifted_steps", "lifted_steps.defs", "lifted_steps.definitions")
+    monkeypatch.setattr(lifting, "find_project", lambda: project)
     return tmp_path
 
 

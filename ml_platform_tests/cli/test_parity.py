@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ml_platform.artifacts.home import project_root
 from ml_platform.cli.parity import Parity, run_parity
 from ml_platform_tests.platform import small_yaml
+from ml_platform_tests.repository import project_root
 
 A_MONTH = 27_000  # rows of flights, spread over the year
 A_QUARTER = (
@@ -18,6 +18,7 @@ A_QUARTER = (
 )  # a planted difference is the same in each month
 
 
+@pytest.mark.full
 def test_a_months_rows_of_the_real_year_are_equal_bytes(tmp_path: Path) -> None:
     environment = {**os.environ, "DAGSTER_HOME": str(tmp_path)}
     command = ["ml-platform", "parity", "flight_delays", "--rows", str(A_MONTH), "--json"]
@@ -42,6 +43,7 @@ def compared(folder: Path, planted: dict[str, str], *edits: tuple[str, str]) -> 
     return run_parity(str(path), planted={"dagster": planted})
 
 
+@pytest.mark.full
 def test_rows_in_another_order_are_found_at_their_step(tmp_path: Path) -> None:
     unsorted = (
         "stage: preprocessing\n    description: Hourly weather",
@@ -58,6 +60,7 @@ def test_rows_in_another_order_are_found_at_their_step(tmp_path: Path) -> None:
     assert found.details[:2] == ["in process has 'EWR'", "dagster has 'LGA'"]
 
 
+@pytest.mark.full
 def test_a_model_without_a_seed_is_found_at_the_model(tmp_path: Path) -> None:
     forest = (
         "uses: sklearn.ensemble.HistGradientBoostingClassifier\n    with:\n      learning_rate: 0.05\n      max_leaf_nodes: 15\n"
@@ -77,6 +80,7 @@ def test_a_model_without_a_seed_is_found_at_the_model(tmp_path: Path) -> None:
     assert "flight_delays/selection" not in done.stdout
 
 
+@pytest.mark.full
 def test_another_number_of_threads_is_found_at_the_first_step_that_depends_on_it(tmp_path: Path) -> None:
     found = compared(tmp_path, {"OMP_NUM_THREADS": "3"})
     assert found.first_difference is not None
@@ -87,6 +91,7 @@ def test_another_number_of_threads_is_found_at_the_first_step_that_depends_on_it
     assert found.environments["dagster"]["threads"] == 3
 
 
+@pytest.mark.full
 def test_a_changed_class_is_found_at_its_step(tmp_path: Path) -> None:
     for name, more in (("here", ""), ("there", ".assign(day_of_week=1)")):
         (tmp_path / name).mkdir()
@@ -108,6 +113,7 @@ def test_a_changed_class_is_found_at_its_step(tmp_path: Path) -> None:
     assert found.details == ["Own changed"]
 
 
+@pytest.mark.full
 def test_a_runtime_that_fails_is_told_with_its_reason(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
     path.write_text(small_yaml(("test: 3 months", "test: 30 months")))

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ml_platform.artifacts import project_root
 from ml_platform.cli.routes import launcher_in
 from ml_platform.errors import PlatformError
+from ml_platform.project import LOCAL_INSTANCE
 from ml_platform_tests.launchers.rig import instance_yaml, local
 from ml_platform_tests.launchers.test_listing import GPU
 
@@ -63,5 +63,5 @@ def test_an_instance_without_proper_launchers_is_refused(tmp_path: Path, text: s
 
 
 def test_the_local_deployment_has_the_launchers_that_our_pipelines_ask_for(tmp_path: Path) -> None:
-    done = routes(tmp_path, (project_root() / "deploy" / "local" / "dagster.yaml").read_text())
+    done = routes(tmp_path, LOCAL_INSTANCE.read_text())
     assert done.returncode == 0, done.stdout

@@ -16,6 +16,7 @@ def command(platform: Platform, *arguments: str) -> "subprocess.CompletedProcess
     return subprocess.run(["ml-platform", *arguments], env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.full
 def test_a_trial_scores_what_is_declared_now_and_compares_it_with_production(tmp_path: Path, made: Platform) -> None:
     platform = Platform(tmp_path, seed=made)
     before = {path: path.read_bytes() for path in Path(platform.store.base).glob("heads/**/*.json")}
@@ -34,6 +35,7 @@ def test_a_trial_scores_what_is_declared_now_and_compares_it_with_production(tmp
     assert {path: path.read_bytes() for path in Path(platform.store.base).glob("heads/**/*.json")} == before
 
 
+@pytest.mark.full
 def test_a_trial_where_nothing_was_ever_made_says_so(tmp_path: Path) -> None:
     platform = Platform(tmp_path)
     done = command(platform, "try", str(platform.folder / "pipeline.yaml"), "--rows", "1400")

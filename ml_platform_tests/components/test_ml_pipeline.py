@@ -135,6 +135,7 @@ def test_one_month_of_one_source_and_what_depends_on_it_gives_the_same_artifacts
     assert platform.digests() == before
 
 
+@pytest.mark.full
 def test_partition_by_partition_equals_all_at_once(tmp_path: Path, made: Platform) -> None:
     platform = Platform(tmp_path)
     steps = platform.pipeline.steps
@@ -154,6 +155,7 @@ def test_a_missing_month_is_refused_by_name(tmp_path: Path) -> None:
     assert "lake/flights: no partition 2013-05-01; materialize" in failure_of(result)
 
 
+@pytest.mark.full
 def test_an_as_of_for_the_run_moves_the_split_and_stands_in_the_evaluation(tmp_path: Path) -> None:
     platform = Platform(tmp_path)
     assert platform.run(as_of="2013-09-01").success
@@ -184,6 +186,7 @@ def test_a_gate_that_was_tightened_binds_the_approval_at_once(tmp_path: Path, ma
     assert "roc_auc_is_high_enough" in failure_of(platform.run("flight_delays/approved"))
 
 
+@pytest.mark.full
 def test_a_corrected_month_reaches_everything_that_depends_on_it(tmp_path: Path, made: Platform) -> None:
     """The month down to the fitted step, then its frames for all months: models refuse a mixture in between."""
     platform = Platform(tmp_path, seed=made)
@@ -248,6 +251,7 @@ class TestGates:
         assert platform.report("flight_delays/evaluation").facts["roc_auc"] > 0.85
         assert self.approved(platform) == before
 
+    @pytest.mark.full
     def test_in_a_run_of_the_approval_alone(self, tmp_path: Path, made: Platform) -> None:
         """Blocking checks hold inside one run; the approval reads the evaluation that is there."""
         platform = Platform(tmp_path, seed=made)
@@ -261,6 +265,7 @@ class TestGates:
         assert "look for a column from after departure" in failure_of(result)
         assert self.approved(platform) == before
 
+    @pytest.mark.full
     def test_predictions_are_made_with_the_approved_models_own_features(self, tmp_path: Path, made: Platform) -> None:
         """A refused experiment leaves another list of features in the YAML; the approved model keeps its own."""
         platform = Platform(tmp_path, seed=made)
@@ -272,6 +277,7 @@ class TestGates:
         platform.declare(small_yaml(("  boosted:\n", f"  {renamed}:\n"), ("  logistic:\n", "  linear:\n")))
         assert "is no longer in the pipeline" in failure_of(platform.run("flight_delays/predictions"))
 
+    @pytest.mark.full
     def test_predictions_and_evaluation_refuse_features_of_other_fitted_steps(
         self, tmp_path: Path, made: Platform
     ) -> None:

@@ -7,6 +7,8 @@ import pytest
 from ml_platform.sources import nycflights13
 from ml_platform_tests.platform import Platform
 
+pytestmark = pytest.mark.full
+
 YAML = Path(__file__).parents[1] / "pipelines" / "late_arrivals.yaml"
 
 

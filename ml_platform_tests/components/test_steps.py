@@ -28,6 +28,7 @@ def platform(made: Platform, tmp_path_factory: pytest.TempPathFactory) -> Platfo
     return found
 
 
+@pytest.mark.full
 def test_partitions_get_the_rows_before_them_so_that_they_answer_as_the_whole(platform: Platform) -> None:
     rows = platform.frames("flight_delays/departures").read_all()
     whole = DelaysBefore().transform(rows.sort_values("time_hour", ignore_index=True))

@@ -35,6 +35,7 @@ def _used(path: Path) -> list[str]:
     return [line.split("uses: ")[1].strip(" }") for line in lines if "uses: " in line]
 
 
+@pytest.mark.full
 def test_errors_are_told_by_origin_and_carrier(arrivals: Platform) -> None:
     facts = arrivals.report("arrival_delays/evaluation").facts
     assert facts["metrics"] == ["rmse", "mae", "r2"]
@@ -57,6 +58,7 @@ def test_predictions_are_numbers_and_the_evaluation_keeps_those_of_the_test_rows
     assert both["predicted_arr_delay_x"].equals(both["predicted_arr_delay_y"])
 
 
+@pytest.mark.full
 def test_a_notebook_makes_the_same_bytes_and_says_the_same(arrivals: Platform, tmp_path: Path) -> None:
     store = ArtifactStore(str(tmp_path))
     pipeline = Pipeline.load(arrivals.folder / "pipeline.yaml", store=store, verbose=False).fit()

@@ -60,6 +60,7 @@ def test_the_network_lies_in_the_store_without_pickle(digits: Platform) -> None:
     assert digits.pipeline.spec.models["network"].launcher == ("gpu",)
 
 
+@pytest.mark.full
 def test_a_notebook_makes_the_same_bytes_and_the_same_answers(digits: Platform) -> None:
     store = ArtifactStore(str(digits.folder / "notebook"))
     pipeline = Pipeline.load(digits.folder / "pipeline.yaml", store=store, verbose=False).fit()
@@ -72,6 +73,7 @@ def test_a_notebook_makes_the_same_bytes_and_the_same_answers(digits: Platform) 
     assert (said == digits.frames("digits/predictions").read_all().filter(like="probability_").to_numpy()).all()
 
 
+@pytest.mark.full
 def test_its_step_keeps_its_promises_on_its_rows(digits: Platform) -> None:
     """The class itself is tried in transformers/test_transformers; sixty-six columns make all of it long."""
     (step,) = digits.pipeline.steps.values()

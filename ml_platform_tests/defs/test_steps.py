@@ -5,6 +5,7 @@ import pytest
 from ml_platform.pipeline import CompiledStep, check_transformer, load_pipeline
 from ml_platform.pipeline.finding import declared_pipelines
 from ml_platform.pipeline.promises.verdicts import Report
+from ml_platform_tests import tiers
 from ml_platform_tests.platform import YAML, Platform
 
 PIPELINE = load_pipeline(YAML)
@@ -19,7 +20,7 @@ def report_of(platform: Platform, step: CompiledStep) -> Report:
     return check_transformer(step.build(), frame[step.columns] if step.columns else frame, y, **side)
 
 
-@pytest.mark.parametrize("name", PIPELINE.steps)
+@pytest.mark.parametrize("name", tiers.cases("steps of pipelines and their promises", PIPELINE.steps))
 def test_a_step_keeps_its_promises(name: str, made: Platform) -> None:
     report = report_of(made, made.pipeline.steps[name])
     assert report.broken == [], report

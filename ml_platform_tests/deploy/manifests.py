@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from ml_platform.artifacts import project_root
 from ml_platform_tests.needed import program
+from ml_platform_tests.repository import project_root
 
 FOLDER = project_root() / "deploy/kubernetes"
 INSTANCES = ("overlays/one-cluster", "overlays/two-clusters")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_platform.artifacts import project_root
+from ml_platform_tests.repository import project_root
 
 DOCKER = project_root() / "deploy/docker"
 NOBODY = 10001  # the account of the images

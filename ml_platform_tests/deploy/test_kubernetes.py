@@ -37,6 +37,8 @@ from ml_platform_tests.kubernetes import Cluster
 from ml_platform_tests.launchers.machine import ORIGIN
 from ml_platform_tests.postgres import Postgres
 
+pytestmark = pytest.mark.full
+
 CODE = JobPythonOrigin("job", RepositoryPythonOrigin(sys.executable, ModuleCodePointer("location", "defs")))
 VERSION = "1.37"  # of Kubernetes, whose schemas are strict: no field that they do not know
 

@@ -13,6 +13,8 @@ import pytest
 from ml_platform_tests.deploy.machine import CannotBoot, Machine, why_not
 from ml_platform_tests.needed import leave_out
 
+pytestmark = pytest.mark.full
+
 CHECKOUT = Path(__file__).parents[2]
 PLATFORM = "/usr/local/sbin/platform"
 HOME = "/var/lib/ml_platform"
@@ -266,7 +268,7 @@ def test_a_laptops_instance_moves_in(started: Operator) -> None:
     started.platform("stop")
     started.machine.do(
         f"pkill -KILL -u ml_platform; cd / && runuser -u postgres -- dropdb ml_platform && rm -rf {HOME} /root/laptop"
-        f" && mkdir /root/laptop && cp {CHECKOUT}/deploy/local/dagster.yaml /root/laptop"
+        f" && mkdir /root/laptop && cp {CHECKOUT}/ml_platform/resources/dagster.yaml /root/laptop"
     )
     started.machine.do(f"cd {CHECKOUT} && DAGSTER_HOME=/root/laptop .venv/bin/ml-platform run digits", timeout=1200)
     started.platform("install")

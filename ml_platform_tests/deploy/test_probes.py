@@ -19,6 +19,8 @@ from ml_platform_tests.launchers.rig import MODULE
 from ml_platform_tests.postgres import Postgres
 from ml_platform_tests.servers import free_port, wait_until
 
+pytestmark = pytest.mark.full
+
 
 class Deployed:
     """The platform's containers as processes: their commands, with folders and ports of this machine."""

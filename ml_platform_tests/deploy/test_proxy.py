@@ -23,10 +23,12 @@ from playwright.sync_api import BrowserContext, expect, sync_playwright
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from ml_platform.artifacts import project_root
 from ml_platform_tests.deploy.attacks import AS_JSON, ATTACKS, IN_URL, JSON, Attack
 from ml_platform_tests.needed import program
-from ml_platform_tests.servers import free_port, wait_until
+from ml_platform_tests.repository import project_root
+from ml_platform_tests.servers import PATIENT_SECONDS, free_port, wait_until
+
+pytestmark = pytest.mark.full
 
 PROXY = project_root() / "deploy" / "proxy"
 PASSWORD = "correct horse"
@@ -127,7 +129,7 @@ def running(command: Sequence[str | Path], port: int, path: str, **options: Any)
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, **options)
         try:
-            wait_until(lambda: answers(port, path) or process.poll() is not None, 90, f"{command[0]}")
+            wait_until(lambda: answers(port, path) or process.poll() is not None, PATIENT_SECONDS, f"{command[0]}")
             assert process.poll() is None, (folder / "server.log").read_text()
             yield
         finally:
@@ -170,7 +172,7 @@ def render(folder: Path, origin: str, **variables: str) -> "subprocess.Completed
 
 @pytest.fixture(scope="module")
 def nginx_path() -> str:
-    """Debian's nginx; `make test` installs it where it may."""
+    """Debian's nginx; `make test-all` installs it where it may."""
     return program("nginx", "nginx")
 
 
@@ -355,8 +357,8 @@ def known(served: Served, browser_path: str) -> Iterator[BrowserContext]:
         browser = playwright.chromium.launch(executable_path=browser_path, args=arguments)
         credentials: Any = {"username": "me", "password": PASSWORD, "origin": served.origin}
         context = browser.new_context(http_credentials=credentials, viewport={"width": 1600, "height": 1200})
-        context.set_default_timeout(60_000)
-        expect.set_options(timeout=60_000)
+        context.set_default_timeout(1000 * PATIENT_SECONDS)
+        expect.set_options(timeout=1000 * PATIENT_SECONDS)
         yield context
         browser.close()
 
@@ -368,7 +370,7 @@ def test_a_run_is_launched_and_followed_in_the_ui(served: Served, known: Browser
     page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(str(frame))))
     page.goto(f"{served.origin}/assets/flag")
     page.get_by_role("button", name="Materialize").first.click()
-    wait_until(lambda: len(served.instance.get_run_ids()) == 1, 60, "the run")
+    wait_until(lambda: len(served.instance.get_run_ids()) == 1, PATIENT_SECONDS, "the run")
     (run_id,) = served.instance.get_run_ids()
     page.goto(f"{served.origin}/runs/{run_id}")
     expect(page.get_by_text("the flag is up")).to_be_visible()

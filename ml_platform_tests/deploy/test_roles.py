@@ -13,6 +13,8 @@ from ml_platform_tests.deploy.playing import ACCOUNTS, Played, played_in
 from ml_platform_tests.kubernetes.access import Access, access_in
 from ml_platform_tests.postgres import Postgres
 
+pytestmark = pytest.mark.full
+
 NEEDED: dict[tuple[str, str], Callable[[Played], None]] = {
     ("daemon", "create jobs"): playing.a_run_is_started,
     ("daemon", "get jobs"): playing.a_job_that_is_there_already_is_adopted,

@@ -12,6 +12,7 @@ from kubernetes.client import ApiException, BatchV1Api, CoreV1Api
 
 from ml_platform_tests.kubernetes import Cluster, Fault
 from ml_platform_tests.kubernetes.access import access_in
+from ml_platform_tests.servers import PATIENT_SECONDS
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def job(name: str, script: str, labels: dict[str, str] | None = None, container:
     }
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 10) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = PATIENT_SECONDS) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline

@@ -1,5 +1,6 @@
 """Everything that may go wrong around a run, each as a case that is played to its end on a platform."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from typing import Any
 
 from ml_platform_tests.kubernetes import Fault
 from ml_platform_tests.launchers.world import Outcome, World
-from ml_platform_tests.servers import wait_until
+from ml_platform_tests.servers import PATIENT_SECONDS, wait_until
 
 QUOTA = {"code": 403, "message": 'jobs.batch "x" is forbidden: exceeded quota: jobs, requested: count/jobs.batch=1'}
 ANSWERS: dict[str, dict[str, Any]] = {
@@ -38,6 +39,7 @@ class Case:
         statuses: how the run may end.
         is_repeated: whether the work may have begun more than once, as a process that did it was killed.
         is_redone: whether it may have come to its end more than once, as nobody could be told of the first.
+        is_telling: whether it is taken before the others, where only some of the cases are played.
     """
 
     name: str
@@ -45,6 +47,12 @@ class Case:
     statuses: tuple[str, ...] = ("SUCCESS",)
     is_repeated: bool = False
     is_redone: bool = False
+    is_telling: bool = True
+
+    @property
+    def kind(self) -> str:
+        """Who is disturbed, or in what: the part of the name before the details."""
+        return re.split(r"[:;]|, before", self.name)[0]
 
     def judge(self, outcome: Outcome) -> str | None:
         """Says what is wrong with an outcome; None if nothing is."""
@@ -80,7 +88,7 @@ def _creating(how: dict[str, Any], times: int, *, step: bool = False) -> Callabl
         cluster = world.gpu if step else world.cpu
         cluster.faults.append(Fault(*CALLS["create a job"], **{**how, "times": times}))
         run_id = world.launch(*(("counted", "counted_on_gpu") if step else ("counted",)))
-        world.settle(run_id, timeout_seconds=45)
+        world.settle(run_id)
         return run_id
 
     return play
@@ -131,7 +139,7 @@ def _killing(reason: str, asset: str = "counted", *, step: bool = False) -> Call
             run_id = world.launch(*(("counted", key) if step else (key,)))
             world.wait_for_start(run_id, key)
             cluster.kill_pod(next(one.pod for one in cluster.record if one.finished is None), reason)
-        world.settle(run_id, timeout_seconds=60)
+        world.settle(run_id)
         return run_id
 
     return play
@@ -142,7 +150,7 @@ def _deleting_the_job(world: World) -> str:
     world.wait_for_start(run_id)
     for key in list(world.cpu.jobs):
         world.cpu.controller.delete_job(key, is_orphaning=False)
-    world.settle(run_id, timeout_seconds=60)
+    world.settle(run_id)
     return run_id
 
 
@@ -174,7 +182,7 @@ def _away_at_the_start(world: World) -> str:
         for _ in range(5):
             world.once()
             time.sleep(0.1)
-    world.settle(run_id, timeout_seconds=60)
+    world.settle(run_id)
     return run_id
 
 
@@ -183,7 +191,7 @@ def _deleting_the_namespace(world: World) -> str:
     world.wait_for_start(run_id)
     world.cpu.delete_namespace("ml-cpu")
     try:
-        world.settle(run_id, timeout_seconds=60)
+        world.settle(run_id)
     finally:
         world.cpu.namespaces["ml-cpu"] = "Active"
     return run_id
@@ -194,7 +202,7 @@ def _occupied(world: World) -> str:
     pod = {"restartPolicy": "Never", "containers": [{"name": "main", "image": "x", "command": ["sleep", "0.1"]}]}
     job = {"metadata": {"name": f"dagster-run-{run_id}"}, "spec": {"template": {"metadata": {}, "spec": pod}}}
     world.cpu.create("ml-cpu", job)
-    world.settle(run_id, timeout_seconds=45)
+    world.settle(run_id)
     return run_id
 
 
@@ -206,7 +214,7 @@ def _quota(world: World) -> str:
         world.once()
         time.sleep(0.1)
     world.cpu.quotas.clear()
-    world.settle(run_id, timeout_seconds=45)
+    world.settle(run_id)
     return run_id
 
 
@@ -217,7 +225,7 @@ def _pod_quota(namespace: str) -> Callable[[World], str]:
         cluster = world.cpu if namespace == "ml-cpu" else world.gpu
         cluster.pod_quotas[namespace] = 0
         run_id = world.launch("counted", "counted_on_gpu")
-        until = time.monotonic() + (5 if world.is_stock else 45)
+        until = time.monotonic() + (5 if world.is_stock else PATIENT_SECONDS)
         while not any("no pod is made for job" in one and "exceeded quota" in one for one in world.waits(run_id)):
             if world.is_stock and time.monotonic() > until:
                 break  # it says nothing of it
@@ -225,11 +233,11 @@ def _pod_quota(namespace: str) -> Callable[[World], str]:
             world.once()
             time.sleep(0.2)
         cluster.pod_quotas.clear()
-        world.settle(run_id, timeout_seconds=60)
+        world.settle(run_id)
         return run_id
 
     return play
 
 
 def wait_for_pod(world: World, run_id: str) -> None:
-    wait_until(lambda: world.left(run_id) > 0, 20, "a pod of the run")
+    wait_until(lambda: world.left(run_id) > 0, PATIENT_SECONDS, "a pod of the run")

@@ -21,6 +21,7 @@ from ml_platform_tests.launchers.crashing import (
     reconcile_in_child,
 )
 from ml_platform_tests.launchers.world import PATIENCE, World
+from ml_platform_tests.servers import PATIENT_SECONDS
 
 # How many effects each has; that these are all is asserted: the one that is to be killed before the next is not.
 EFFECTS = {
@@ -45,13 +46,20 @@ def kill_cases() -> list[Case]:
 def whole_platform_cases() -> list[Case]:
     """Everything is killed at once, before each effect of a run's process and of a step's."""
     return [
-        *(Case(f"everything, before effect {n} of the run's process", _everything("execute_run", n, ("counted",)),
-               is_repeated=True) for n in range(EFFECTS["the run's process"])),
-        *(Case(f"everything, before effect {n} of a mixed run's process", _everything("execute_run", n, MIXED),
-               is_repeated=True) for n in range(EFFECTS["the run's process, with a step elsewhere"])),
-        *(Case(f"everything, before effect {n} of the step's process", _everything("execute_step", n, MIXED),
-               is_repeated=True) for n in range(EFFECTS["the step's process"])),
+        Case(f"everything, before effect {n} of {whose}", _everything(command, n, assets), is_repeated=True,
+             is_telling=is_telling(n, EFFECTS[who]))
+        for who, whose, command, assets in (
+            ("the run's process", "the run's process", "execute_run", ("counted",)),
+            ("the run's process, with a step elsewhere", "a mixed run's process", "execute_run", MIXED),
+            ("the step's process", "the step's process", "execute_step", MIXED),
+        )
+        for n in range(EFFECTS[who])
     ]  # fmt: skip
+
+
+def is_telling(before: int, count: int) -> bool:
+    """Whether an effect is an actor's first, middle or last; with none after it, that there are no more is shown."""
+    return before in (0, count // 2, count - 1, count)
 
 
 MIXED = ("counted", "counted_on_gpu")
@@ -72,14 +80,15 @@ def stock_plays() -> list[tuple[str, Callable[[int], Setup]]]:
 def _cases(what: str, play: Callable[[int, bool], Setup], **more: Any) -> Iterator[Case]:
     count = EFFECTS[what]
     for before in range(count + 1):
-        yield Case(f"{what}; killed before effect {before} of {count}", play(before, before < count), **more)
+        yield Case(f"{what}; killed before effect {before} of {count}", play(before, before < count),
+                   is_telling=is_telling(before, count), **more)  # fmt: skip
 
 
 def _launching(before: int, is_killed: bool | None) -> Setup:
     def run(world: World) -> str:
         run_id = world.launch("counted")
         _in_child(world, dequeue_in_child, before, is_killed)
-        world.settle(run_id, timeout_seconds=45)
+        world.settle(run_id)
         return run_id
 
     return run
@@ -91,7 +100,7 @@ def _of_the_reconciler() -> Iterator[Case]:
             def run(world: World) -> str:
                 run_id = setup(world)
                 _in_child(world, reconcile_in_child, before, is_killed)
-                world.settle(run_id, timeout_seconds=45)
+                world.settle(run_id)
                 return run_id
 
             return run
@@ -112,7 +121,7 @@ def _of_pod(command: str, assets: tuple[str, ...]) -> Callable[[int, bool | None
         def run(world: World) -> str:
             order(world.folder, command, before)
             run_id = world.launch(*assets)
-            world.settle(run_id, timeout_seconds=60)
+            world.settle(run_id)
             _require_killed(world, is_killed)
             return run_id
 
@@ -135,7 +144,7 @@ def _going_on(before: int, is_killed: bool | None) -> Setup:
         world.wait_for_start(run_id)
         order(world.folder, "resume_run", before)
         world.cpu.kill_pod(next(one.pod for one in world.cpu.record if one.finished is None))
-        world.settle(run_id, timeout_seconds=60)
+        world.settle(run_id)
         _require_killed(world, is_killed)
         return run_id
 
@@ -148,7 +157,7 @@ def _everything(command: str, before: int, assets: tuple[str, ...], is_killed: b
         (world.folder / PLATFORM).write_text(str(platform.pid))
         order(world.folder, command, before, "everybody")
         run_id = world.launch(*assets)
-        platform.join(90 if is_killed else 15)
+        platform.join(PATIENT_SECONDS if is_killed else 15)
         if is_killed is None:
             platform.kill(), platform.join()  # there was no such effect, or it is over
         assert platform.exitcode == -9, f"the platform was not killed: {platform.exitcode}\n{world.rig.told(run_id)}"
@@ -156,7 +165,7 @@ def _everything(command: str, before: int, assets: tuple[str, ...], is_killed: b
             for ran in [one for one in cluster.record if one.finished is None]:
                 with suppress(KeyError):
                     cluster.kill_pod(ran.pod, "NodeLost")  # what is only killed counts as out of memory
-        world.settle(run_id, timeout_seconds=60)
+        world.settle(run_id)
         return run_id
 
     return run
@@ -164,7 +173,7 @@ def _everything(command: str, before: int, assets: tuple[str, ...], is_killed: b
 
 def _in_child(world: World, what: Callable[..., None], before: int, is_killed: bool | None) -> None:
     process = in_child(what, str(world.folder / "home"), before)
-    process.join(90)
+    process.join(PATIENT_SECONDS)
     _require_killed(world, is_killed)
     assert process.exitcode in ((-9, 0) if is_killed is None else (-9,) if is_killed else (0,)), process.exitcode
 
@@ -231,7 +240,7 @@ def _needless(world: World) -> str:
     return run_id
 
 
-def _wait_until(what: Callable[[], bool], seconds: float = 20) -> None:
+def _wait_until(what: Callable[[], bool], seconds: float = PATIENT_SECONDS) -> None:
     until = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < until

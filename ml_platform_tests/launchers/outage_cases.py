@@ -13,9 +13,10 @@ from sqlalchemy.exc import DBAPIError
 from ml_platform_tests.kubernetes import Fault
 from ml_platform_tests.launchers.cases import CALLS, Case
 from ml_platform_tests.launchers.crashing import NOTED, PLATFORM, Cut, dequeue_in_child, in_child, order
-from ml_platform_tests.launchers.kill_cases import EFFECTS, MIXED
+from ml_platform_tests.launchers.kill_cases import EFFECTS, MIXED, is_telling
 from ml_platform_tests.launchers.world import World
 from ml_platform_tests.postgres import Postgres
+from ml_platform_tests.servers import PATIENT_SECONDS
 
 _AWAY = (DBAPIError, DagsterPostgresException)
 _SHORT, _LONG = 1.0, 8.0  # seconds; Dagster itself asks again for some six
@@ -28,7 +29,8 @@ def outage_cases() -> list[Case]:
 def _before_effects() -> Iterator[Case]:
     who = "the daemon launches"
     for before in range(EFFECTS[who]):
-        yield Case(f"{who}; the database is cut before effect {before}", _of_the_daemon(before))
+        yield Case(f"{who}; the database is cut before effect {before}", _of_the_daemon(before),
+                   is_telling=is_telling(before, EFFECTS[who]))  # fmt: skip
     for who, command, assets in (
         ("the run's process", "execute_run", ("counted",)),
         ("the run's process, with a step elsewhere", "execute_run", MIXED),
@@ -36,7 +38,7 @@ def _before_effects() -> Iterator[Case]:
     ):
         for before in range(EFFECTS[who]):
             yield Case(f"{who}; the database is cut before effect {before}", _of_a_pod(command, before, assets),
-                       is_repeated=True)  # fmt: skip
+                       is_repeated=True, is_telling=is_telling(before, EFFECTS[who]))  # fmt: skip
 
 
 def _meanwhile() -> Iterator[Case]:
@@ -78,7 +80,7 @@ def _fall(server: Postgres) -> None:
     os.kill(server.pid, signal.SIGQUIT)
 
 
-def _settle(world: World, run_id: str, timeout_seconds: float = 60) -> str:
+def _settle(world: World, run_id: str, timeout_seconds: float = PATIENT_SECONDS) -> str:
     """As Dagster's daemon and the reconciler do: what a database that is away keeps from them, they do later."""
     until = time.monotonic() + timeout_seconds
     while time.monotonic() < until:
@@ -93,7 +95,7 @@ def _of_the_daemon(before: int) -> Callable[[World], str]:
         run_id = world.launch("counted")
         with _kept(world):
             daemon = in_child(dequeue_in_child, str(world.folder / "home"), before, Cut)
-            daemon.join(90)
+            daemon.join(PATIENT_SECONDS)
             _require_cut(world)
             return _settle(world, run_id)
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from dagster._core.events import DagsterEvent, DagsterEventType
 
+from ml_platform_tests import tiers
 from ml_platform_tests.kubernetes.warm import forkserver
 from ml_platform_tests.launchers.cases import Case
 from ml_platform_tests.launchers.crashing import in_child, launch_in_child
@@ -20,6 +22,18 @@ from ml_platform_tests.launchers.world import Outcome, World, world_in
 from ml_platform_tests.postgres import Postgres
 
 _PLATFORMS = 2
+DATABASES = ("sqlite", "postgres")
+
+
+@dataclass(frozen=True)
+class On:
+    """A case and the database that it is played on."""
+
+    case: Case
+    database: str
+
+    def __str__(self) -> str:
+        return f"{self.case.name}, on {self.database}"
 
 
 @dataclass(frozen=True)
@@ -84,7 +98,7 @@ def double_starts(
     with world_in(folder, storage, is_stock=is_stock, seconds=0.2) as world:
         run_ids = queued(world, count)
         start_twice(folder / "home", run_ids)
-        world.settle(*run_ids, timeout_seconds=60 + 2 * count)
+        world.settle(*run_ids)
         case = Case("a run is started twice at a time", lambda _: "")
         return {case.name: [judged(world, case, run_id) for run_id in run_ids]}
 
@@ -103,6 +117,7 @@ def play_all(
     for case in cases:
         waiting.put(case)
     found: dict[str, Played] = {}
+    storages = storages[: len(cases)]  # a platform takes a second to start
 
     def work(number: int) -> None:
         place, storage = folder / f"world_{number}", storages[number]
@@ -115,7 +130,7 @@ def play_all(
                 why = f"\n{played.told}" if played.problem else ""
                 sys.stdout.write(f"{told} ({time.monotonic() - since:.1f} s){why}\n")
 
-    with ThreadPoolExecutor(len(storages)) as pool:
+    with ThreadPoolExecutor(len(storages) or 1) as pool:
         for done in [pool.submit(work, number) for number in range(len(storages))]:
             done.result()
     return found
@@ -128,12 +143,27 @@ def databases(server: Postgres, name: str, count: int, *, is_stock: bool = False
     return [server.storage_yaml(f"{name}_{number}", is_stock=is_stock) for number in range(count)]
 
 
-def play_on_both(cases: Sequence[Case], folder: Path, server: Postgres, name: str) -> dict[str, Played]:
-    """Plays every case, half of them on SQLite and half on PostgreSQL; `make soak` plays all on both."""
+def on_both(of: str, cases: Sequence[Case]) -> list[Any]:
+    """Pairs every case with a database for a test's `played_on`; its second one is for `make soak`.
+
+    Args:
+        of: which list it is, of those in `tiers.CASES`.
+    """
+    own = {case.name: DATABASES[place % 2] for place, case in enumerate(cases)}
+    ordered = [On(case, own[case.name]) for case in cases]
+    first = tiers.cases(of, ordered, kind=lambda on: on.case.kind, is_telling=lambda on: on.case.is_telling)
+    rest = [On(case, other) for case in cases for other in DATABASES if other != own[case.name]]
+    return [*first, *(pytest.param(on, marks=tiers.SOAK) for on in rest)]
+
+
+def play_on_both(chosen: Sequence[On], folder: Path, server: Postgres, name: str) -> dict[On, Played]:
+    """Plays cases on their databases, on both at a time."""
+    cases = {database: [on.case for on in chosen if on.database == database] for database in DATABASES}
     with ThreadPoolExecutor(2) as pool:
-        sqlite = pool.submit(play_all, cases[::2], folder / "sqlite", [None] * _PLATFORMS)
-        postgres = pool.submit(play_all, cases[1::2], folder / "postgres", databases(server, name, _PLATFORMS))
-        return {**sqlite.result(), **postgres.result()}
+        sqlite = pool.submit(play_all, cases["sqlite"], folder / "sqlite", [None] * _PLATFORMS)
+        postgres = pool.submit(play_all, cases["postgres"], folder / "postgres", databases(server, name, _PLATFORMS))
+        found = {"sqlite": sqlite.result(), "postgres": postgres.result()}
+    return {on: found[on.database][on.case.name] for on in chosen}
 
 
 def play_with_outages(cases: Sequence[Case], folder: Path, *, is_stock: bool = False) -> dict[str, Played]:
@@ -141,7 +171,7 @@ def play_with_outages(cases: Sequence[Case], folder: Path, *, is_stock: bool = F
     folder.mkdir(exist_ok=True)
     with ExitStack() as stack:
         servers = []
-        for number in range(2):
+        for number in range(min(2, len(cases))):
             place = folder / f"server_{number}"
             place.mkdir()
             servers.append(stack.enter_context(Postgres(place)))

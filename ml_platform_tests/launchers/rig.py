@@ -13,6 +13,7 @@ from dagster._core.workspace.load_target import ModuleTarget, PythonFileTarget
 from dagster_graphql.cli import execute_query
 
 from ml_platform.launchers import RoutingRunLauncher
+from ml_platform_tests.servers import PATIENT_SECONDS
 
 MODULE = "ml_platform_tests.launchers.location"
 LAUNCH = """mutation ($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
@@ -127,7 +128,7 @@ class Rig:
         assert run is not None
         return run
 
-    def finish(self, run_id: str, timeout_seconds: float = 90) -> dg.DagsterRunStatus:
+    def finish(self, run_id: str, timeout_seconds: float = PATIENT_SECONDS) -> dg.DagsterRunStatus:
         """Waits for a run's end."""
         deadline = time.monotonic() + timeout_seconds
         while not self.run(run_id).is_finished:
@@ -135,7 +136,9 @@ class Rig:
             time.sleep(0.1)
         return self.run(run_id).status
 
-    def wait_for_step(self, run_id: str, step: str, kind: str = "STEP_START", timeout_seconds: float = 60) -> None:
+    def wait_for_step(
+        self, run_id: str, step: str, kind: str = "STEP_START", timeout_seconds: float = PATIENT_SECONDS
+    ) -> None:
         """Waits for something to happen to a step."""
         deadline = time.monotonic() + timeout_seconds
         while not any(event.step_key == step and event.event_type_value == kind for event in self.events(run_id)):

@@ -6,11 +6,11 @@ machine, in microseconds. (A hypothesis strategy costs milliseconds a set, and d
 
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Draw = random.Random
 CONFIG, RESOURCES = "dagster-k8s/config", "dagster-k8s/resource_requirements"
 
 # What a container or a pod may be made to be, by the kind that it is counted as.
@@ -123,6 +123,14 @@ DOORS = ("launchRun", "launchPipelineExecution", "launchPipelineReexecution", "l
          "launchPartitionBackfill", "launchMultipleRuns")  # fmt: skip
 
 
+class Draw(random.Random):
+    """A generator that takes note of the kinds of things that were drawn."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.kinds: set[str] = set()
+
+
 @dataclass(frozen=True)
 class TagSet:
     """What somebody sends.
@@ -130,6 +138,7 @@ class TagSet:
     Attributes:
         tags: in order; a key may stand twice.
         door: the mutation that it is sent to.
+        kinds: of what it asks for, and of how that is written.
     """
 
     number: int
@@ -137,6 +146,7 @@ class TagSet:
     run_config: Any
     door: str
     job: str
+    kinds: frozenset[str]
 
     @property
     def as_dagster_reads(self) -> dict[str, str]:
@@ -150,20 +160,51 @@ class TagSet:
 
 def tag_set(number: int) -> TagSet:
     """Makes the set of a number."""
-    draw = random.Random(number)
+    draw = Draw(number)
     tags: list[tuple[str, str]] = []
     for part in draw.sample((_pod, _nearly, _limit, _other, _launcher, _noise), draw.choice((1, 2, 2, 3, 4))):
+        draw.kinds.add(part.__name__)
         tags += part(draw)
     run_config = _run_config(draw)
     tags += tags[:1] if draw.random() < 0.05 else []
     door = DOORS[number % 50] if number % 50 < len(DOORS) else DOORS[-1]
     job = {"launchPartitionBackfill": "parted_job", "launchRunReexecution": "plain"}.get(door)
     job = job or ("declared" if draw.random() < 0.25 else "plain")
-    return TagSet(number, tuple(tags), run_config, door, job)
+    return TagSet(number, tuple(tags), run_config, door, job, frozenset({job, *draw.kinds}))
 
 
-def tag_sets(numbers: range) -> Iterator[TagSet]:
+def tag_sets(numbers: Iterable[int]) -> Iterator[TagSet]:
     return map(tag_set, numbers)
+
+
+def most_telling_first(numbers: Sequence[int], least: int) -> list[int]:
+    """Orders sets: those with a kind that no other had, then with one by a door that it had not come by, then again so.
+
+    Args:
+        least: how many must be in this order; the rest follow as they are.
+    """
+    sets, ordered = [tag_set(number) for number in numbers], list[int]()
+    seen: Counter[tuple[str, ...]] = Counter()
+    for times in range(len(sets)):
+        for strata in (_kinds, _kinds_by_door):
+            rest = []
+            for one in sets:
+                is_news = any(seen[each] <= times for each in strata(one))
+                ordered += [one.number] if is_news else []
+                rest += [] if is_news else [one]
+                seen.update([*_kinds(one), *_kinds_by_door(one)] if is_news else [])
+            sets = rest
+        if len(ordered) >= least:
+            break
+    return [*ordered, *(one.number for one in sets)]
+
+
+def _kinds(one: TagSet) -> list[tuple[str, ...]]:
+    return [(kind,) for kind in one.kinds] + [(one.door,)]
+
+
+def _kinds_by_door(one: TagSet) -> list[tuple[str, ...]]:
+    return [(one.door, kind) for kind in one.kinds]
 
 
 def _pod(draw: Draw) -> list[tuple[str, str]]:
@@ -172,6 +213,7 @@ def _pod(draw: Draw) -> list[tuple[str, str]]:
         return [(RESOURCES, json.dumps({"limits": {"cpu": "512", "nvidia.com/gpu": "8"}}))]
     wanted: dict[str, Any] = {}
     for kind in draw.sample(sorted(PODS), draw.choice((1, 1, 1, 2, 3, len(PODS)))):
+        draw.kinds.add(kind)
         for part, fields in draw.choice(PODS[kind]).items():
             wanted[part] = {**wanted.get(part, {}), **fields} if isinstance(fields, dict) else fields
     return [(CONFIG, _written(draw, wanted))]
@@ -193,7 +235,9 @@ def _written(draw: Draw, wanted: Mapping[str, Any]) -> str:
         lambda: f"\ufeff{text}",
         lambda: json.dumps({"container_config": {"resources": float("nan")}}),
     )
-    return draw.choices(ways, (60, 5, 5, 5, 1, 4, 4, 1, 4, 4, 4))[0]()
+    way = draw.choices(ways, (60, 5, 5, 5, 1, 4, 4, 1, 4, 4, 4))[0]
+    draw.kinds.add(f"written in way {ways.index(way)}")
+    return way()
 
 
 def _nearly(draw: Draw) -> list[tuple[str, str]]:
@@ -203,7 +247,9 @@ def _nearly(draw: Draw) -> list[tuple[str, str]]:
 
 
 def _limit(draw: Draw) -> list[tuple[str, str]]:
-    return [(key, draw.choice(NUMBERS)) for key in draw.sample(LIMITS, draw.randint(1, len(LIMITS)))]
+    keys = draw.sample(LIMITS, draw.randint(1, len(LIMITS)))
+    draw.kinds.update(keys)
+    return [(key, draw.choice(NUMBERS)) for key in keys]
 
 
 def _other(draw: Draw) -> list[tuple[str, str]]:
@@ -227,7 +273,9 @@ def _run_config(draw: Draw) -> Any:
     if asked < 0.7:
         return {}
     if asked < 0.85:
-        return {"execution": {"config": dict(draw.choice(STEPS[draw.choice(sorted(STEPS))]))}}
+        kind = draw.choice(sorted(STEPS))
+        draw.kinds.add(f"{kind} of steps")
+        return {"execution": {"config": dict(draw.choice(STEPS[kind]))}}
     if asked < 0.88:
         return {"execution": {"config": {"step_k8s_config": dict(draw.choice(PODS[draw.choice(sorted(PODS))]))}}}
     evil: Any = draw.choice(PODS["privileged"])

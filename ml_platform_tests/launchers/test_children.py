@@ -10,6 +10,7 @@ import yaml
 
 from ml_platform.errors import LaunchError
 from ml_platform.launchers import LocalRunLauncher, RoutingRunLauncher
+from ml_platform.project import LOCAL_INSTANCE
 from ml_platform_tests.launchers.rig import IMMEDIATELY, instance_yaml, kubernetes, local, rig_in
 
 BROKEN = {
@@ -47,6 +48,7 @@ def test_an_unknown_default_is_refused_with_those_that_exist() -> None:
         RoutingRunLauncher("cpi", {"cpu": local("cpu")})
 
 
+@pytest.mark.full
 def test_a_run_for_a_broken_launcher_fails_and_says_why_while_others_run(tmp_path: Path) -> None:
     broken, reason = BROKEN["no_kubeconfig"]
     text = instance_yaml({"cpu": local("cpu"), "gpu": broken}, run_coordinator=IMMEDIATELY)
@@ -73,8 +75,7 @@ def test_a_mixed_run_is_refused_where_a_launcher_takes_whole_runs_only(tmp_path:
 
 
 def test_the_local_deployments_launchers_can_be_had() -> None:
-    path = Path(__file__).parents[2] / "deploy" / "local" / "dagster.yaml"
-    config = yaml.safe_load(path.read_text())["run_launcher"]["config"]
+    config = yaml.safe_load(LOCAL_INSTANCE.read_text())["run_launcher"]["config"]
     launcher = RoutingRunLauncher(**config)
     instance = dg.DagsterInstance.ephemeral()
     launcher.register_instance(instance)

@@ -5,23 +5,28 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from ml_platform_tests import tiers
 from ml_platform_tests.launchers import FOLDER
 from ml_platform_tests.launchers.playing import databases, double_starts, start_twice
 from ml_platform_tests.launchers.rig import IMMEDIATELY, instance_yaml, local, rig_in
 from ml_platform_tests.postgres import Postgres
 
-RUNS = {"kubernetes": 20, "local": 5}  # on each database
+RUNS = 5  # of processes, on each database
 
 
+@pytest.mark.parametrize("runs", tiers.counts("runs that are launched twice at a time"))
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
-def test_a_run_launched_twice_at_a_time_is_one_pods(database: str, tmp_path: Path, postgres_server: Postgres) -> None:
-    storage = databases(postgres_server, "twice", 1)[0] if database == "postgres" else None
-    (played,) = double_starts(tmp_path, storage, RUNS["kubernetes"]).values()
+def test_a_run_launched_twice_at_a_time_is_one_pods(
+    database: str, runs: int, tmp_path: Path, postgres_server: Postgres
+) -> None:
+    storage = databases(postgres_server, f"twice_{runs}", 1)[0] if database == "postgres" else None
+    (played,) = double_starts(tmp_path, storage, runs).values()
     assert {str(one.outcome) for one in played} == {"success"}
     assert {(one.outcome.began, one.outcome.ended) for one in played if one.outcome} == {(1, 1)}
     assert not any("duplicate" in one.told for one in played)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_a_run_launched_twice_at_a_time_is_one_process(
     database: str, tmp_path: Path, postgres_server: Postgres
@@ -34,7 +39,7 @@ def test_a_run_launched_twice_at_a_time_is_one_process(
     with rig_in(tmp_path / "home", text) as rig:
         like = rig.run(rig.launch("counted"))
         run_ids = []
-        for number in range(RUNS["local"]):
+        for number in range(RUNS):
             run = like._replace(
                 run_id=f"00000000-0000-0000-0000-{number:012}", status=dg.DagsterRunStatus.STARTING, tags={}
             )

@@ -14,7 +14,7 @@ import pytest
 from ml_platform.launchers import LAUNCHER_TAG
 from ml_platform_tests.launchers.location import CHAIN, FOLDER
 from ml_platform_tests.launchers.rig import IMMEDIATELY, MODULE, Rig, instance_yaml, local, rig_in
-from ml_platform_tests.servers import wait_until
+from ml_platform_tests.servers import PATIENT_SECONDS, wait_until
 
 SUCCESS, FAILURE, CANCELED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED
 
@@ -60,11 +60,13 @@ def test_a_launchers_variables_are_its_own(rig: Rig, mixed: str) -> None:
     assert (places["scored"]["ONLY_CPU"], places["trained"]["ONLY_CPU"]) == ("yes", "")
 
 
+@pytest.mark.full
 def test_a_step_of_many_events_ends_once(rig: Rig) -> None:
     run_id = rig.launch("raw", "clean", "trained", "quick_one", "talkative")
     assert rig.finish(run_id) is SUCCESS, rig.told(run_id)
 
 
+@pytest.mark.full
 def test_a_resource_that_cannot_be_set_up_is_its_steps_failure(rig: Rig) -> None:
     run_id = rig.launch("needs_stubborn", "apart")
     assert rig.finish(run_id) is SUCCESS, rig.told(run_id)
@@ -75,6 +77,7 @@ def test_a_run_tag_that_names_another_launcher_changes_nothing(rig: Rig, mixed: 
     assert rig.run(mixed).tags[LAUNCHER_TAG] == "cpu", "the tag says where the run went, whoever had set it"
 
 
+@pytest.mark.full
 def test_a_run_whose_steps_agree_goes_whole_to_their_launcher(rig: Rig) -> None:
     run_id = rig.launch("trained", "climbing", tags={LAUNCHER_TAG: "cpu"})
     assert rig.finish(run_id) is SUCCESS, rig.told(run_id)
@@ -84,12 +87,14 @@ def test_a_run_whose_steps_agree_goes_whole_to_their_launcher(rig: Rig) -> None:
     assert set(places) == {"trained", "trained_looks_right", "climbing"}
 
 
+@pytest.mark.full
 def test_a_check_alone_goes_where_its_asset_goes(rig: Rig) -> None:
     run_id = rig.launch(checks=["looks_right"])
     assert rig.finish(run_id) is SUCCESS, rig.told(run_id)
     assert rig.places(run_id)["trained_looks_right"]["PLACE"] == "gpu"
 
 
+@pytest.mark.full
 def test_an_isolated_step_has_a_process_of_its_own(rig: Rig) -> None:
     run_id = rig.launch("raw", "apart")
     assert rig.finish(run_id) is SUCCESS, rig.told(run_id)
@@ -98,6 +103,7 @@ def test_an_isolated_step_has_a_process_of_its_own(rig: Rig) -> None:
     assert places["apart"]["pid"] != places["raw"]["pid"]
 
 
+@pytest.mark.full
 def test_nobody_waits_for_a_step_elsewhere_that_they_do_not_need(rig: Rig) -> None:
     run_id = rig.launch("slow_on_gpu", "quick_one", "quick_two")
     assert rig.finish(run_id) is SUCCESS, rig.told(run_id)
@@ -113,6 +119,7 @@ def test_a_step_that_fails_is_tried_again_where_it_belongs(rig: Rig) -> None:
     ]
 
 
+@pytest.mark.full
 def test_a_step_whose_process_dies_fails_and_says_how(rig: Rig) -> None:
     run_id = rig.launch("dies", "raw")
     assert rig.finish(run_id) is FAILURE
@@ -120,6 +127,7 @@ def test_a_step_whose_process_dies_fails_and_says_how(rig: Rig) -> None:
     assert "raw" in rig.places(run_id), "the other steps went on"
 
 
+@pytest.mark.full
 def test_what_failed_is_executed_again_on_its_launcher_alone(rig: Rig) -> None:
     first = rig.launch("raw", "clean", "fails_until_mended")
     assert rig.finish(first) is FAILURE
@@ -132,6 +140,7 @@ def test_what_failed_is_executed_again_on_its_launcher_alone(rig: Rig) -> None:
     assert "goes to launcher gpu, with all its steps" in rig.told(second), "not mixed: its other steps are done"
 
 
+@pytest.mark.full
 def test_steps_that_are_made_at_run_time_follow_their_plan(rig: Rig) -> None:
     run_id = rig.launch(job="dynamic")
     assert rig.finish(run_id) is SUCCESS, rig.told(run_id)
@@ -148,6 +157,7 @@ def test_an_unknown_launcher_is_refused_by_name_with_those_that_exist(rig: Rig) 
     assert rig.places(run.run_id) == {}
 
 
+@pytest.mark.full
 def test_a_run_in_its_callers_process_sends_every_step(rig: Rig) -> None:
     home = rig.instance.root_directory
     command = ["job", "execute", "-m", MODULE, "-j", "chain"]
@@ -173,9 +183,14 @@ def test_a_terminated_run_ends_its_steps_everywhere(rig: Rig) -> None:
     rig.terminate(run_id)
     assert rig.finish(run_id) is CANCELED, rig.told(run_id)
     assert len(rig.pids_of_steps(run_id)) == 2
-    wait_until(lambda: not any(map(psutil.pid_exists, rig.pids_of_steps(run_id))), 20, "end of the steps' processes")
+    wait_until(
+        lambda: not any(map(psutil.pid_exists, rig.pids_of_steps(run_id))),
+        PATIENT_SECONDS,
+        "end of the steps' processes",
+    )
 
 
+@pytest.mark.full
 def test_without_a_routing_launcher_a_run_executes_in_one_process_and_says_so(tmp_path: Path) -> None:
     with rig_in(tmp_path, "run_coordinator: " + json.dumps(IMMEDIATELY)) as stock:
         run_id = stock.launch("raw", "trained")

@@ -1,30 +1,25 @@
 """Whatever a cluster answers or does, a run's work is done once, and nothing of it is left."""
 
-from pathlib import Path
-
 import pytest
 
-from ml_platform_tests.launchers.cases import Case, cases
-from ml_platform_tests.launchers.playing import Played, play_all, play_on_both
+from ml_platform_tests import tiers
+from ml_platform_tests.launchers.cases import cases
+from ml_platform_tests.launchers.playing import On, Played, on_both, play_on_both
 from ml_platform_tests.postgres import Postgres
 
 CASES = cases()
 
 
 @pytest.fixture(scope="module")
-def played(postgres_server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
-    return play_on_both(CASES, tmp_path_factory.mktemp("faults"), postgres_server, "faults")
+def played(
+    request: pytest.FixtureRequest, postgres_server: Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> dict[On, Played]:
+    """What became of the cases that were chosen: they are played several at a time."""
+    return play_on_both(tiers.chosen(request, "on"), tmp_path_factory.mktemp("faults"), postgres_server, "faults")
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_work_is_done_once_whatever_goes_wrong(played: dict[str, Played], case: Case) -> None:
-    found = played[case.name]
+@pytest.mark.parametrize("on", on_both("faults", CASES), ids=str)
+def test_work_is_done_once_whatever_goes_wrong(played: dict[On, Played], on: On) -> None:
+    found = played[on]
     assert found.problem is None, f"{found.problem}\n{found.told}"
     assert not found.open, f"launches are open: {found.open}"
-
-
-@pytest.mark.soak
-def test_every_case_on_sqlite(tmp_path: Path) -> None:
-    """The other half of them."""
-    played = play_all(CASES[1::2], tmp_path, [None] * 2)
-    assert not {name: one.problem for name, one in played.items() if one.problem or one.open}

@@ -14,14 +14,16 @@ from dagster_k8s import K8sRunLauncher
 from dagster_k8s.job import UserDefinedDagsterK8sConfig, get_user_defined_k8s_config
 from graphql import GraphQLInputObjectType, get_named_type
 
-from ml_platform.launchers.policy import TagPolicy
+from ml_platform.launchers.policy import TagPolicy, told
+from ml_platform_tests import tiers
 from ml_platform_tests.launchers.doors import Platform, platform_in
 from ml_platform_tests.launchers.stock_pods import FAILS, NO_TIME, StockPods, kinds_in, limits_off
-from ml_platform_tests.launchers.tag_cases import CONFIG, DOORS, PODS, STEPS, TagSet, tag_sets
+from ml_platform_tests.launchers.tag_cases import CONFIG, DOORS, PODS, STEPS, TagSet, most_telling_first, tag_sets
+from ml_platform_tests.launchers.tag_location import DECLARED
 
-SETS, PART = 10_000, 250
+SETS, PART = 10_000, 250  # a daemon looks at all that are under way: more at a time would cost more each
 STOCK_SHARE = 150  # of them go all the way through the stock platform, too
-PARTS = [pytest.param(range(first, first + PART), id=str(first)) for first in range(0, SETS, PART)]
+PARTS = tiers.parts("hostile tag sets, through the platform", SETS, PART)
 # What Dagster, or the launcher afterwards, writes itself, whatever was asked for.
 WRITTEN = {"dagster/code_location", "dagster/image", "ml_platform/launcher", "dagster/root_run_id",
            "dagster/parent_run_id", "dagster/partition", "dagster/partition_set", "dagster/backfill"}  # fmt: skip
@@ -109,11 +111,40 @@ def untold(one: TagSet, run: dg.DagsterRun, told: str) -> list[str]:
     return [f"{key[:100]!r} was changed, and the log does not say so" for key in changed if key[:100] not in told]
 
 
-@pytest.mark.parametrize("numbers", PARTS)
+@pytest.fixture(scope="module")
+def in_order() -> list[int]:
+    return most_telling_first(range(SETS), least=tiers.CASES["hostile tag sets, through the platform"].full)
+
+
+@pytest.mark.parametrize("part", PARTS, ids=str)
 def test_no_pod_has_anything_beyond_what_is_declared(
-    platform: Platform, plain: Mapping[str, str], numbers: range
+    platform: Platform, plain: Mapping[str, str], in_order: list[int], part: range
 ) -> None:
-    assert beyond(platform, plain, list(tag_sets(numbers))) == []
+    assert beyond(platform, plain, list(tag_sets(in_order[part.start : part.stop]))) == []
+
+
+@pytest.mark.full
+def test_the_first_sets_bring_each_kind_and_the_next_each_kind_by_each_door(in_order: list[int]) -> None:
+    takes = tiers.CASES["hostile tag sets, through the platform"]
+    all_kinds = {kind for one in tag_sets(range(SETS)) for kind in one.kinds}
+    first, next_ones = list(tag_sets(in_order[: takes.quick])), list(tag_sets(in_order[: takes.full]))
+    assert {kind for one in first for kind in one.kinds} == all_kinds
+    assert {one.door for one in first} == set(DOORS)
+    every = {(one.door, kind) for one in tag_sets(range(SETS)) for kind in one.kinds}
+    assert {(one.door, kind) for one in next_ones for kind in one.kinds} == every
+
+
+def test_after_the_policy_no_set_is_beyond_a_limit_and_all_that_changed_is_told() -> None:
+    """All sets, by the policy alone."""
+    declared = {"declared": {key: json.dumps(value) for key, value in DECLARED.items()}}
+    wrong = []
+    for one in tag_sets(range(SETS)):
+        tags = one.as_dagster_reads
+        changes = POLICY.changes(tags, declared.get(one.job, {}))
+        run = dg.DagsterRun(job_name=one.job, tags={**tags, **changes})
+        said = told(run.with_tags(tags), changes)
+        wrong += [f"{one.number}: {problem}" for problem in [*beyond_limits(run), *untold(one, run, said)]]
+    assert wrong == []
 
 
 def test_without_the_policy_the_same_sets_get_what_they_ask_for(
@@ -135,6 +166,7 @@ def stock_pods(stock: Platform) -> StockPods:
     return StockPods(run, launcher)
 
 
+@pytest.mark.full
 def test_stock_dagster_gives_the_same_sets_all_that_they_ask_for(stock_pods: StockPods) -> None:
     counts: Counter[str] = Counter()
     for one in tag_sets(range(SETS)):
@@ -146,6 +178,7 @@ def test_stock_dagster_gives_the_same_sets_all_that_they_ask_for(stock_pods: Sto
     assert all(counts[kind] >= 10 for kind in wanted), counts
 
 
+@pytest.mark.full
 def test_the_stock_platform_makes_the_pods_that_are_counted(stock: Platform, stock_pods: StockPods) -> None:
     """The count above asks the stock launcher alone; here the same sets go through webserver, queue and daemon."""
     sets = [one for one in tag_sets(range(STOCK_SHARE)) if one.job == "plain"]

@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 import kubernetes
 import pytest
+import time_machine
 from dagster_k8s.client import DagsterKubernetesClient
 from kubernetes.client import BatchV1Api, CoreV1Api
 
@@ -25,7 +26,7 @@ from ml_platform.launchers.sites import Busy, Patience, State
 from ml_platform.launchers.table import Launches
 from ml_platform_tests.kubernetes import Cluster, Fault
 from ml_platform_tests.launchers.cases import QUOTA
-from ml_platform_tests.servers import wait_until
+from ml_platform_tests.servers import PATIENT_SECONDS, wait_until
 
 STATUS = dg.DagsterRunStatus
 WORK = Work("run", "run", "job")
@@ -43,6 +44,13 @@ def site(cluster: Cluster, instance: dg.DagsterInstance, launches: Launches, tmp
     client = DagsterKubernetesClient.production_client(BatchV1Api(api), CoreV1Api(api))
     launcher = SimpleNamespace(_api_client=client, job_namespace="ml", _instance=instance)
     return JobSite(launcher, launches, Patience(grace_seconds=0.5))
+
+
+@pytest.fixture
+def clock() -> Iterator[time_machine.Traveller]:
+    """Time stands still until a test moves it: how long its requests take says nothing."""
+    with time_machine.travel(time.time(), tick=False) as clock:
+        yield clock
 
 
 def a_job(command: tuple[str, ...] = ("true",), **container: Any) -> Any:
@@ -123,7 +131,7 @@ def test_who_cannot_be_asked_is_not_dead(cluster: Cluster, site: JobSite, launch
 
 
 def test_a_job_that_is_not_there_is_gone_once_nothing_is_heard(
-    cluster: Cluster, site: JobSite, launches: Launches, launch: Launch
+    cluster: Cluster, site: JobSite, launches: Launches, launch: Launch, clock: time_machine.Traveller
 ) -> None:
     create(site, launch, a_job(("sh", "-c", "sleep 30")))
     holder = Holder()
@@ -133,12 +141,10 @@ def test_a_job_that_is_not_there_is_gone_once_nothing_is_heard(
     assert site.look(launches.get(launch.id)).state is State.RUNNING, "its pod is there"
     for pod in list(cluster.pods):
         cluster.controller.delete_pod(pod)
-    deadline = time.monotonic() + 10
-    while cluster.pods and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: not cluster.pods, PATIENT_SECONDS, "the pods' end")
     launches.heard(launch.id, holder.token, 0.0, 0)
     assert site.look(launches.get(launch.id)).state is State.UNREACHABLE, "it was heard of just now"
-    time.sleep(0.6)
+    clock.shift(0.6)
     assert site.look(launches.get(launch.id)).state is State.ABSENT
 
 
@@ -155,18 +161,14 @@ def test_why_a_pod_ended_is_found(
     cluster: Cluster, site: JobSite, launches: Launches, launch: Launch, reason: str, outcome: str
 ) -> None:
     create(site, launch, a_job(("sh", "-c", "sleep 30")))
-    deadline = time.monotonic() + 10
-    while not cluster.record:
-        time.sleep(0.02)
+    wait_until(lambda: bool(cluster.record), PATIENT_SECONDS, "a pod")
     cluster.kill_pod(cluster.record[0].pod, reason)
-    while (seen := site.look(launches.get(launch.id))).state is not State.ENDED:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    assert seen.outcome == outcome
+    wait_until(lambda: site.look(launches.get(launch.id)).state is State.ENDED, PATIENT_SECONDS, "its end")
+    assert site.look(launches.get(launch.id)).outcome == outcome
 
 
 @pytest.mark.parametrize(
-    ("said", "state"),
+    "case",
     [
         ('pods "job-x" is forbidden: exceeded quota: quota, requested: requests.cpu=2', State.HELD_UP),
         ('pods "job-x" is forbidden: error looking up service account ml/run: serviceaccount "run" not found', State.RUNNING),
@@ -174,14 +176,15 @@ def test_why_a_pod_ended_is_found(
     ],
 )  # fmt: skip
 def test_a_job_without_a_pod_is_held_up_only_by_a_quota(
-    cluster: Cluster, site: JobSite, launches: Launches, launch: Launch, said: str | None, state: State
+    cluster: Cluster, site: JobSite, launches: Launches, launch: Launch, clock: time_machine.Traveller, case: Any
 ) -> None:
     """What a cluster never allows ends by Dagster's time-out for starting; a slow one is not driven on."""
+    said, state = case
     cluster.pod_quotas["ml"] = 0
     create(site, launch)
     assert site.look(launches.get(launch.id)).state is State.RUNNING, "it may be about to get one"
-    wait_until(lambda: bool(cluster.events), 10, "an event")
-    time.sleep(0.6)
+    wait_until(lambda: bool(cluster.events), PATIENT_SECONDS, "an event")
+    clock.shift(0.6)
     cluster.events.clear()
     if said is not None:
         cluster.event("Job", "job", "ml", "FailedCreate", said)
@@ -192,11 +195,11 @@ def test_a_job_without_a_pod_is_held_up_only_by_a_quota(
 
 
 def test_a_suspended_job_is_left_to_who_suspended_it(
-    cluster: Cluster, site: JobSite, launches: Launches, launch: Launch
+    cluster: Cluster, site: JobSite, launches: Launches, launch: Launch, clock: time_machine.Traveller
 ) -> None:
     cluster.pod_quotas["ml"] = 0
     create(site, launch)
-    wait_until(lambda: bool(cluster.events), 10, "an event")
+    wait_until(lambda: bool(cluster.events), PATIENT_SECONDS, "an event")
     next(iter(cluster.jobs.values()))["spec"]["suspend"] = True
-    time.sleep(0.6)
+    clock.shift(0.6)
     assert site.look(launches.get(launch.id)).state is State.RUNNING

@@ -12,7 +12,7 @@ from ml_platform_tests.kubernetes import Cluster, Fault
 from ml_platform_tests.launchers.clusters import component, components, two_clusters
 from ml_platform_tests.launchers.location import CHAIN, FOLDER
 from ml_platform_tests.launchers.rig import IMMEDIATELY, Rig, instance_yaml, rig_in
-from ml_platform_tests.servers import wait_until
+from ml_platform_tests.servers import PATIENT_SECONDS, wait_until
 
 SUCCESS, FAILURE, CANCELED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED
 
@@ -40,6 +40,7 @@ def two(both: Two) -> Two:
     return both
 
 
+@pytest.mark.full
 def test_a_mixed_run_sends_its_gpu_steps_alone_to_the_gpu_cluster(two: Two) -> None:
     run_id = two.rig.launch(*CHAIN)
     assert two.rig.finish(run_id) is SUCCESS, two.rig.told(run_id)
@@ -52,12 +53,14 @@ def test_a_mixed_run_sends_its_gpu_steps_alone_to_the_gpu_cluster(two: Two) -> N
     assert ran.resources == {"limits": {"cpu": "1", "nvidia.com/gpu": "1"}}
 
 
+@pytest.mark.full
 def test_a_run_for_one_cluster_is_one_pod_there(two: Two) -> None:
     run_id = two.rig.launch("trained", "climbing")
     assert two.rig.finish(run_id) is SUCCESS, two.rig.told(run_id)
     assert (components(two.cpu), components(two.gpu)) == ([], ["run"])
 
 
+@pytest.mark.full
 def test_a_pod_has_the_threads_of_the_cores_that_it_owns(two: Two) -> None:
     run_id = two.rig.launch("raw", "trained")
     assert two.rig.finish(run_id) is SUCCESS, two.rig.told(run_id)
@@ -65,12 +68,14 @@ def test_a_pod_has_the_threads_of_the_cores_that_it_owns(two: Two) -> None:
     assert {(ran.env["OMP_NUM_THREADS"], ran.env["OMP_WAIT_POLICY"]) for ran in two.gpu.record} == {("1", "passive")}
 
 
+@pytest.mark.full
 def test_an_isolated_step_of_the_runs_own_cluster_has_a_pod_of_its_own(two: Two) -> None:
     run_id = two.rig.launch("raw", "apart")
     assert two.rig.finish(run_id) is SUCCESS, two.rig.told(run_id)
     assert sorted(components(two.cpu)) == ["apart", "run"]
 
 
+@pytest.mark.full
 def test_a_step_beside_one_elsewhere_needs_no_pod(two: Two) -> None:
     run_id = two.rig.launch("slow_on_gpu", "quick_one", "quick_two")
     assert two.rig.finish(run_id) is SUCCESS, two.rig.told(run_id)
@@ -79,6 +84,7 @@ def test_a_step_beside_one_elsewhere_needs_no_pod(two: Two) -> None:
     assert ended == ["quick_one", "quick_two", "slow_on_gpu"]
 
 
+@pytest.mark.full
 def test_what_failed_is_executed_again_on_its_cluster_alone(two: Two) -> None:
     first = two.rig.launch("raw", "clean", "fails_until_mended")
     assert two.rig.finish(first) is FAILURE
@@ -89,13 +95,16 @@ def test_what_failed_is_executed_again_on_its_cluster_alone(two: Two) -> None:
     assert (components(two.cpu), components(two.gpu)) == ([], ["run"])
 
 
+@pytest.mark.full
 def test_a_terminated_run_leaves_no_pod_on_either_cluster(two: Two) -> None:
     run_id = two.rig.launch("sleepy_on_gpu", "sleepy")
     for step in ("sleepy_on_gpu", "sleepy"):
         two.rig.wait_for_step(run_id, step)
     two.rig.terminate(run_id)
     assert two.rig.finish(run_id) is CANCELED, two.rig.told(run_id)
-    wait_until(lambda: all(ran.finished for ran in (*two.cpu.record, *two.gpu.record)), 20, "end of the pods")
+    wait_until(
+        lambda: all(ran.finished for ran in (*two.cpu.record, *two.gpu.record)), PATIENT_SECONDS, "end of the pods"
+    )
     assert [component(ran) for ran in two.gpu.record] == ["sleepy_on_gpu"]
 
 
@@ -105,7 +114,7 @@ def test_health_is_asked_of_the_cluster_that_has_the_run(two: Two) -> None:
     two.cpu.calls.clear()
     assert two.rig.launcher.check_run_worker_health(two.rig.run(run_id)).status is WorkerStatus.RUNNING
     two.gpu.kill_pod(two.gpu.record[0].pod)
-    wait_until(lambda: bool(two.gpu.record[0].finished), 10, "the pod's death")
+    wait_until(lambda: bool(two.gpu.record[0].finished), PATIENT_SECONDS, "the pod's death")
     wait_until(
         lambda: two.rig.launcher.check_run_worker_health(two.rig.run(run_id)).status is WorkerStatus.FAILED,
         10,
@@ -115,6 +124,7 @@ def test_health_is_asked_of_the_cluster_that_has_the_run(two: Two) -> None:
     two.rig.instance.report_run_failed(two.rig.run(run_id))
 
 
+@pytest.mark.full
 def test_a_cluster_that_refuses_a_step_fails_that_step_and_no_other(two: Two) -> None:
     two.gpu.faults = [Fault("POST", "/jobs$", code=403, message="the launcher may not create jobs")]
     run_id = two.rig.launch("raw", "clean", "trained", "quick_one")

@@ -8,6 +8,7 @@ import pytest
 
 from ml_platform.launchers.schema import OUT_OF_MEMORY
 from ml_platform.launchers.table import Launches
+from ml_platform_tests import tiers
 from ml_platform_tests.launchers.rig import IMMEDIATELY, Rig, event_log, instance_yaml, local, rig_in
 from ml_platform_tests.launchers.world import World, world_in
 
@@ -38,13 +39,13 @@ CLIMBED = [("cpu", OUT_OF_MEMORY), ("gpu", "ended")]
 
 @pytest.mark.parametrize(
     ("assets", "where"),
-    [
+    tiers.cases("steps that climb", [
         (("hungry",), "in the run's own process"),
         (("hungry", "hungry_too"), "in processes beside the run's"),
         (("raw", "clean", "trained", "hungry_after"), "after a step elsewhere"),
-    ],
+    ]),
     ids=lambda value: value if isinstance(value, str) else "",
-)
+)  # fmt: skip
 def test_a_step_that_a_device_has_no_memory_for_climbs(rig: Rig, assets: tuple[str, ...], where: str) -> None:
     run_id = rig.launch(*assets)
     assert rig.finish(run_id) is dg.DagsterRunStatus.SUCCESS, f"{where}: {rig.told(run_id)}"
@@ -57,6 +58,7 @@ def test_a_step_that_a_device_has_no_memory_for_climbs(rig: Rig, assets: tuple[s
     assert f"Step {assets[-1]} ran out of memory on launcher cpu" in rig.told(run_id)
 
 
+@pytest.mark.full
 def test_a_step_that_has_no_rung_left_fails_as_it_would(rig: Rig) -> None:
     run_id = rig.launch("hungry_everywhere")
     assert rig.finish(run_id) is dg.DagsterRunStatus.FAILURE
@@ -64,9 +66,10 @@ def test_a_step_that_has_no_rung_left_fails_as_it_would(rig: Rig) -> None:
     assert [launcher for launcher, _ in of_step(rig, run_id, "hungry_everywhere")] == ["gpu", "cpu"]
 
 
+@pytest.mark.full
 def test_a_step_climbs_from_cluster_to_cluster_and_gpu_seconds_are_counted(world: World) -> None:
     run_id = world.launch("counted", "counted_on_gpu", "hungry")
-    world.settle(run_id, timeout_seconds=60)
+    world.settle(run_id)
     assert world.rig.run(run_id).status is dg.DagsterRunStatus.SUCCESS, world.rig.told(run_id)
     assert of_step(world.rig, run_id, "hungry") == CLIMBED
     spent = world.rig.places(run_id)["hungry"]
@@ -76,6 +79,7 @@ def test_a_step_climbs_from_cluster_to_cluster_and_gpu_seconds_are_counted(world
     assert on_gpu.work.assets == ("hungry",)
 
 
+@pytest.mark.full
 def test_a_run_that_needs_no_gpu_leaves_that_cluster_alone(tmp_path: Path) -> None:
     with world_in(tmp_path) as world:
         run_id = world.launch("counted")

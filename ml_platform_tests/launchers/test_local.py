@@ -12,7 +12,7 @@ from dagster._core.launcher import WorkerStatus
 from ml_platform.errors import LaunchError
 from ml_platform.launchers import LocalRunLauncher
 from ml_platform_tests.launchers.rig import IMMEDIATELY, Rig, instance_yaml, local, rig_in
-from ml_platform_tests.servers import wait_until
+from ml_platform_tests.servers import PATIENT_SECONDS, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,9 @@ def test_anybody_sees_whether_a_runs_process_is_there(rig: Rig) -> None:
     assert other_launcher(rig).check_run_worker_health(rig.run(run_id)).status is WorkerStatus.RUNNING
     os.kill(pid_of_run(rig, run_id), signal.SIGKILL)
     wait_until(
-        lambda: rig.launcher.check_run_worker_health(rig.run(run_id)).status is WorkerStatus.FAILED, 10, "its death"
+        lambda: rig.launcher.check_run_worker_health(rig.run(run_id)).status is WorkerStatus.FAILED,
+        PATIENT_SECONDS,
+        "its death",
     )
     health = other_launcher(rig).check_run_worker_health(rig.run(run_id))
     assert health.status is WorkerStatus.FAILED
@@ -56,6 +58,7 @@ def test_anybody_sees_whether_a_runs_process_is_there(rig: Rig) -> None:
     rig.instance.report_run_failed(rig.run(run_id))
 
 
+@pytest.mark.full
 def test_steps_do_not_outlive_their_run(rig: Rig) -> None:
     run_id = rig.launch("sleepy_on_gpu", "sleepy")
     for step in ("sleepy_on_gpu", "sleepy"):
@@ -63,7 +66,7 @@ def test_steps_do_not_outlive_their_run(rig: Rig) -> None:
     os.kill(pid_of_run(rig, run_id), signal.SIGKILL)
     steps = rig.pids_of_steps(run_id)
     assert len(steps) == 2
-    wait_until(lambda: not any(map(psutil.pid_exists, steps)), 20, "end of the steps' processes")
+    wait_until(lambda: not any(map(psutil.pid_exists, steps)), PATIENT_SECONDS, "end of the steps' processes")
     rig.instance.report_run_failed(rig.run(run_id))
 
 
@@ -72,12 +75,13 @@ def test_a_run_whose_process_died_goes_on_without_repeating_what_is_done(rig: Ri
     rig.wait_for_step(run_id, "sleepy")
     os.kill(pid_of_run(rig, run_id), signal.SIGKILL)
     rig.instance.resume_run(run_id, rig.process.create_request_context(), 1)
-    wait_until(lambda: rig.told(run_id).count("STEP_START sleepy") == 2, 60, "the second try")
+    wait_until(lambda: rig.told(run_id).count("STEP_START sleepy") == 2, PATIENT_SECONDS, "the second try")
     assert rig.told(run_id).count("STEP_START raw") == 1
     rig.terminate(run_id)
     assert rig.finish(run_id) is dg.DagsterRunStatus.CANCELED, rig.told(run_id)
 
 
+@pytest.mark.full
 def test_a_terminated_run_leaves_no_process(rig: Rig) -> None:
     run_id = rig.launch("sleepy_on_gpu", "sleepy")
     for step in ("sleepy_on_gpu", "sleepy"):
@@ -86,17 +90,22 @@ def test_a_terminated_run_leaves_no_process(rig: Rig) -> None:
     rig.terminate(run_id)
     assert rig.finish(run_id) is dg.DagsterRunStatus.CANCELED, rig.told(run_id)
     assert len(processes) == 3
-    wait_until(lambda: not any(map(is_there, processes)), 20, "end of the processes")
+    wait_until(lambda: not any(map(is_there, processes)), PATIENT_SECONDS, "end of the processes")
 
 
+@pytest.mark.full
 def test_a_mixed_run_goes_on_with_the_steps_that_died_with_it(rig: Rig) -> None:
     run_id = rig.launch("raw", "sleepy_on_gpu", "sleepy")
     for step in ("raw", "sleepy_on_gpu", "sleepy"):
         rig.wait_for_step(run_id, step)
     os.kill(pid_of_run(rig, run_id), signal.SIGKILL)
-    wait_until(lambda: not any(map(psutil.pid_exists, rig.pids_of_steps(run_id))), 20, "end of the steps' processes")
+    wait_until(
+        lambda: not any(map(psutil.pid_exists, rig.pids_of_steps(run_id))),
+        PATIENT_SECONDS,
+        "end of the steps' processes",
+    )
     rig.instance.resume_run(run_id, rig.process.create_request_context(), 1)
-    wait_until(lambda: rig.told(run_id).count("STEP_START sleepy_on_gpu") == 2, 60, "the second try")
+    wait_until(lambda: rig.told(run_id).count("STEP_START sleepy_on_gpu") == 2, PATIENT_SECONDS, "the second try")
     assert rig.told(run_id).count("STEP_START raw") == 1
     assert not any(event.is_step_failure for event in rig.events(run_id)), rig.told(run_id)
     rig.terminate(run_id)

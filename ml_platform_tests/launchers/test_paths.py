@@ -10,7 +10,9 @@ from ml_platform_tests.kubernetes import Cluster, Ran
 from ml_platform_tests.launchers import FOLDER
 from ml_platform_tests.launchers.clusters import component, two_clusters
 from ml_platform_tests.launchers.rig import MODULE, instance_yaml
-from ml_platform_tests.servers import Server, dagster_servers, wait_until
+from ml_platform_tests.servers import PATIENT_SECONDS, Server, dagster_servers, wait_until
+
+pytestmark = pytest.mark.full
 
 PLACE = {"repositoryLocationName": MODULE, "repositoryName": "__repository__"}
 START_SCHEDULE = """mutation ($selector: ScheduleSelector!) { startSchedule(scheduleSelector: $selector) {
@@ -40,12 +42,12 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Serve
     folder = tmp_path_factory.mktemp("paths")
     home = folder / "home"
     home.mkdir()
-    with two_clusters(folder / "pods", home, **{FOLDER: str(folder)}) as (cpu, gpu, launchers):
+    with two_clusters(folder / "pods", home, is_warm=True, **{FOLDER: str(folder)}) as (cpu, gpu, launchers):
         retries = {"enabled": True, "max_retries": 0}
         (home / "dagster.yaml").write_text(instance_yaml(launchers, run_retries=retries))
         with dagster_servers(home, ["-m", MODULE]) as server:
             start(server)
-            wait_until(lambda: all(run_of(server, way) for way in WAYS), 120, "runs of all kinds")
+            wait_until(lambda: all(run_of(server, way) for way in WAYS), PATIENT_SECONDS, "runs of all kinds")
             yield server, cpu, gpu
 
 
@@ -92,7 +94,7 @@ def test_the_runs_page_says_where_each_step_went(
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1600, "height": 1200})
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(1000 * PATIENT_SECONDS)
         page.goto(f"{server.url}/runs/{run['id']}")
         page.get_by_placeholder("Filter…").first.fill("launcher")
         told = "This run goes to launcher cpu, but trained, trained_looks_right to launcher gpu."

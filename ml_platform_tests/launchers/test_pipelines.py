@@ -6,10 +6,13 @@ import dagster as dg
 import pytest
 import yaml
 
-from ml_platform.artifacts import ArtifactStore, project_root
+from ml_platform.artifacts import ArtifactStore
+from ml_platform.project import LOCAL_INSTANCE
 from ml_platform.runtime.environment import thread_count
 from ml_platform_tests.launchers.clusters import beside, components, spans_of_steps, two_clusters
 from ml_platform_tests.launchers.rig import IMMEDIATELY, instance_yaml, rig_in
+
+pytestmark = pytest.mark.full
 
 MODULE = "ml_platform.definitions"
 NETWORK, STORE = "digits__network", "ML_PLATFORM_ARTIFACTS"
@@ -25,7 +28,7 @@ def digests(folder: Path) -> dict[str, str]:
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The artifacts of a mixed run on the local deployment's launchers."""
     folder = tmp_path_factory.mktemp("laptop")
-    declared = yaml.safe_load((project_root() / "deploy" / "local" / "dagster.yaml").read_text())
+    declared = yaml.safe_load(LOCAL_INSTANCE.read_text())
     text = yaml.safe_dump({**declared, "run_coordinator": IMMEDIATELY, "event_log_storage": kept(folder)})
     with pytest.MonkeyPatch.context() as patch, rig_in(folder / "home", text, module=MODULE) as rig:
         patch.setenv(STORE, str(folder / "artifacts"))

@@ -104,11 +104,12 @@ def test_what_the_jobs_code_declares_stands_whatever_a_user_adds(
     assert [kept, metadata, pod, labels] == wanted
 
 
+@pytest.mark.full
 def test_a_steps_pod_has_what_is_declared_and_no_more(world: World) -> None:
     pods = []
     for tags in ({}, HOSTILE[0]):
         run_id = world.rig.launch("counted", "counted_on_gpu", tags=tags)
-        world.settle(run_id, timeout_seconds=60)
+        world.settle(run_id)
         (ran,) = [one for one in world.gpu.record if one.labels.get("dagster/run-id") == run_id]
         (job,) = [one for one in world.gpu.jobs.values() if one["metadata"]["labels"]["dagster/run-id"] == run_id]
         pod = job["spec"]["template"]["spec"]

@@ -29,7 +29,9 @@ from ml_platform.launchers.sites import Busy, State
 from ml_platform.launchers.table import Launches
 from ml_platform_tests.launchers.rig import IMMEDIATELY, Rig, instance_yaml, local, rig_in
 from ml_platform_tests.launchers.world import PATIENCE
-from ml_platform_tests.servers import free_port, wait_until
+from ml_platform_tests.servers import PATIENT_SECONDS, free_port, wait_until
+
+pytestmark = pytest.mark.full
 
 SUCCESS, CANCELED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED
 # Ray would else bind all interfaces, and tell its makers that it is used.
@@ -54,7 +56,7 @@ def ray_cluster() -> Iterator[int]:
             command, env={**os.environ, **QUIETLY}, stdout=subprocess.DEVNULL, start_new_session=True
         )
         try:
-            wait_until(lambda: is_answering(port, process), 120, "Ray's job server")
+            wait_until(lambda: is_answering(port, process), PATIENT_SECONDS, "Ray's job server")
             yield port
         finally:
             started = psutil.Process(process.pid).children(recursive=True)
@@ -150,7 +152,7 @@ def reconcile_until(rig: Rig, is_done: Callable[[], bool], what: str) -> None:
         Reconciler(rig.instance).look_once()
         return is_done()
 
-    wait_until(look, 180, what)
+    wait_until(look, PATIENT_SECONDS, what)
 
 
 def is_at_work(pid: int | None) -> bool:
@@ -221,13 +223,17 @@ def test_a_job_server_that_is_away_says_nothing_and_one_that_answers_says_that_a
     rig: Rig, gate: Gate
 ) -> None:
     run_id = rig.launch("sleepy_on_gpu")
-    rig.wait_for_step(run_id, "sleepy_on_gpu", timeout_seconds=180)
+    rig.wait_for_step(run_id, "sleepy_on_gpu")
     launch = launches_of(rig, run_id)[""]
     with gate.being("shut"):
         assert rig.launcher.launching.look(launch).state is State.UNREACHABLE
         assert rig.launcher.check_run_worker_health(rig.run(run_id)).status is WorkerStatus.RUNNING
     os.kill(launch.pid or 0, signal.SIGKILL)
-    wait_until(lambda: rig.launcher.check_run_worker_health(rig.run(run_id)).status is WorkerStatus.FAILED, 30, "it")
+    wait_until(
+        lambda: rig.launcher.check_run_worker_health(rig.run(run_id)).status is WorkerStatus.FAILED,
+        PATIENT_SECONDS,
+        "it",
+    )
     ended = launches_of(rig, run_id)[""]
     assert (ended.outcome, "was killed (out of memory" in str(ended.reason)) == (OUT_OF_MEMORY, True)
     rig.instance.report_run_failed(rig.run(run_id))
@@ -235,18 +241,20 @@ def test_a_job_server_that_is_away_says_nothing_and_one_that_answers_says_that_a
 
 def test_a_terminated_run_leaves_nothing_at_work_in_ray(rig: Rig) -> None:
     run_id = rig.launch("raw", "sleepy_on_gpu", "greedy")
-    rig.wait_for_step(run_id, "sleepy_on_gpu", timeout_seconds=180)
+    rig.wait_for_step(run_id, "sleepy_on_gpu")
     rig.wait_for_step(run_id, "greedy", "STEP_WORKER_STARTING")
     pid = launches_of(rig, run_id)["sleepy_on_gpu"].pid
     assert is_at_work(pid)
     rig.terminate(run_id)
     assert rig.finish(run_id, 180) is CANCELED, rig.told(run_id)
     reconcile_until(rig, lambda: not any(one.is_open for one in launches_of(rig, run_id).values()), "the steps' end")
-    wait_until(lambda: not is_at_work(pid), 20, "the end of the step's process")
+    wait_until(lambda: not is_at_work(pid), PATIENT_SECONDS, "the end of the step's process")
     waiting, site = launches_of(rig, run_id)["greedy"], rig.launcher.launching.site("gpu")
     assert waiting.claimed is None
     # The one at work takes a moment from the end of its process to "stopped"; the other Ray drops when its turn comes.
-    wait_until(lambda: [stray.launch_id for stray in site.strays()] == [waiting.id], 20, "the end of the other")
+    wait_until(
+        lambda: [stray.launch_id for stray in site.strays()] == [waiting.id], PATIENT_SECONDS, "the end of the other"
+    )
 
 
 def test_what_the_log_says_holds_no_variable_of_the_launcher(rig: Rig, waited: str) -> None:

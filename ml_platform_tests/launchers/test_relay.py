@@ -12,6 +12,7 @@ from ml_platform.errors import LaunchError
 from ml_platform.launchers.requests import CREATE, RelayedSite, Requests
 from ml_platform.launchers.schema import Work
 from ml_platform.launchers.sites import Busy, Patience
+from ml_platform_tests import tiers
 from ml_platform_tests.launchers.cases import Case, cases
 from ml_platform_tests.launchers.clusters import components
 from ml_platform_tests.launchers.crashing import KILLED, NOTED, in_child, relay_in_child
@@ -39,7 +40,7 @@ def problems(world: World) -> Iterator[list[str]]:
 
 def test_a_pod_without_access_has_its_steps_executed_where_they_belong(world: World, problems: list[str]) -> None:
     run_id = world.launch(*MIXED)
-    world.settle(run_id, timeout_seconds=60)
+    world.settle(run_id)
     outcome = world.outcome(run_id)
     assert (outcome.status, outcome.began, outcome.ended) == ("SUCCESS", 1, 1), world.rig.told(run_id)
     assert (components(world.cpu), components(world.gpu)) == (["run"], ["counted_on_gpu"])
@@ -49,7 +50,9 @@ def test_a_pod_without_access_has_its_steps_executed_where_they_belong(world: Wo
     assert problems == []
 
 
-@pytest.mark.parametrize("case", OF_STEPS, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", tiers.cases("faults of relayed steps", OF_STEPS, kind=lambda case: case.kind), ids=lambda case: case.name
+)
 def test_its_work_is_done_once_whatever_a_cluster_answers(world: World, problems: list[str], case: Case) -> None:
     found = play(world, case)
     assert found.problem is None, f"{found.problem}\n{found.told}"
@@ -57,6 +60,7 @@ def test_its_work_is_done_once_whatever_a_cluster_answers(world: World, problems
     assert problems == []
 
 
+@pytest.mark.full
 def test_without_a_reconciler_a_step_waits_and_says_so(world: World) -> None:
     world.clear()
     run_id = world.launch(*MIXED)
@@ -67,12 +71,12 @@ def test_without_a_reconciler_a_step_waits_and_says_so(world: World) -> None:
         time.sleep(0.2)
     assert "is `ml-platform launches reconcile --every 5` running?" in told
     with world.relay.serving(0.1):
-        world.settle(run_id, timeout_seconds=60)
+        world.settle(run_id)
     outcome = world.outcome(run_id)
     assert (outcome.status, outcome.began, outcome.ended) == ("SUCCESS", 1, 1), world.rig.told(run_id)
 
 
-@pytest.mark.parametrize("before", range(4))
+@pytest.mark.parametrize("before", tiers.cases("kills of the relay", range(4)))
 def test_a_relay_that_is_killed_before_any_of_its_effects_is_followed_by_another(world: World, before: int) -> None:
     world.clear()
     kubeconfig = world.folder / "pods" / "gpu.kubeconfig"
@@ -90,7 +94,7 @@ def test_a_relay_that_is_killed_before_any_of_its_effects_is_followed_by_another
     noted = (world.folder / NOTED).read_text()
     assert KILLED in noted, f"it had fewer effects:\n{noted}"
     with world.relay.serving(0.1):
-        world.settle(run_id, timeout_seconds=60)
+        world.settle(run_id)
     found = judged(world, Case("killed", lambda _: ""), run_id)
     assert found.problem is None, f"{found.problem}\n{found.told}"
     assert not found.open
@@ -103,14 +107,16 @@ def asked_of_a_step(world: World, run_id: str) -> str:
     return serialize_value(ExecuteStepArgs(origin, run_id, ["counted_on_gpu"], world.rig.instance.get_ref()))
 
 
+@pytest.mark.full
 def test_a_request_about_another_step_than_its_launchs_is_refused(world: World, problems: list[str]) -> None:
     """Whoever writes into the database can ask; what comes of it is bounded by the launch and the launcher."""
-    run_id = world.launch("counted")
-    world.wait_for_start(run_id)
-    args = asked_of_a_step(world, run_id)
-    launch = world.launches.intend(Work(run_id, run_id, "__ASSET_JOB", "other"), "gpu")
-    with pytest.raises(LaunchError, match="the request is not about step other"):
-        RelayedSite(world.launches, Patience(grace_seconds=5)).ask(launch, CREATE, args=args, tags={})
+    with world.held("counted"):
+        run_id = world.launch("counted")
+        world.wait_for_start(run_id)
+        args = asked_of_a_step(world, run_id)
+        launch = world.launches.intend(Work(run_id, run_id, "__ASSET_JOB", "other"), "gpu")
+        with pytest.raises(LaunchError, match="the request is not about step other"):
+            RelayedSite(world.launches, Patience(grace_seconds=5)).ask(launch, CREATE, args=args, tags={})
     world.launches.release(launch, "refused")
     world.settle(run_id)
 
@@ -122,21 +128,25 @@ def test_a_step_gets_what_its_launcher_allows(
     world.clear()
     gpu = world.rig.launcher.children["gpu"]
     monkeypatch.setattr(gpu, "_only_allow_user_defined_k8s_config_fields", {"container_config": {"resources": True}})
-    run_id = world.launch("counted")
-    world.wait_for_start(run_id)
-    launch = world.launches.intend(Work(run_id, run_id, "__ASSET_JOB", "counted_on_gpu"), "gpu")
-    site, args = RelayedSite(world.launches, Patience(grace_seconds=5)), asked_of_a_step(world, run_id)
-    privileged = {"container_config": {"security_context": {"privileged": True}}}
-    with pytest.raises(LaunchError, match=r"container_config\.security_context; .* only_allow_user_defined"):
-        site.ask(launch, CREATE, args=args, tags={CONFIG: json.dumps(privileged)})
-    assert not world.gpu.jobs
-    site.ask(launch, CREATE, args=args, tags={CONFIG: '{"container_config": {"resources": {"limits": {"cpu": "7"}}}}'})
-    (job,) = world.gpu.jobs.values()
-    assert job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"] == "7"
+    with world.held("counted"):
+        run_id = world.launch("counted")
+        world.wait_for_start(run_id)
+        launch = world.launches.intend(Work(run_id, run_id, "__ASSET_JOB", "counted_on_gpu"), "gpu")
+        site, args = RelayedSite(world.launches, Patience(grace_seconds=5)), asked_of_a_step(world, run_id)
+        privileged = {"container_config": {"security_context": {"privileged": True}}}
+        with pytest.raises(LaunchError, match=r"container_config\.security_context; .* only_allow_user_defined"):
+            site.ask(launch, CREATE, args=args, tags={CONFIG: json.dumps(privileged)})
+        assert not world.gpu.jobs
+        site.ask(
+            launch, CREATE, args=args, tags={CONFIG: '{"container_config": {"resources": {"limits": {"cpu": "7"}}}}'}
+        )
+        (job,) = world.gpu.jobs.values()
+        assert job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"] == "7"
     world.launches.release(launch, "refused")
     world.settle(run_id)
 
 
+@pytest.mark.full
 def test_a_run_that_is_canceled_starts_nothing_more(world: World, problems: list[str]) -> None:
     world.clear()
     run_id = world.launch("counted_long")

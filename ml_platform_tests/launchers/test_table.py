@@ -4,9 +4,13 @@
 """
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import dagster as dg
+import sqlalchemy as db
 
+from ml_platform.launchers.migrations import upgrade
 from ml_platform.launchers.schema import DIED, ENDED, OUT_OF_MEMORY, Holder, Launch, Work
 from ml_platform.launchers.table import Launches
 
@@ -110,3 +114,14 @@ def test_what_a_try_cost_stands_also_where_its_outcome_was_known_first(launches:
     assert not launches.release(launch, ENDED, token=holder.token, measured=cost)
     found = launches.get(launch.id)
     assert (found.outcome, found.cpu_seconds, found.peak_bytes) == (OUT_OF_MEMORY, 3.0, 7)
+
+
+def test_several_databases_get_their_tables_at_a_time(tmp_path: Path) -> None:
+    """Alembic keeps in globals which one it works on."""
+
+    def make(number: int) -> bool:
+        with db.create_engine(f"sqlite:///{tmp_path}/{number}.db").begin() as connection:
+            return upgrade(connection)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(make, range(24))) == [True] * 24

@@ -24,6 +24,7 @@ from ml_platform_tests.launchers.clusters import two_clusters
 from ml_platform_tests.launchers.crashing import is_obeyed
 from ml_platform_tests.launchers.rig import Rig, event_log, instance_yaml, rig_in
 from ml_platform_tests.postgres import Postgres
+from ml_platform_tests.servers import PATIENT_SECONDS
 
 PATIENCE = {"first_seconds": 0.2, "longest_seconds": 0.8, "grace_seconds": 1.5}
 _LOOK_SECONDS = 0.4
@@ -118,7 +119,7 @@ class World:
         if self._looks % 3 == 0:
             self.monitor()
 
-    def settle(self, *run_ids: str, timeout_seconds: float = 30) -> None:
+    def settle(self, *run_ids: str, timeout_seconds: float = PATIENT_SECONDS) -> None:
         """Goes on until the runs are over and nothing of them is left, or for so long."""
         until = time.monotonic() + (min(timeout_seconds, _STOCK_SECONDS) if self.is_stock else timeout_seconds)
         while time.monotonic() < until and not all(self._is_settled(run_id) for run_id in run_ids):
@@ -130,7 +131,7 @@ class World:
             return False
         return self.is_stock or not any(one.is_open for one in self.launches.of_run(run_id))
 
-    def wait_for_start(self, run_id: str, step: str | None = None, timeout_seconds: float = 30) -> None:
+    def wait_for_start(self, run_id: str, step: str | None = None, timeout_seconds: float = PATIENT_SECONDS) -> None:
         """Waits until the work of a run, or of a step of it, has begun."""
         until = time.monotonic() + timeout_seconds
         while not any(step in (None, mark[0]) for mark in self.marks(run_id)):

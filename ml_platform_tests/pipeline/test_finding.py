@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,15 @@ def test_an_unknown_name_is_refused_with_those_that_exist() -> None:
 
 
 def test_a_folder_that_cannot_be_found_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_platform.pipeline.finding.project_root", lambda: tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[tool.dg.project]\nroot_module = "shop"\n')
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("PYTHONPATH", "")
     component = "type: ml_platform.components.MLPipelineComponent\n"
     for folder, name in (("one", "first"), ("two", "second"), ("three", "third")):
-        path = tmp_path / "ml_platform" / "defs" / folder
+        path = tmp_path / "shop" / "defs" / folder
         path.mkdir(parents=True)
         (path / "pipeline.yaml").write_text(f"pipeline: {name}\n")
         (path / "defs.yaml").write_text(component)

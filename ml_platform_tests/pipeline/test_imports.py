@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from ml_platform.errors import PlatformError
-from ml_platform.pipeline.imports import refuse_changed_modules
+from ml_platform.pipeline.imports import refuse_changed_modules, watch_imports
+from ml_platform_tests.conftest import run_python
+
+
+@pytest.fixture(autouse=True)
+def _watched() -> None:
+    watch_imports()
 
 
 def touch(path: Path) -> None:
@@ -77,3 +83,32 @@ def test_who_took_names_from_a_module_before_it_was_reloaded_is_refused(
 
 def test_installed_modules_are_left_alone() -> None:
     refuse_changed_modules(["pandas", "json", "ml_platform.schema"])
+
+
+def test_what_was_edited_before_anybody_watched_is_refused_until_it_is_reloaded(tmp_path: Path) -> None:
+    """It was imported before or after the edit: nobody knows."""
+    (tmp_path / "early.py").write_text("VALUE = 1\n")
+    code = f"""
+import importlib, sys
+sys.path.insert(0, {str(tmp_path)!r})
+import os, time, early
+now = time.time() + 5
+os.utime(early.__file__, (now, now))
+from ml_platform.pipeline.imports import refuse_changed_modules, watch_imports
+from ml_platform_tests.conftest import run_python
+try:
+    refuse_changed_modules(["early"])
+except Exception as error:
+    print(error)
+importlib.reload(early)
+refuse_changed_modules(["early"])
+"""
+    assert "early.py was changed after this process imported it" in run_python(code)
+
+
+@pytest.mark.parametrize("names", ["DataTransformer", "resources_for_project, source_assets, TableSource"])
+def test_who_uses_no_pipeline_gets_no_import_hook(names: str) -> None:
+    code = f"from ml_platform import {names}; import sys; print(*(type(one).__module__ for one in sys.meta_path))"
+    assert "ml_platform" not in run_python(code)
+    with_hook = run_python(code.replace(names, "Pipeline"))
+    assert "ml_platform.pipeline.imports" in with_hook

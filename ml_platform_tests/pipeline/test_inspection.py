@@ -33,6 +33,7 @@ def test_the_child_is_asked_once_for_each_state_of_the_code(cache: Path, asked: 
     assert len(asked) == 2
 
 
+@pytest.mark.full
 def test_changed_source_is_another_state(cache: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     load_pipeline(YAML)
     source_of = inspection._source_of
@@ -41,6 +42,7 @@ def test_changed_source_is_another_state(cache: Path, asked: list[str], monkeypa
     assert len(asked) == 2
 
 
+@pytest.mark.full
 def test_another_installed_version_is_another_state(
     cache: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -50,6 +52,7 @@ def test_another_installed_version_is_another_state(
     assert len(asked) == 2
 
 
+@pytest.mark.full
 def test_a_cache_that_cannot_be_written_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

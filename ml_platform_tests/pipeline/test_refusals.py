@@ -3,16 +3,19 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from ml_platform import Pipeline
-from ml_platform.artifacts import project_root
 from ml_platform.errors import SpecError
-from ml_platform.pipeline import load_pipeline
-from ml_platform.pipeline.spec import load_spec
+from ml_platform.pipeline import inspection, load_pipeline
+from ml_platform.pipeline.inspecting import inspect_here
+from ml_platform.pipeline.spec import PipelineSpec, load_spec
+from ml_platform_tests import tiers
 from ml_platform_tests.platform import YAML, small_yaml
+from ml_platform_tests.repository import project_root
 
 MISTAKES = [
     ("learning_rate: 0.05", "learnin_rate: 0.05", "no parameter 'learnin_rate': did you mean 'learning_rate'"),
@@ -67,11 +70,47 @@ MISTAKES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("right", "wrong", "message"), MISTAKES, ids=[wrong.strip() for _, wrong, _ in MISTAKES])
+def names(mistakes: Sequence[tuple[str, str, str]]) -> list[str]:
+    return [wrong.strip() for _, wrong, _ in mistakes]
+
+
+# One that a class tells of, one that is found in columns, and one that is found in no class.
+THROUGH_THE_CHILD = [
+    case for case in MISTAKES if case[1] in ("strateg: median", "    - aircraft_ages", "target: [late")
+]
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Classes are inspected in this process, by what the child process calls: it takes seconds to start."""
+
+    def inspected(request: str) -> str:
+        return inspect_here(PipelineSpec.model_validate_json(request)).to_json()
+
+    monkeypatch.setattr(inspection, "_ask_child", inspected)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(("right", "wrong", "message"), tiers.cases("refusals of YAML", MISTAKES), ids=names(MISTAKES))
 def test_a_mistake_is_refused_at_its_line_in_dagster_and_in_a_notebook(
     right: str, wrong: str, message: str, tmp_path: Path
 ) -> None:
-    path = tmp_path / "pipeline.yaml"
+    require_refusal(right, wrong, message, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"), tiers.cases("refusals of YAML, through the child", THROUGH_THE_CHILD),
+    ids=names(THROUGH_THE_CHILD),
+)  # fmt: skip
+def test_a_mistake_is_refused_alike_by_way_of_the_child_process(
+    right: str, wrong: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing cached"))
+    require_refusal(right, wrong, message, tmp_path)
+
+
+def require_refusal(right: str, wrong: str, message: str, folder: Path) -> None:
+    path = folder / "pipeline.yaml"
     path.write_text(small_yaml((right, wrong)))
     with pytest.raises(SpecError, match=rf"(?s)pipeline\.yaml:\d+: .*{message}") as refused:
         load_pipeline(path)
@@ -113,6 +152,7 @@ def test_a_file_that_is_not_there_and_one_that_is_no_mapping_are_refused(tmp_pat
         load_pipeline(tmp_path / "list.yaml")
 
 
+@pytest.mark.full
 def test_dg_check_defs_and_a_run_say_the_same(tmp_path: Path) -> None:
     """The commands themselves, over a copy of the project with one mistake; a run says nothing else."""
     root = project_root()

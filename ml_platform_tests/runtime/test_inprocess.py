@@ -80,6 +80,7 @@ class TestWithSources:
         pd.testing.assert_frame_equal(pipeline.transform(sources), made.frames("flight_delays/codes").read_all())
         assert pipeline.evaluate().facts == made.report("flight_delays/evaluation").facts
 
+    @pytest.mark.full
     def test_one_changed_step_is_computed_with_what_comes_after_it(self, tmp_path: Path, made: Platform) -> None:
         platform = Platform(tmp_path, seed=made)
         before = heads(platform)
@@ -101,6 +102,7 @@ class TestWithSources:
         with pytest.raises(DataError, match="no partition 2014-05-01; there are: 2013-01-01"):
             pipeline.sources(["2014-05-01"])
 
+    @pytest.mark.full
     def test_latest_is_the_newest_of_the_chosen_partitions(self, made: Platform) -> None:
         keys = made.pipeline.features.spans.keys
         pipeline = notebook(made)
@@ -125,6 +127,7 @@ class TestWithSources:
         some = sources["flights"].read("2013-03-01")
         assert len(some.merge(every, on=["time_hour", "carrier", "flight"])) == 20
 
+    @pytest.mark.full
     def test_a_branch_shares_values_and_changes_nothing_for_others(
         self, tmp_path: Path, made: Platform, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -170,6 +173,7 @@ class TestWithSources:
 class TestNothingIsWronglyReused:
     """Cases in which something that decides a value does not show in the content of what it is made from."""
 
+    @pytest.mark.full
     def test_validation_scores_choose_though_the_models_bytes_are_equal(self, tmp_path: Path, made: Platform) -> None:
         """With a month more for validation the final fit sees the same rows; its scores are others."""
         platform = Platform(tmp_path, small_yaml(("validation: 1 month", "validation: 2 months")), seed=made)
@@ -234,6 +238,7 @@ class TestAsAnEstimator:
         assert scores.shape == (3,)
         assert ((scores > 0.4) & (scores < 0.95)).all()
 
+    @pytest.mark.full
     def test_its_steps_are_tuned_by_name(self, made: Platform) -> None:
         rows = made.frames("flight_delays/departures").read_all()
         grid = {"boosted__max_leaf_nodes": [3, 7], "shares__columns": [["dest", "carrier", "tailnum"]]}
@@ -258,6 +263,7 @@ class TestAsAnEstimator:
         assert "boosted" not in notebook(made).upto("calendar")._repr_html_()
         assert repr(notebook(made)) == "Pipeline('flight_delays')"
 
+    @pytest.mark.full
     def test_progress_is_told(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         platform = Platform(tmp_path)
         Pipeline.load(platform.folder / "pipeline.yaml", store=platform.store).fit()

@@ -155,6 +155,7 @@ def kill_writers(folder: Path, tries: int) -> tuple[int, int]:
     return cut_off, halfway
 
 
+@pytest.mark.full
 def test_six_pairs_of_writers_killed_at_random_leave_whole_values_and_equal_addresses(tmp_path: Path) -> None:
     cut_off, halfway = kill_writers(tmp_path, tries=6)
     assert cut_off > 6

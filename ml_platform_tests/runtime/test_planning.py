@@ -14,7 +14,7 @@ from rich.console import Console
 from ml_platform.cli.planning import print_plan
 from ml_platform.pipeline import load_pipeline
 from ml_platform.runtime.planning import RECOMPUTE, REUSE, Planned, plan
-from ml_platform_tests import lake
+from ml_platform_tests import lake, tiers
 from ml_platform_tests.platform import Platform, small_yaml
 
 STEPS = """
@@ -82,22 +82,37 @@ class UserSteps:
                 importlib.reload(sys.modules[name])
 
 
-@pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UserSteps:
-    steps = UserSteps(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.syspath_prepend(str(steps.library))
+def steps_in(folder: Path, patch: pytest.MonkeyPatch) -> UserSteps:
+    steps = UserSteps(folder)
+    patch.syspath_prepend(str(folder))
+    patch.syspath_prepend(str(steps.library))
     for name in ("user_steps", "user_steps.steps", "user_steps.helpers", "userlib"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        patch.delitem(sys.modules, name, raising=False)
+    patch.setattr(sys, "dont_write_bytecode", True)
     return steps
 
 
 @pytest.fixture
-def ran(tmp_path: Path, own: UserSteps, made: Platform) -> Platform:
-    platform = Platform(tmp_path / "platform", small_yaml(OWN), seed=made)
-    assert platform.run().success
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UserSteps:
+    return steps_in(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def ran_once(tmp_path_factory: pytest.TempPathFactory, made: Platform) -> Platform:
+    """A run with the steps of a user, in another folder than any test's: what is reused does not hang on where they lie."""
+    folder = tmp_path_factory.mktemp("ran")
+    (folder / "platform").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        steps_in(folder, patch)
+        platform = Platform(folder / "platform", small_yaml(OWN), seed=made)
+        assert platform.run().success
+    platform.instance.dispose()
     return platform
+
+
+@pytest.fixture
+def ran(tmp_path: Path, ran_once: Platform, own: UserSteps) -> Platform:
+    return Platform(tmp_path / "platform", small_yaml(OWN), seed=ran_once)
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +158,7 @@ def test_nothing_changed_nothing_recomputed(ran: Platform) -> None:
     assert run(ran) == {}
 
 
+@pytest.mark.full
 def test_a_comment_changed_nothing_recomputed(ran: Platform, own: UserSteps) -> None:
     own.edit("# moves the day", "# moves the day, or does not")
     own.edit("return 1", "return 2")
@@ -165,6 +181,7 @@ def test_a_changed_helper_recomputes_exactly_its_step_and_an_equal_output_stops_
     assert {one.action for one in planned(ran).values()} == {"reuse"}
 
 
+@pytest.mark.full
 def test_a_changed_helper_with_another_output_recomputes_what_depends_on_it(ran: Platform, own: UserSteps) -> None:
     own.edit('frame["day_of_week"] + 0', 'frame["day_of_week"] + 1')
     counts = run(ran)
@@ -172,6 +189,7 @@ def test_a_changed_helper_with_another_output_recomputes_what_depends_on_it(ran:
     assert {"calendar", "weather_before", "codes", "logistic", "boosted"} <= set(counts)
 
 
+@pytest.mark.full
 def test_a_changed_library_recomputes_what_comes_from_it(tmp_path: Path, made: Platform, own: UserSteps) -> None:
     text = small_yaml((OWN[0], "uses: user_steps.steps.Labelled"))
     platform = Platform(tmp_path / "platform", text, seed=made)
@@ -196,18 +214,19 @@ def test_code_that_was_edited_under_a_running_process_is_refused(ran: Platform, 
     assert ran.digests() == before
 
 
+CHANGED_PARAMETERS = [
+    (("max_leaf_nodes: 15", "max_leaf_nodes: 31"), "boosted", "max_leaf_nodes: 15 → 31"),
+    (("max_iter: 300", "max_iter: 301"), "logistic", "steps.classify.max_iter: 300 → 301"),
+    (("t.planned_departures\n        FROM", "2 * t.planned_departures AS planned_departures\n        FROM"), "route", "query: "),
+    (("lag_hours: 1", "lag_hours: 2"), "weather_before", "lag_hours: 1 → 2"),
+    (("by: [month, origin]", "by: [month]"), "evaluation", "by: ['month', 'origin'] → ['month']"),
+    (("test: 3 months", "test: 2 months"), "boosted", "split.test_from: '2013-10-01' → '2013-11-01'"),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("edit", "step", "reason"),
-    [
-        (("max_leaf_nodes: 15", "max_leaf_nodes: 31"), "boosted", "max_leaf_nodes: 15 → 31"),
-        (("max_iter: 300", "max_iter: 301"), "logistic", "steps.classify.max_iter: 300 → 301"),
-        (("t.planned_departures\n        FROM", "2 * t.planned_departures AS planned_departures\n        FROM"), "route", "query: "),
-        (("lag_hours: 1", "lag_hours: 2"), "weather_before", "lag_hours: 1 → 2"),
-        (("by: [month, origin]", "by: [month]"), "evaluation", "by: ['month', 'origin'] → ['month']"),
-        (("test: 3 months", "test: 2 months"), "boosted", "split.test_from: '2013-10-01' → '2013-11-01'"),
-    ],
-    ids=lambda case: str(case)[:24],
-)  # fmt: skip
+    ("edit", "step", "reason"), tiers.cases("changed parameters", CHANGED_PARAMETERS), ids=lambda case: str(case)[:24]
+)
 def test_a_changed_parameter_is_named(
     made: Platform, edit: tuple[str, str], step: str, reason: str, tmp_path: Path
 ) -> None:
@@ -230,6 +249,7 @@ def test_threads_count_where_bytes_depend_on_them(made: Platform, monkeypatch: p
     assert not {"flight_delays/departures", "flight_delays/calendar", "flight_delays/shares", "lake/flights"} & set(own)
 
 
+@pytest.mark.full
 def test_a_corrected_partition_recomputes_itself_and_what_depends_on_it(tmp_path: Path, made: Platform) -> None:
     platform = Platform(tmp_path / "platform", seed=made)
     run(platform)
@@ -256,6 +276,7 @@ def test_a_pipeline_that_never_ran_says_so(tmp_path: Path) -> None:
     assert list(Path(platform.store.base).glob("**/*.json")) == []
 
 
+@pytest.mark.full
 def test_what_lost_its_files_is_planned_and_made_again(made: Platform, tmp_path: Path) -> None:
     import shutil
 
@@ -268,6 +289,7 @@ def test_what_lost_its_files_is_planned_and_made_again(made: Platform, tmp_path:
     assert platform.digests() == made.digests()
 
 
+@pytest.mark.full
 def test_a_parameter_that_cannot_be_told_is_made_anew_each_time(tmp_path: Path, made: Platform) -> None:
     from sklearn.preprocessing import FunctionTransformer
 
@@ -288,6 +310,7 @@ def test_a_parameter_that_cannot_be_told_is_made_anew_each_time(tmp_path: Path, 
 class TestInDagster:
     """What Dagster knows of reused values."""
 
+    @pytest.mark.full
     def test_a_second_run_materializes_the_same_address_and_data_version(self, tmp_path: Path, made: Platform) -> None:
         import dagster as dg
 
@@ -315,6 +338,7 @@ class TestInDagster:
             == platform.store.require("flight_delays/boosted").digest
         )
 
+    @pytest.mark.full
     def test_the_ui_calls_all_of_it_fresh_until_code_changes(self, tmp_path: Path, made: Platform) -> None:
         platform = Platform(tmp_path / "platform", seed=made)
         run(platform)
@@ -374,7 +398,10 @@ def test_the_command_tells_the_same(
 
 def test_a_variant_reuses_what_is_its_parents_and_says_whose_it_was(tmp_path: Path, made: Platform) -> None:
     path = tmp_path / "variant.yaml"
-    parent, change = made.folder / "pipeline.yaml", "models: {boosted: {with: {max_leaf_nodes: 7}}}"
+    parent, change = (
+        made.folder / "pipeline.yaml",
+        "models: {boosted: {with: {max_leaf_nodes: 13}}}",
+    )  # as in no other test: they share the store
     path.write_text(f"pipeline: variant\nextends: {parent}\n{change}\n")
     planned = {one.asset: one for one in plan(load_pipeline(path), made.store)}
     for step in ("departures", "shares_fitted", "codes", "logistic"):

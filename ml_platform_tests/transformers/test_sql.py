@@ -53,6 +53,7 @@ def test_files_and_frames_give_equal_answers(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(from_files, step.transform(FRAME))
 
 
+@pytest.mark.full
 def test_a_result_larger_than_the_memory_limit_spills(tmp_path: Path) -> None:
     """Four million rows, 190 MB as a frame, sorted under a limit of 60 MB; the process stays far below the data."""
     rows = 4_000_000

@@ -21,6 +21,7 @@ from ml_platform.transformers import (
     ScaleImages,
     TextCounts,
 )
+from ml_platform_tests import tiers
 from ml_platform_tests.pipeline.promises.zoo.rows import FLIGHTS
 from ml_platform_tests.pipeline.promises.zoo.sound import SOUND
 
@@ -52,7 +53,10 @@ EXAMPLES = [
 ]
 
 
-@pytest.mark.parametrize(("transformer", "rows"), EXAMPLES, ids=[type(step).__name__ for step, _ in EXAMPLES])
+@pytest.mark.parametrize(
+    ("transformer", "rows"), tiers.cases("steps for everyone and their promises", EXAMPLES),
+    ids=[type(step).__name__ for step, _ in EXAMPLES],
+)  # fmt: skip
 def test_a_step_declares_all_promises_and_breaks_none(transformer: Any, rows: pd.DataFrame) -> None:
     report = check_transformer(transformer, rows)
     assert report.broken == [], str(report)

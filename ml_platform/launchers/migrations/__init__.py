@@ -1,5 +1,6 @@
 """How does the launch table come into a database, and to what this version needs?"""
 
+import threading
 from pathlib import Path
 
 import sqlalchemy as db
@@ -12,6 +13,7 @@ from alembic.util import CommandError
 from ml_platform.errors import LaunchError
 
 VERSION_TABLE = "ml_platform_launches_version"  # Dagster's own migrations keep theirs in `alembic_version`
+_ALONE = threading.Lock()  # Alembic keeps in globals what it works on: two databases at a time would be mixed up
 
 
 def state(connection: db.Connection) -> tuple[str | None, str]:
@@ -32,7 +34,8 @@ def upgrade(connection: db.Connection) -> bool:
     config = _config()
     config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        with _ALONE:
+            command.upgrade(config, "head")
     except CommandError as error:
         raise LaunchError(
             f"the launch table is at revision {found}, which this version (up to {wanted}) does not know; "

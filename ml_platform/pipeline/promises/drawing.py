@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from hypothesis import HealthCheck, Phase, Verbosity, given, settings
-from hypothesis import strategies as st
-from hypothesis.configuration import set_hypothesis_home_dir
-from hypothesis.errors import Flaky, Unsatisfiable
 
+from ml_platform.extras import needing
 from ml_platform.pipeline.promises.subject import Subject
 from ml_platform.pipeline.promises.verdicts import Broken, Inapplicable
 from ml_platform.schema import Column
+
+with needing("hypothesis"):
+    from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+    from hypothesis import strategies as st
+    from hypothesis.configuration import set_hypothesis_home_dir
+    from hypothesis.errors import Flaky, Unsatisfiable
 
 EXAMPLES = 20
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "ml_platform-hypothesis")  # else a folder where one stands

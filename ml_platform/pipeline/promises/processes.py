@@ -9,15 +9,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import cloudpickle
-
 from ml_platform.artifacts.objects import dump_object, own_types
 from ml_platform.errors import ArtifactError, first_few
+from ml_platform.extras import needing
 from ml_platform.pipeline.promises.proofs import answering, require_equal
 from ml_platform.pipeline.promises.subject import Subject, fresh, seeded, unfitted_copy
 from ml_platform.pipeline.promises.verdicts import Broken, Undeclared
 from ml_platform.pipeline.promises.worker import frame_bytes, receive, send
 from ml_platform.pipeline.running import plain_frame
+
+with needing("cloudpickle"):
+    import cloudpickle
 
 HASH_SEED = "20130101"  # of the other process; this one's is drawn anew each time, or set to something else
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ml_platform.extras import needing
 from ml_platform.pipeline.promises.proofs import (
     answering,
     changed_inputs,
@@ -90,7 +91,8 @@ def the_index_does_not_matter(subject: Subject) -> None:
 
 def the_clock_does_not_matter(subject: Subject) -> None:
     """Fitted and asked at another time, it gives an equal answer."""
-    import time_machine
+    with needing("time_machine"):
+        import time_machine
 
     expected = whole_answer(subject)
     advice = "take times from the data, or make the time a parameter"

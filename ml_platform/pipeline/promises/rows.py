@@ -5,15 +5,18 @@ from datetime import timedelta
 from typing import Any
 
 import pandas as pd
-from hypothesis import assume
-from hypothesis import strategies as st
 
 from ml_platform.errors import first_few
+from ml_platform.extras import needing
 from ml_platform.pipeline.promises.declarations import ROWS
 from ml_platform.pipeline.promises.drawing import EXAMPLES, frames, search
 from ml_platform.pipeline.promises.proofs import answering, require_equal, shown
 from ml_platform.pipeline.promises.subject import Subject
 from ml_platform.pipeline.promises.verdicts import Broken, Inapplicable, Undeclared
+
+with needing("hypothesis"):
+    from hypothesis import assume
+    from hypothesis import strategies as st
 
 _LEARN = "what a row needs of other rows is learnt in fit and kept; or declare row_wise = False, as_of and lookback"
 _PARTS = "declare how far it looks back (row_wise = False, as_of, lookback), or learn it in fit"

@@ -124,6 +124,7 @@ def test_the_store_and_the_battery_refuse_by_the_same_code(tmp_path: Path) -> No
     assert "attribute usual_ (pandas.Series)" in str(refused.value)
 
 
+@pytest.mark.full
 def test_the_caller_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     check_transformer(SharesABufferUnderALock(), FLIGHTS)  # imports what it needs, some of which sets variables

@@ -1,0 +1,1 @@
+"""Writes projects and pipelines for people to go on from."""

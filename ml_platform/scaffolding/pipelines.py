@@ -1,0 +1,103 @@
+"""Writes the files of a new pipeline: its source, its YAML, and the component that Dagster loads."""
+
+import json
+import keyword
+import re
+import shutil
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ml_platform.errors import PlatformError
+from ml_platform.pipeline import load_pipeline
+from ml_platform.pipeline.finding import declared_pipelines
+from ml_platform.pipeline.spec import RESERVED
+from ml_platform.project import Project
+from ml_platform.scaffolding.draft import Draft, draft_pipeline
+from ml_platform.scaffolding.profile import profile_table
+from ml_platform.scaffolding.templates import render
+
+FILES = ("defs.yaml", "sources.py", "pipeline.yaml")
+# Names of parts that every drafted pipeline has.
+_TAKEN = {*RESERVED, "labelled", "calendar", "codes", "linear", "boosted", "sources"}
+
+
+def new_pipeline(
+    project: Project, folder: Path, data: Path, target: str, time: str | None = None, *, with_component: bool = True
+) -> Draft:
+    """Writes a pipeline over a CSV file into a folder of the project's `defs`, and checks that it loads.
+
+    Args:
+        folder: where to; its name is the pipeline's.
+        with_component: whether to write the `defs.yaml`, too.
+
+    Raises:
+        PlatformError: a name that cannot be one, a pipeline that is there, data that nothing can be made of; then the
+            folder is as it was.
+    """
+    _require_name(project, folder)
+    draft = draft_pipeline(folder.name, profile_table(data), target, time)
+    files = [name for name in FILES if with_component or name != "defs.yaml"]
+    there = [name for name in files if (folder / name).exists()]
+    if there:
+        raise PlatformError(f"{folder / there[0]} is there already; choose another name, or remove it")
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for name in files:
+            (folder / name).write_text(render(f"{name}.jinja", **_words(project, folder, draft)))
+        project.put_on_path()
+        load_pipeline(folder / "pipeline.yaml")
+    except BaseException:
+        for name in files:
+            (folder / name).unlink(missing_ok=True)
+        if is_new:
+            shutil.rmtree(folder)
+        raise
+    return draft
+
+
+def _require_name(project: Project, folder: Path) -> None:
+    name = folder.name
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+        raise PlatformError(f"{name!r} is not a pipeline's name: expected small letters, digits and _, a letter first")
+    if name in _TAKEN:
+        raise PlatformError(f"{name!r} is what a part of each pipeline is called; choose another name")
+    known = declared_pipelines(project)
+    if name in known:
+        raise PlatformError(f"the pipeline {name!r} is there already: {known[name]}; choose another name")
+
+
+def _words(project: Project, folder: Path, draft: Draft) -> dict[str, Any]:
+    """Gives what the templates say that is not in the draft."""
+    relative = folder.resolve().relative_to(project.sources_root.resolve())
+    return {
+        "draft": draft,
+        "module": ".".join([*relative.parts, "sources"]),
+        "package": project.module.partition(".")[0],
+        "constant": draft.name.upper(),
+        "folder": _folder_expression(project, folder.resolve(), draft.table.path.resolve().parent),
+        "coded": [f"{name}_code" for name in draft.categories],
+        "quoted": lambda text: json.dumps(text, ensure_ascii=False),
+        "day": lambda day: f"date({day.year}, {day.month}, {day.day})" if isinstance(day, date) else "",
+        "yaml": _flow,
+        "sql": lambda name: '"' + name.replace('"', '""') + '"',
+        "sql_text": lambda text: "'" + text.replace("'", "''") + "'",
+    }
+
+
+def _flow(value: Any) -> str:
+    """Writes a value as YAML on one line."""
+    return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n...\n").strip()
+
+
+def _folder_expression(project: Project, folder: Path, data: Path) -> str:
+    """Says where the data lie: from the source's file where both are in the project, so that it can be moved."""
+    root = project.root.resolve()
+    if not data.is_relative_to(root):
+        return f"Path({str(data)!r})"
+    up = len(folder.relative_to(root).parts)
+    below = "".join(f" / {part!r}" for part in data.relative_to(root).parts)
+    return f"Path(__file__).parents[{up}]{below}".replace("'", '"')

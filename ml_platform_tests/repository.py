@@ -1,0 +1,8 @@
+"""Where this repository's files are."""
+
+from pathlib import Path
+
+
+def project_root() -> Path:
+    """Gives the folder of `pyproject.toml`."""
+    return Path(__file__).parents[1]
