@@ -71,6 +71,7 @@ bench: setup-dev
 	python benchmarks/demo_overhead.py
 	python benchmarks/start_up.py
 	python benchmarks/loop.py
+	python benchmarks/reuse.py
 	python benchmarks/battery.py
 	python benchmarks/training_throughput.py
 	python benchmarks/launchers.py

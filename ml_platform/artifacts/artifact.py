@@ -4,10 +4,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import cached_property
-from typing import Any, Self
+from functools import cached_property, lru_cache
+from typing import Any
 
 from ml_platform.artifacts.manifests import parsed
+from ml_platform.errors import ArtifactError
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,23 @@ class Artifact:
         return json.dumps({**plain, "files": files}, sort_keys=True, allow_nan=False, indent=1).encode()
 
     @classmethod
-    def from_bytes(cls, content: bytes, source: str) -> Self:
-        """Reads a manifest.
+    def from_bytes(cls, content: bytes, source: str) -> "Artifact":
+        """Reads a manifest; the same bytes give the same object, which makes its canonical bytes once.
 
         Raises:
             ArtifactError: if it is not one; `source` names it.
         """
-        data = parsed(content, source)
-        return cls(files=tuple(File(**entry) for entry in data.pop("files")), **data)
+        try:
+            return _read(content)
+        except ArtifactError:
+            parsed(content, source)  # refuses it again, by its place
+            raise
+
+
+@lru_cache(maxsize=1024)
+def _read(content: bytes) -> Artifact:
+    data = parsed(content, "")
+    return Artifact(files=tuple(File(**entry) for entry in data.pop("files")), **data)
 
 
 @dataclass(frozen=True)

@@ -150,10 +150,12 @@ class LocalBackend:
                 raise ArtifactError(f"{path}: expected a file, found something else; remove it")
             with path.open("rb") as file:
                 return file.read(MOST_BYTES + 1)
-        except FileNotFoundError as error:
-            if path.is_symlink():
-                raise ArtifactError(f"{path}: expected a file, found a link to nothing; remove it") from error
-            return None
+        except OSError as error:
+            if path.is_symlink():  # to nothing, or to itself
+                raise ArtifactError(f"{path}: expected a file, found a link; remove it") from error
+            if isinstance(error, FileNotFoundError):
+                return None
+            raise
 
     def read_all(self, keys: Iterable[str]) -> dict[str, bytes]:
         """Reads files."""

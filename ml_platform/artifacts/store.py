@@ -9,7 +9,8 @@
 A writer stages, hashes, publishes the object, then the manifest, then its address, then moves the head. Killed
 anywhere before the last operation, it leaves the former version readable and nothing that a reader can see. Whatever a
 reader can come to see is written behind a fence (`fenced_by`), which a process that lost its work does not pass. Who
-moves no head (a notebook) or a branch's own changes nothing that others read.
+moves no head (a notebook) or a branch's own changes nothing that others read. What nobody needs is removed
+(`retention.py`); so whatever is reused, or made current, is looked for, and says that it is used.
 """
 
 import hashlib
@@ -137,7 +138,8 @@ class ArtifactStore:
 
     def adopt(self, known: Artifact, asset: str, partition: str | None, origin: Origin) -> Artifact:
         """Takes a known value for an asset, naming what it would be made of now; computes and copies nothing."""
-        artifact = replace(known, asset=asset, partition=partition, inputs=origin.inputs, lineage=origin.lineage)
+        adopted = replace(known, asset=asset, partition=partition, inputs=origin.inputs, lineage=origin.lineage)
+        artifact = known if adopted == known else adopted  # which has made its bytes
         self._keep_manifest(artifact)
         return artifact
 

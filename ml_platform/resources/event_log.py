@@ -7,6 +7,7 @@ Stock SQLite storage opens an engine for each event and waits for the disk twice
 mode `synchronous=NORMAL` waits at checkpoints only: a power cut may lose the last events, never tear the log.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import sqlalchemy as db
 from dagster import EventLogEntry, StringSource
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
 from dagster._core.storage.event_log import ConsolidatedSqliteEventLogStorage
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
@@ -32,8 +34,26 @@ class KeptEngineSqliteEventLogStorage(ConsolidatedSqliteEventLogStorage):
         super().store_event(with_own_data_version(event))
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Stores events; those of partitions with the partitions' own data versions."""
-        super().store_event_batch([with_own_data_version(event) for event in events])
+        """Stores events in one transaction; those of partitions with the partitions' own data versions.
+
+        Of an asset's events of one kind, the last alone is written to the table of assets: it would be what stays.
+        """
+        own = [with_own_data_version(event) for event in events]
+        with self._connect() as connection:
+            ids = [self._insert(connection, event) for event in own]
+            of_assets = [(event, id_) for event, id_ in zip(own, ids, strict=True) if _is_of_asset(event)]
+            last = {(event.dagster_event_type, _asset_of(event)): (event, id_) for event, id_ in of_assets}
+            if of_assets:
+                self._store_asset_event_tags(connection, *map(list, zip(*of_assets, strict=True)))
+            for event, id_ in last.values():
+                self._store_asset_event(connection, event, id_)
+        for event, id_ in zip(own, ids, strict=True):
+            if event.dagster_event_type in ASSET_CHECK_EVENTS:
+                self.store_asset_check_event(event, id_)
+
+    def _insert(self, connection: db.Connection, event: EventLogEntry) -> int:
+        key: Any = connection.execute(self.prepare_insert_event(event)).inserted_primary_key
+        return int(key[0])
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -45,6 +65,7 @@ class KeptEngineSqliteEventLogStorage(ConsolidatedSqliteEventLogStorage):
     @classmethod
     def from_config_value(cls, inst_data: Any, config_value: Any) -> "KeptEngineSqliteEventLogStorage":
         """Builds the storage from `dagster.yaml`."""
+        ask_for_batches()
         base = config_value.get("base_dir") or str(dagster_home() / "storage")
         return cls(base_dir=base, inst_data=inst_data)
 
@@ -65,6 +86,19 @@ class KeptEngineSqliteEventLogStorage(ConsolidatedSqliteEventLogStorage):
         super().dispose()
         if self._engine is not None:
             self._engine.dispose()
+
+
+def _is_of_asset(event: EventLogEntry) -> bool:
+    return event.dagster_event_type in ASSET_EVENTS and _asset_of(event) is not None
+
+
+def _asset_of(event: EventLogEntry) -> Any:
+    return event.dagster_event and event.dagster_event.asset_key
+
+
+def ask_for_batches() -> None:
+    """Has Dagster hand over the events of an asset's partitions at once, unless somebody said otherwise."""
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
 
 
 def with_own_data_version(entry: EventLogEntry) -> EventLogEntry:

@@ -24,7 +24,7 @@ from dagster._serdes import ConfigurableClassData, serialize_value
 from ml_platform.databases import POSTGRES, own_after_fork, through_outages
 from ml_platform.errors import PlatformError
 from ml_platform.extras import needing
-from ml_platform.resources.event_log import with_own_data_version
+from ml_platform.resources.event_log import ask_for_batches, with_own_data_version
 
 with needing("dagster_postgres"):
     from dagster_postgres import (
@@ -98,6 +98,7 @@ class _Kept:
     @classmethod
     def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> Any:
         """Builds the storage from `dagster.yaml`: `postgres_url`, or `postgres_db` with its parts."""
+        ask_for_batches()
         return through_outages(lambda: cls(*_settings(config_value), inst_data))
 
 
@@ -205,6 +206,7 @@ class KeptPostgresStorage(DagsterPostgresStorage):
     @classmethod
     def from_config_value(cls, inst_data: Any, config_value: Any) -> "KeptPostgresStorage":
         """Builds the storage from `dagster.yaml`: `postgres_url`, or `postgres_db` with its parts."""
+        ask_for_batches()
         return through_outages(lambda: cls(*_settings(config_value), inst_data))
 
     @property
