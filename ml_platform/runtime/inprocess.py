@@ -1,6 +1,6 @@
 """How does a data scientist run a pipeline in a notebook or a test? As one scikit-learn estimator."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -315,12 +315,16 @@ class Pipeline(NamedParts):
             if self._rows_path is None or any(a is not b for a, b in zip(self._rows_path[0], choices, strict=True)):
                 self._rows_path = choices, self._open_path()
             return self._rows_path[1].transform(X, self.fitted_)
+        return self._frames(X).read_all()
+
+    def _frames(self, X: Sources) -> Frames:
+        """Makes the frames of the last step of interest."""
         with self._session(X.partitions, self._fitted_in) as session:
             session.make(self._target_asset())
             frames = session.frames(self._target_asset())
-            for model in getattr(self, "models_", {}).values() if self.until is None else ():
-                require_same_lineage(frames, model)
-            return frames.read_all()
+        for model in getattr(self, "models_", {}).values() if self.until is None else ():
+            require_same_lineage(frames, model)
+        return frames
 
     def predict_proba(self, X: Sources | pd.DataFrame) -> np.ndarray:
         """Gives the probabilities of `classes_`, shape (rows, classes), in the order of the rows, or of `transform`'s.
@@ -330,9 +334,7 @@ class Pipeline(NamedParts):
         """
         if self.task.asks != "predict_proba":
             raise PlatformError(f"{self.spec.pipeline} predicts a number, which has no probability; ask predict")
-        features = self._features(X)
-        probabilities: np.ndarray = self.models_[self.best_].estimator.predict_proba(features)
-        return probabilities
+        return self._asked(X, lambda estimator, features: estimator.predict_proba(features))
 
     def predict(self, X: Sources | pd.DataFrame) -> np.ndarray:
         """Gives the class or number of each row; of two classes 1 from the threshold on that validation chose."""
@@ -341,8 +343,7 @@ class Pipeline(NamedParts):
 
     def answers(self, X: Sources | pd.DataFrame) -> dict[str, np.ndarray]:
         """Gives the columns that Dagster's predictions have beside the key."""
-        features = self._features(X)
-        answer = self.task.answer(self.models_[self.best_].estimator, features)
+        answer = self._asked(X, self.task.answer)
         return self.task.columns(self.spec.target, answer, list(self.classes_), self.threshold_)
 
     def score(self, X: pd.DataFrame, y: Any) -> float:
@@ -352,10 +353,16 @@ class Pipeline(NamedParts):
         measure = r2_score if self.spec.task == "regression" else accuracy_score
         return float(measure(y, self.predict(X)))
 
-    def _features(self, X: Sources | pd.DataFrame) -> pd.DataFrame:
+    def _asked(self, X: Sources | pd.DataFrame, ask: Callable[[Any, pd.DataFrame], np.ndarray]) -> np.ndarray:
+        """Asks the model, of sources one partition at a time, as Dagster does: how many rows there are decides bits."""
         if self.until is not None:
             raise PlatformError(f"this pipeline ends with step {self.until!r}; it has no model")
-        return self.transform(X)[self.spec.features.columns]
+        check_is_fitted(self)
+        estimator, names = self.models_[self.best_].estimator, self.spec.features.columns
+        if isinstance(X, pd.DataFrame):
+            return ask(estimator, self.transform(X)[names])
+        frames, columns = self._frames(X).only(None), list(dict.fromkeys([*self.compiled.features.key, *names]))
+        return np.concatenate([ask(estimator, frames.read(key, columns)[names]) for key in frames.parts])
 
     def make_all(self, X: Sources | None = None) -> InProcess:
         """Makes every value that Dagster would make, the approval and the predictions included; moves no head.

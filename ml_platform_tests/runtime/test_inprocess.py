@@ -80,6 +80,18 @@ class TestWithSources:
         pd.testing.assert_frame_equal(pipeline.transform(sources), made.frames("flight_delays/codes").read_all())
         assert pipeline.evaluate().facts == made.report("flight_delays/evaluation").facts
 
+    def test_a_model_is_asked_for_one_partition_at_a_time_as_in_dagster(
+        self, made: Platform, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The bits of a product of matrices depend on how many rows there are."""
+        pipeline = notebook(made, model="logistic").fit()
+        estimator, asked = pipeline.models_["logistic"].estimator, []
+        ask = estimator.predict_proba
+        monkeypatch.setattr(estimator, "predict_proba", lambda rows: (asked.append(len(rows)), ask(rows))[1])
+        pipeline.predict(pipeline.sources())
+        parts = made.frames("flight_delays/codes")
+        assert asked == [len(parts.read(key, ["time_hour"])) for key in parts.parts]
+
     @pytest.mark.full
     def test_one_changed_step_is_computed_with_what_comes_after_it(self, tmp_path: Path, made: Platform) -> None:
         platform = Platform(tmp_path, seed=made)
