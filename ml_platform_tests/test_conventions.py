@@ -57,7 +57,13 @@ print([name for name in heavy if name in sys.modules])
 def test_the_launchers_can_be_used_without_the_rest() -> None:
     code = "import sys, ml_platform.launchers; print(*sorted(m for m in sys.modules if m.startswith('ml_platform.')))"
     loaded = run_python(code).split()
-    alone = {"ml_platform.databases", "ml_platform.errors", "ml_platform.launchers"}
+    alone = {
+        "ml_platform.databases",
+        "ml_platform.errors",
+        "ml_platform.extras",
+        "ml_platform.launchers",
+        "ml_platform.plugins",
+    }
     assert {".".join(name.split(".")[:2]) for name in loaded} == alone
 
 
