@@ -31,8 +31,8 @@ CASES = {
     # pipelines and steps
     "refusals of YAML": Takes(20),
     "refusals of YAML, through the child": Takes(1),
-    "changed parameters": Takes(2),
-    "steps of pipelines and their promises": Takes(2),
+    "changed parameters": Takes(1),
+    "steps of pipelines and their promises": Takes(1),
     "steps for everyone and their promises": Takes(3),
     # the battery
     "broken transformers": Takes(6),
