@@ -29,10 +29,10 @@ class Takes(NamedTuple):
 # By list: how many of its cases the quick tier takes, and how many the full one takes with them.
 CASES = {
     # pipelines and steps
-    "refusals of YAML": Takes(20),
+    "refusals of YAML": Takes(12),
     "refusals of YAML, through the child": Takes(1),
-    "changed parameters": Takes(2),
-    "steps of pipelines and their promises": Takes(2),
+    "changed parameters": Takes(1),
+    "steps of pipelines and their promises": Takes(1),
     "steps for everyone and their promises": Takes(3),
     # the battery
     "broken transformers": Takes(6),
@@ -40,15 +40,15 @@ CASES = {
     "sound transformers": Takes(1),
     "mutants of checks": Takes(3, 16),
     # launchers: each case is a run on a platform of its own, some seconds
-    "faults": Takes(4),
+    "faults": Takes(2),
     "faults of relayed steps": Takes(1, 6),
-    "kills": Takes(4, 44),
+    "kills": Takes(3, 44),
     "kills of the relay": Takes(1),
-    "outages": Takes(2, 16),
+    "outages": Takes(1, 16),
     "outages of an event": Takes(1),
     "events whose answer is lost": Takes(1),
     "steps that climb": Takes(1),
-    "mutants of fences": Takes(2, 10),
+    "mutants of fences": Takes(1, 10),
     # strangers
     "hostile tag sets, through the platform": Takes(60, 1_000),
     "vulnerabilities": Takes(1),
@@ -56,7 +56,7 @@ CASES = {
 
 # How many examples a test draws, or how often it does something, by tier; 0 where the tier leaves it out.
 COUNTS = {
-    "orders of things": (6, 30, 1_200),
+    "orders of things": (3, 30, 1_200),
     "runs that are launched twice at a time": (0, 8, 20),
 }
 

@@ -99,6 +99,7 @@ def test_a_pickle_under_the_name_of_an_object_is_never_executed(store: ArtifactS
     assert not (tmp_path / "exploded").exists()
 
 
+@pytest.mark.full
 def test_every_classifier_and_transformer_of_scikit_learn_can_be_stored(tmp_path: Path) -> None:
     import warnings
 

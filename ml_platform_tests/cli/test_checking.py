@@ -108,6 +108,7 @@ def test_what_is_unusable_exits_2_with_what_was_expected(
     assert json.loads(check(*given, "--json").output)["error"]
 
 
+@pytest.mark.full
 def test_a_class_on_the_python_path_is_found(tmp_path: Path) -> None:
     (tmp_path / "my_steps.py").write_text(
         "from ml_platform.pipeline import DataTransformer\n"

@@ -30,6 +30,7 @@ def test_a_variant_is_compared_with_its_parent_on_the_same_rows(tmp_path: Path, 
     assert {path: path.read_bytes() for path in Path(platform.store.base).glob("heads/**/*.json")} == before
 
 
+@pytest.mark.full
 def test_what_cannot_be_compared_is_refused(tmp_path: Path, made: Platform) -> None:
     platform = Platform(tmp_path, seed=made)
     variant = platform.folder / "variant.yaml"

@@ -39,6 +39,7 @@ def test_partitions_get_the_rows_before_them_so_that_they_answer_as_the_whole(pl
     assert alone["delays_before"].isna().sum() > parts.loc[parts["month"] == 5, "delays_before"].isna().sum()
 
 
+@pytest.mark.full
 def test_a_notebook_takes_the_same_values_at_the_same_addresses(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,6 +69,7 @@ def test_rows_by_themselves_are_refused_as_they_have_no_history(
         pipeline.fit(rows, rows["late"])
 
 
+@pytest.mark.full
 def test_rows_in_no_order_are_refused_when_definitions_load(tmp_path: Path) -> None:
     text = small_yaml(("  traffic:\n", STEP.replace("[departures]", "[airports]")))
     (tmp_path / "pipeline.yaml").write_text(text)

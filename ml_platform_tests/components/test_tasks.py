@@ -49,6 +49,7 @@ def test_errors_are_told_by_origin_and_carrier(arrivals: Platform) -> None:
     assert "RMSE on test" in page
 
 
+@pytest.mark.full
 def test_predictions_are_numbers_and_the_evaluation_keeps_those_of_the_test_rows(arrivals: Platform) -> None:
     said = arrivals.frames("arrival_delays/predictions").read_all()
     kept = read_answers(arrivals.store, arrivals.store.require("arrival_delays/evaluation"))

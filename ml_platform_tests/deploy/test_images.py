@@ -56,6 +56,7 @@ def test_a_folder_that_is_there_and_another_python_are_refused(context: Path, tm
     )
 
 
+@pytest.mark.full
 def test_a_failed_installation_fails_the_image(context: Path, tmp_path: Path) -> None:
     (context / "constraints.txt").unlink()
     assert install(context, str(tmp_path / "venv"), sys.executable).returncode != 0

@@ -33,6 +33,7 @@ def test_the_platform_was_killed_often_enough() -> None:
     assert len(whole_platform_cases()) >= 20
 
 
+@pytest.mark.full
 def test_a_step_is_tried_again_whose_process_died_before_it_closed_its_launch(tmp_path: Path) -> None:
     """It had written that it is to be tried again, and nobody would have looked for it any more."""
     with world_in(tmp_path, seconds=0.1) as world:

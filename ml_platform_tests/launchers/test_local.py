@@ -42,6 +42,7 @@ def pid_of_run(rig: Rig, run_id: str) -> int:
     return int(told.partition("pid: ")[2].rstrip(")."))
 
 
+@pytest.mark.full
 def test_anybody_sees_whether_a_runs_process_is_there(rig: Rig) -> None:
     run_id = rig.launch("sleepy")
     rig.wait_for_step(run_id, "sleepy")

@@ -11,6 +11,7 @@ from ml_platform.models.images import shifted
 PIXELS, DIGITS = load_digits(return_X_y=True, as_frame=True)
 
 
+@pytest.mark.full
 def test_it_reads_digits_of_other_writers() -> None:
     model = ConvolutionalClassifier([8, 8], random_state=0).fit(PIXELS[:898], DIGITS[:898])
     assert model.score(PIXELS[898:], DIGITS[898:]) >= 0.97

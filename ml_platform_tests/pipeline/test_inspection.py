@@ -22,6 +22,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return calls
 
 
+@pytest.mark.full
 def test_the_child_is_asked_once_for_each_state_of_the_code(cache: Path, asked: list[str], tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
     path.write_text(small_yaml())

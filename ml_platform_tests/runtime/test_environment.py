@@ -36,6 +36,7 @@ def test_libraries_are_held_to_the_threads_that_the_address_names(
         assert _openmp_effective_n_threads() == 2
 
 
+@pytest.mark.full
 def test_what_says_that_threads_have_no_say_gives_equal_bytes_on_one_and_on_two(
     made: Platform, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

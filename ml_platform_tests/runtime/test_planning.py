@@ -199,6 +199,7 @@ def test_a_changed_library_recomputes_what_comes_from_it(tmp_path: Path, made: P
     assert run(platform) == {"calendar": 12}
 
 
+@pytest.mark.full
 def test_code_that_was_edited_under_a_running_process_is_refused(ran: Platform, own: UserSteps) -> None:
     before = ran.digests()
     importlib.import_module("user_steps.steps")

@@ -79,6 +79,7 @@ print(rows, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 102
     assert megabytes < 150
 
 
+@pytest.mark.full
 def test_the_machines_time_zone_changes_nothing() -> None:
     code = """
 import pandas as pd
