@@ -96,13 +96,16 @@ def _project_in(path: Path) -> Project | None:
     if not path.is_file():
         return None
     try:
-        tools = tomllib.loads(path.read_text()).get("tool", {})
+        tools = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlatformError(f"{path}: not TOML: {error}") from error
-    ours = tools.get("ml_platform")
-    dagsters = tools.get("dg", {}).get("project")
+    ours, dg = tools.get("ml_platform"), tools.get("dg")
+    dagsters = dg.get("project") if isinstance(dg, dict) else None
     if ours is None and dagsters is None:
         return None
+    for name, table in (("ml_platform", ours), ("dg.project", dagsters)):
+        if not isinstance(table, dict | None):
+            raise PlatformError(f"{path}: [tool.{name}] is {table!r}; expected a table of settings")
     _require_known(path, ours or {})
     return _project_of(path, {**(dagsters or {}), **(ours or {})})
 
@@ -114,8 +117,11 @@ def _require_known(path: Path, ours: Mapping[str, Any]) -> None:
 
 
 def _project_of(path: Path, settings: Mapping[str, Any]) -> Project:
+    for key in _KEYS:
+        if not isinstance(settings.get(key, ""), str):
+            raise PlatformError(f"{path}: {key} is {settings[key]!r}; expected a module's dotted name")
     module = settings.get("root_module")
-    if not isinstance(module, str) or not module:
+    if not module:
         raise PlatformError(f"{path}: root_module is {module!r}; expected the name of the project's package")
     return Project(
         path.parent,

@@ -24,6 +24,11 @@ DTYPES = {
 _DECLARATION = re.compile(r"(?P<type>\w+(?:\|\w+)*)(?P<nullable>\?)?(?: (?P<low>[-.\d]+?)\.\.(?P<high>[-\d][-.\d]*))?")
 
 
+def quoted_name(column: str) -> str:
+    """Writes a column's name as SQL does."""
+    return '"' + column.replace('"', '""') + '"'
+
+
 @dataclass(frozen=True)
 class Column:
     """One column: its type, whether values may be missing, its range (both ends included)."""

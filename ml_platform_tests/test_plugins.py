@@ -127,6 +127,7 @@ print(json.dumps([report.facts["metrics"], report.facts["gates"], planes.address
 """
 
 
+@pytest.mark.full
 def test_a_metric_and_a_source_of_others_make_an_evaluation_and_an_edit_of_either_makes_anew(
     installed: Path, tmp_path: Path
 ) -> None:

@@ -62,6 +62,8 @@ def test_a_package_may_lie_in_src(tmp_path: Path) -> None:
     [
         ("[tool.dg.project]\n", "root_module is None; expected the name of the project's package"),
         (DG + "[tool.ml_platform]\nroot = 1\n", r"\[tool.ml_platform\]: unknown key 'root': .*root_module"),
+        ('[tool.dg]\nproject = "x"\n', r"\[tool.dg.project\] is 'x'; expected a table"),
+        (DG + "defs_module = 3\n", "defs_module is 3; expected a module's dotted name"),
         ("[tool.dg.project\n", "pyproject.toml: not TOML"),
     ],
 )

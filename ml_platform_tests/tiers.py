@@ -28,6 +28,7 @@ class Takes(NamedTuple):
 
 # By list: how many of its cases the quick tier takes, and how many the full one takes with them.
 CASES = {
+    "drafted pipelines": Takes(1),
     # pipelines and steps
     "refusals of YAML": Takes(12),
     "refusals of YAML, through the child": Takes(1),
@@ -56,13 +57,13 @@ CASES = {
 
 # How many examples a test draws, or how often it does something, by tier; 0 where the tier leaves it out.
 COUNTS = {
-    "orders of things": (3, 30, 1_200),
+    "orders of things": (6, 30, 1_200),
     "runs that are launched twice at a time": (0, 8, 20),
 }
 
 # The modules that take longest, in the order in which they begin: what is begun last keeps one worker waiting.
 LONGEST = (
-    "deploy/test_local.py", "ui/test_ui.py", "launchers/test_kills.py", "launchers/test_faults.py",
+    "deploy/test_local.py", "test_wheel.py", "ui/test_ui.py", "launchers/test_kills.py", "launchers/test_faults.py",
     "launchers/test_pipelines.py", "pipeline/promises/test_battery.py", "cli/test_parity.py", "cli/test_kills.py",
     "test_conventions.py", "launchers/test_outages.py", "launchers/test_machine.py", "runtime/test_planning.py",
 )  # fmt: skip

@@ -30,7 +30,7 @@ def _definitions_in(project: Project) -> dg.Definitions:
     try:
         module = import_module(name)
     except ModuleNotFoundError as error:
-        if error.name is None or not name.startswith(error.name):
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         raise PlatformError(
             f"{project.root / 'pyproject.toml'}: no module {name!r} in {project.sources_root}; "

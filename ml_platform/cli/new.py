@@ -6,10 +6,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ml_platform.errors import PlatformError
 from ml_platform.project import find_project
 from ml_platform.scaffolding.draft import Draft
 from ml_platform.scaffolding.pipelines import new_pipeline
 from ml_platform.scaffolding.projects import new_project
+
+FEW_ROWS = 30
 
 
 def make_project(name: str, console: Console | None = None) -> None:
@@ -27,6 +30,8 @@ def make_pipeline(name: str, data: Path, target: str, time: str | None, console:
     """Writes a pipeline into the project and prints what was made of each column, and what to do next."""
     console = console or Console()
     project = find_project()
+    if Path(name).name != name:
+        raise PlatformError(f"{name!r} is not a pipeline's name: expected such as returns, without a path")
     folder = project.defs / name
     with console.status(f"reading {data}"):
         draft = new_pipeline(project, folder, data, target, time)
@@ -49,19 +54,26 @@ def print_draft(draft: Draft, console: Console) -> None:
         )
     console.print(table, highlight=False)
     key = "its place in the file" if draft.numbered else ", ".join(draft.key)
-    split = f"by {draft.time}, {draft.spans['test']} to test" if draft.partitions else "at random, a fifth to test"
+    by_time, at_random = draft.partitions is not None, f"at random, {draft.shares['test']:.0%} to test"
+    split = f"by {draft.time}, {draft.spans['test']} to test" if by_time else at_random
     console.print(
         f"{draft.table.rows:,} rows, identified by {key}; task {draft.task}; split {split}",
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
+    if draft.rarest is not None and draft.rarest[1] < FEW_ROWS:
+        console.print(
+            f"only {draft.rarest[1]:,} rows have {draft.target} {draft.rarest[0]}: too few to train, validate and test "
+            "on? Leave that class out, or get more rows", style="yellow", highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 def _use(draft: Draft, column: str) -> str:
     if column == draft.target:
         unknown = draft.table.columns[column].missing
-        return "target" + (f"; {unknown:,} rows without one are left out" if unknown else "")
+        meaning = f": {draft.positive} is true" if draft.positive else ""
+        return f"target{meaning}" + (f"; {unknown:,} rows without one are left out" if unknown else "")
     if column == draft.time:
-        return "time: " + ", ".join(draft.parts_of_time)
+        return "time" + "".join(f", {part}" for part in draft.parts_of_time)
     if column in draft.numbers:
         return "number"
     if column in draft.categories:

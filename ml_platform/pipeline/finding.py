@@ -68,7 +68,7 @@ def declared_pipelines(project: Project | None = None) -> dict[str, Path]:
 
 def _pipelines_in(path: Path) -> Iterator[dict[str, Any]]:
     """Gives the attributes of each pipeline that a `defs.yaml` declares; other components are none of our business."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     if "MLPipelineComponent" not in text:
         return
     try:
@@ -81,6 +81,6 @@ def _pipelines_in(path: Path) -> Iterator[dict[str, Any]]:
 
 def _name_in(file: Path) -> str:
     """Reads a pipeline's name without reading all of its file, which may have mistakes."""
-    lines = file.read_text().splitlines() if file.is_file() else []
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     named = next((line for line in lines if line.startswith("pipeline:")), f"pipeline: {file.parent.name}")
     return named.partition(":")[2].strip()

@@ -276,6 +276,9 @@ def graph_problems(spec: PipelineSpec) -> Iterator[tuple[Place, str]]:
             if source not in spec.sources and source not in spec.steps:
                 hint = expected_one_of(source, [*spec.sources, *spec.steps])
                 yield ("steps", name, "inputs", index), f"step {name!r}: no input {source!r}: {hint}"
+    for index, column in enumerate(spec.features.columns):
+        if column in spec.features.columns[:index]:
+            yield ("features", "columns", index), f"features: column {column!r} stands twice; name it once"
     if spec.features.step not in spec.steps:
         hint = expected_one_of(spec.features.step, spec.steps)
         yield ("features", "from"), f"features: no step {spec.features.step!r}: {hint}"

@@ -10,15 +10,17 @@ from typing import Any
 
 from ml_platform.errors import DataError, expected_one_of, first_few
 from ml_platform.scaffolding.profile import ColumnProfile, TableProfile
+from ml_platform.schema import quoted_name
 from ml_platform.sources import Partitions
 
-ROW_NUMBER = "row"
+LAST_YEAR = 2200
 MOST_CLASSES = 30
 MOST_INTEGER_CLASSES = 10
 MOST_CATEGORIES = 50
 FEWEST_PARTITIONS = 6  # so that training has more of them than validation and test
 _MIDNIGHT = re.compile(r"[ T]00:00(:00)?")
-# What people write for yes and no, the yes in front.
+_IDENTIFIER = re.compile(r"(?i)(^|[_ ])(id|key|no|nr|number|code|index)$")
+# What people write for yes and no, in any case of letters.
 _PAIRS = ({"yes", "no"}, {"y", "n"}, {"true", "false"}, {"t", "f"})
 
 
@@ -27,7 +29,8 @@ class Draft:
     """What the files of a new pipeline say.
 
     Attributes:
-        positive: the text of the target that means yes, where the target is text and the task binary.
+        label: the target as SQL gives it, where it is not learnt as it stands in the file.
+        positive: the text that means yes, in small letters, where that is what the label asks for.
         numbered: whether rows are identified by their place in the file.
         partitions: None where the split is random.
         numbers: columns that models take as they are.
@@ -40,6 +43,7 @@ class Draft:
     target: str
     time: str | None
     task: str
+    label: str | None
     positive: str | None
     key: tuple[str, ...]
     numbered: bool
@@ -49,12 +53,32 @@ class Draft:
     left_out: dict[str, str]
 
     @property
+    def has_calendar(self) -> bool:
+        """Whether models get parts of a time."""
+        return bool(self.parts_of_time)
+
+    @property
     def parts_of_time(self) -> list[str]:
         """Parts of the time that models get; the hour only where there are hours."""
         if self.time is None:
             return []
         has_hours = any(":" in text and not _MIDNIGHT.search(text) for text in self.table.columns[self.time].values)
-        return [*(["hour_of_day"] if has_hours else []), "day_of_week"]
+        parts = [*(["hour_of_day"] if has_hours else []), "day_of_week"]
+        return [part for part in parts if part not in self.table.columns]
+
+    @property
+    def rarest(self) -> tuple[str, int] | None:
+        """The class that fewest rows have, with their number."""
+        if self.task == "regression":
+            return None
+        counts = self.table.columns[self.target].values
+        return min(counts.items(), key=lambda one: one[1])
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """How many of the rows validate and test, of the split at random; more where a class is rare."""
+        is_rare = self.rarest is not None and self.rarest[1] < 100
+        return {"validation": 0.2 if is_rare else 0.1, "test": 0.2}
 
     @property
     def spans(self) -> dict[str, str]:
@@ -87,51 +111,52 @@ def draft_pipeline(name: str, table: TableProfile, target: str, time: str | None
             raise DataError(
                 f"{option}: {table.path} has no column {column!r}: {expected_one_of(column, table.columns)}"
             )
-    task, positive = _task_of(table.columns[target])
-    key, numbered = _key_of(table, target, time)
+    if time == target:
+        raise DataError(f"--time: {time!r} is the target; a time that is to be predicted cannot split the rows")
+    task, label, positive = _task_of(table.columns[target])
     partitions = None if time is None else _partitions_of(table, time)
+    key, numbered = _key_of(table, target, time)
     numbers, categories, left_out = _roles(table, {target, time, *key})
-    if not numbers and not categories and time is None:
-        raise DataError(f"{table.path}: no column is left for a model to learn from: {left_out}")
-    return Draft(
-        name,
-        table,
-        target,
-        time,
-        task,
-        positive,
-        key,
-        numbered,
-        partitions,
-        tuple(numbers),
-        tuple(categories),
-        left_out,
-    )
+    draft = Draft(
+        name, table, target, time, task, label, positive, key, numbered, partitions,
+        tuple(numbers), tuple(categories), left_out,
+    )  # fmt: skip
+    if not numbers and not categories and not draft.parts_of_time:
+        out = "".join(f"; {column} {why}" for column, why in left_out.items())
+        raise DataError(f"{table.path}: no column is left to learn from: the key is {', '.join(key)}{out}")
+    return draft
 
 
-def _task_of(target: ColumnProfile) -> tuple[str, str | None]:
-    """Tells the task, and the text that means yes."""
-    values = set(target.values)
+def _task_of(target: ColumnProfile) -> tuple[str, str | None, str | None]:
+    """Tells the task, what SQL makes of the target, and the text that means yes."""
+    values, name = set(target.values), quoted_name(target.name)
     if len(values) < 2:
         raise DataError(
             f"--target: {target.name!r} has one value in all rows ({first_few(list(values))}); expected two"
         )
+    small = {value.lower() for value in values}
     if target.type == "boolean":
-        return "binary", None
-    if {value.lower() for value in values} in _PAIRS:
-        return "binary", max(values)  # yes, y, true and t come after no, n, false and f
-    if target.type in ("integer", "number") and {float(value) for value in values} == {0.0, 1.0}:
-        return "binary", None if target.type == "integer" else max(values)
-    if target.type == "integer" and len(values) <= MOST_INTEGER_CLASSES:
-        return "multiclass", None
+        return "binary", None, None
+    if small in _PAIRS:
+        positive = max(small)  # yes, y, true and t come after no, n, false and f
+        return "binary", f"lower({name}) = '{positive}'", positive
     if target.type in ("integer", "number"):
-        return "regression", None
+        return *_task_of_numbers({float(value) for value in values}, name, is_whole=target.type == "integer"), None
     if target.type == "string" and len(values) <= MOST_CLASSES:
-        return "multiclass", None
+        return "multiclass", None, None
     raise DataError(
         f"--target: {target.name!r} is {target.type} with {len(values):,} different values; expected a number, a "
         f"boolean, or text of {MOST_CLASSES} classes at most"
     )
+
+
+def _task_of_numbers(values: set[float], name: str, *, is_whole: bool) -> tuple[str, str | None]:
+    """Tells the task; whole numbers of which some are missing are read as others are, and made whole again."""
+    if values == {0.0, 1.0}:
+        return "binary", None if is_whole else f"{name} = 1"
+    if len(values) <= MOST_INTEGER_CLASSES and all(value.is_integer() for value in values):
+        return "multiclass", None if is_whole else f"CAST({name} AS BIGINT)"
+    return "regression", None
 
 
 def _key_of(table: TableProfile, target: str, time: str | None) -> tuple[tuple[str, ...], bool]:
@@ -141,29 +166,33 @@ def _key_of(table: TableProfile, target: str, time: str | None) -> tuple[tuple[s
         for column in table.of_type("integer", "string", "timestamp", "datetime")
         if not column.missing and column.name != target
     ]
-    unique = [name for name in whole if table.columns[name].distinct == table.rows]
+    unique = [name for name in whole if table.are_unique(name)]
     if unique:
         order = ["integer", "string", "timestamp", "datetime"]
-        return (min(unique, key=lambda name: order.index(table.columns[name].type)),), False
+        named = {name: not _IDENTIFIER.search(name) for name in unique}
+        return (min(unique, key=lambda name: (named[name], order.index(table.columns[name].type))),), False
     if time in whole:
         for name in whole:
-            if name != time and _distinct_pairs(table, time, name) == table.rows:
+            if name != time and table.are_unique(time, name):
                 return (time, name), False
-    return (ROW_NUMBER,), True
-
-
-def _distinct_pairs(table: TableProfile, one: str, other: str) -> int:
-    return int(table.text.select([one, other]).group_by([one, other]).aggregate([]).num_rows)
+    names = ("row", "row_number", *(f"row_number_{count}" for count in range(2, len(table.columns) + 2)))
+    return (next(name for name in names if name not in table.columns),), True
 
 
 def _partitions_of(table: TableProfile, time: str) -> Partitions:
     """Takes the longest spans of which there are enough, each with rows."""
     column = table.columns[time]
     if column.type not in ("datetime", "timestamp"):
-        raise DataError(f"--time: {time!r} is {column.type}; expected times such as 2013-01-31 or 2013-01-31 05:15:00")
+        found = next(iter(column.values), "nothing")
+        raise DataError(
+            f"--time: {time!r} is {column.type}, found {found!r}; expected times such as 2013-01-31 or "
+            "2013-01-31 05:15:00, with a zone in all rows or in none"
+        )
     if column.missing:
         raise DataError(f"--time: {column.missing:,} of {table.rows:,} rows have no {time!r}; expected it in each row")
     days = _days_of(column)
+    if days[-1].year > LAST_YEAR:
+        raise DataError(f"--time: {time!r} goes to {days[-1]}; expected no year after {LAST_YEAR}; mend or leave out")
     for every in ("month", "week", "day"):
         partitions = Partitions.covering(every, days[0], days[-1])
         if len(partitions.keys) < FEWEST_PARTITIONS:
@@ -205,6 +234,8 @@ def _roles(table: TableProfile, taken: set[str | None]) -> tuple[list[str], list
             left_out[column.name] = "has another value in each row, as identifiers have"
         elif column.type in ("integer", "number", "boolean"):
             numbers.append(column.name)
+        elif column.type == "string" and f"{column.name}_code" in table.columns:
+            left_out[column.name] = f"would be coded as {column.name}_code, which is there already"
         elif column.type == "string" and column.distinct <= MOST_CATEGORIES:
             categories.append(column.name)
         elif column.type == "string":

@@ -18,9 +18,11 @@ from ml_platform.project import Project
 from ml_platform.scaffolding.draft import Draft, draft_pipeline
 from ml_platform.scaffolding.profile import profile_table
 from ml_platform.scaffolding.templates import render
+from ml_platform.schema import quoted_name
 
 FILES = ("defs.yaml", "sources.py", "pipeline.yaml")
 # Names of parts that every drafted pipeline has.
+_YAML_WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n"}
 _TAKEN = {*RESERVED, "labelled", "calendar", "codes", "linear", "boosted", "sources"}
 
 
@@ -40,29 +42,42 @@ def new_pipeline(
     _require_name(project, folder)
     draft = draft_pipeline(folder.name, profile_table(data), target, time)
     files = [name for name in FILES if with_component or name != "defs.yaml"]
-    there = [name for name in files if (folder / name).exists()]
-    if there:
-        raise PlatformError(f"{folder / there[0]} is there already; choose another name, or remove it")
+    words = _words(project, folder, draft)
+    written: list[Path] = []
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
         for name in files:
-            (folder / name).write_text(render(f"{name}.jinja", **_words(project, folder, draft)))
+            _write(folder / name, render(f"{name}.jinja", **words), written)
         project.put_on_path()
         load_pipeline(folder / "pipeline.yaml")
     except BaseException:
-        for name in files:
-            (folder / name).unlink(missing_ok=True)
+        for path in written:
+            path.unlink()
         if is_new:
             shutil.rmtree(folder)
         raise
     return draft
 
 
+def _write(path: Path, text: str, written: list[Path]) -> None:
+    """Writes a file that is not there yet, and notes it."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            written.append(path)
+            file.write(text)
+    except FileExistsError as error:
+        raise PlatformError(f"{path} is there already; choose another name, or remove it") from error
+
+
 def _require_name(project: Project, folder: Path) -> None:
     name = folder.name
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
-        raise PlatformError(f"{name!r} is not a pipeline's name: expected small letters, digits and _, a letter first")
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name) or name in _YAML_WORDS:
+        raise PlatformError(f"{name!r} is not a pipeline's name: expected such as returns or late_flights")
+    if not folder.resolve().is_relative_to(project.defs.resolve()):
+        raise PlatformError(f"{folder}: expected a folder in {project.defs}")
+    if folder.with_suffix(".py").exists():
+        raise PlatformError(f"{folder.with_suffix('.py')} has the name {name!r} already; choose another name")
     if name in _TAKEN:
         raise PlatformError(f"{name!r} is what a part of each pipeline is called; choose another name")
     known = declared_pipelines(project)
@@ -83,8 +98,7 @@ def _words(project: Project, folder: Path, draft: Draft) -> dict[str, Any]:
         "quoted": lambda text: json.dumps(text, ensure_ascii=False),
         "day": lambda day: f"date({day.year}, {day.month}, {day.day})" if isinstance(day, date) else "",
         "yaml": _flow,
-        "sql": lambda name: '"' + name.replace('"', '""') + '"',
-        "sql_text": lambda text: "'" + text.replace("'", "''") + "'",
+        "sql": quoted_name,
     }
 
 
@@ -99,5 +113,5 @@ def _folder_expression(project: Project, folder: Path, data: Path) -> str:
     if not data.is_relative_to(root):
         return f"Path({str(data)!r})"
     up = len(folder.relative_to(root).parts)
-    below = "".join(f" / {part!r}" for part in data.relative_to(root).parts)
-    return f"Path(__file__).parents[{up}]{below}".replace("'", '"')
+    below = "".join(f" / {json.dumps(part, ensure_ascii=False)}" for part in data.relative_to(root).parts)
+    return f"Path(__file__).parents[{up}]{below}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ml_platform.errors import DataError, first_few
 from ml_platform.schema import Schema
 from ml_platform.sources import TableSource
-from ml_platform.sources.tables import are_of_type, header_of
+from ml_platform.sources.tables import ROW, are_of_type, header_of, typed_as
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,6 +58,13 @@ class TableProfile:
     rows: int
     text: "pa.Table"
 
+    def are_unique(self, *names: str) -> bool:
+        """Says whether no two rows have the same values in some columns, whatever is written for them."""
+        import pyarrow as pa
+
+        typed = {name: typed_as(self.text[name], self.columns[name].type) for name in names}
+        return int(pa.table(typed).group_by(list(names)).aggregate([]).num_rows) == self.rows
+
     def of_type(self, *types: str) -> list[ColumnProfile]:
         """Lists the columns of some types."""
         return [column for column in self.columns.values() if column.type in types]
@@ -87,6 +94,8 @@ def profile_table(path: Path) -> TableProfile:
 def _require_header(path: Path, header: Sequence[str]) -> None:
     if header[0].startswith("\ufeff"):
         raise DataError(f"{path}: begins with a byte order mark; save it as UTF-8 without one")
+    if ROW in header:
+        raise DataError(f"{path}: a column is called {ROW!r}, which is taken; rename it")
     if len(header) < 2:
         raise DataError(f"{path}: one column alone ({header[0]!r}); expected columns between commas")
     empty = [place for place, name in enumerate(header, 1) if not name.strip()]
@@ -118,6 +127,8 @@ def _type_of(values: Mapping[str, int], missing: int) -> str:
 
 
 def _is_code(value: str) -> bool:
-    """Knows what looks like a number and is a name: `00123`, or more digits than a number keeps."""
+    """Knows what looks like a number and is none: `00123`, `nan`, or more digits than a number keeps."""
     digits = value.lstrip("+-")
-    return digits.isdigit() and (len(digits) > 18 or (len(digits) > 1 and digits[0] == "0"))
+    return digits.lower() in ("nan", "inf", "infinity") or (
+        digits.isdigit() and (len(digits) > 18 or (len(digits) > 1 and digits[0] == "0"))
+    )

@@ -27,14 +27,15 @@ def new_project(name: str, place: Path) -> Path:
     root = place / name
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise PlatformError(f"{root} is there already; choose another name, or remove it")
-    is_new = not root.exists()
+    was_there = root.exists()
     try:
         for target, text in _files(name, package).items():
             (root / target).parent.mkdir(parents=True, exist_ok=True)
-            (root / target).write_text(text)
+            (root / target).write_text(text, encoding="utf-8")
     except BaseException:
-        if is_new:
-            shutil.rmtree(root, ignore_errors=True)
+        shutil.rmtree(root, ignore_errors=True)
+        if was_there:
+            root.mkdir()  # it was empty
         raise
     return root
 

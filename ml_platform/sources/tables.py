@@ -1,5 +1,6 @@
 """How does a CSV file become typed frames that keep what their schema promises?"""
 
+import csv
 import gzip
 import hashlib
 import importlib.metadata
@@ -31,7 +32,7 @@ _DAMAGED = (  # a NotImplementedError is another compression, a RuntimeError a p
     zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, IndexError, NotImplementedError,
     RuntimeError, UnicodeDecodeError,
 )  # fmt: skip
-_ROW = "__row"  # line in the file; the header is line 1
+ROW = "__row"  # line in the file; the header is line 1
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,10 @@ class TableSource:
             raise DataError(f"{self.asset}: package {self.package!r} is not installed: pip install {self.package}")
         return Path(spec.submodule_search_locations[0]) / self.file
 
+    @property
+    def _remedy(self) -> str:
+        return "; install the package again" if self.folder is None else ""
+
     def declaration(self) -> dict[str, Any]:
         """Says as plain JSON values what is declared of the file; not where it lies, nor which partitions there are."""
         is_one = isinstance(self.dated_by, str)
@@ -113,7 +118,7 @@ class TableSource:
         try:
             status = self.path.stat()
         except FileNotFoundError as error:
-            raise DataError(f"{self.path}: no such file; install the package again") from error
+            raise DataError(f"{self.path}: no such file{self._remedy}") from error
         return _hash_of(self.path, status.st_size, status.st_mtime_ns)
 
     def read(self, partitions: Sequence[str | None]) -> dict[str | None, "pd.DataFrame"]:
@@ -133,10 +138,12 @@ class TableSource:
         """Reads every declared column as text, with the line that each row stands on."""
         import pyarrow as pa
 
-        content = _content_of(self.path)
+        content = _content_of(self.path, self._remedy)
         self._compare_with_record()
         declared = [name for name in self.schema.names if name != self.numbered]
         header = _header_in(content, self.path)
+        if self.has_header and self.numbered in header:
+            raise DataError(f"{self.path}: the header has a column {self.numbered!r}; number the rows by another name")
         for name in declared if self.has_header else ():
             if name not in header:
                 hint = expected_one_of(name, header)
@@ -145,7 +152,7 @@ class TableSource:
         first = 2 if self.has_header else 1
         if self.numbered:
             table = table.append_column(self.numbered, pa.array(map(str, range(table.num_rows)), pa.string()))
-        return table.select(self.schema.names).append_column(_ROW, pa.array(range(first, table.num_rows + first)))
+        return table.select(self.schema.names).append_column(ROW, pa.array(range(first, table.num_rows + first)))
 
     def _compare_with_record(self) -> None:
         """Refuses a package's file that is not as it was installed: one cut at a line's end still parses."""
@@ -200,7 +207,7 @@ class TableSource:
 
     def _require_dates(self, text: "pa.Table", is_none: Any) -> None:
         """Refuses rows that are on no day: they would be in no partition, and vanish."""
-        rows = [row for row, bad in zip(text[_ROW].to_pylist(), is_none, strict=True) if bad]
+        rows = [row for row, bad in zip(text[ROW].to_pylist(), is_none, strict=True) if bad]
         if rows:
             names = self.dated_by if isinstance(self.dated_by, str) else ", ".join(self.dated_by)
             raise DataError(f"{self.path}: columns {names}: {len(rows):,} rows are no day (lines {first_few(rows)})")
@@ -211,11 +218,11 @@ class TableSource:
 
         declared = self.schema[name].type
         try:
-            return text[name].combine_chunks().cast(_arrow_type(declared))
+            return typed_as(text[name], declared)
         except pa.ArrowInvalid:
             values = text[name].to_pylist()
             bad = {value for value in set(values) if not are_of_type([value], declared)}
-            rows = [row for value, row in zip(values, text[_ROW].to_pylist(), strict=True) if value in bad]
+            rows = [row for value, row in zip(values, text[ROW].to_pylist(), strict=True) if value in bad]
         raise DataError(
             f"{self.path}: {_where(partition)}column {name!r}: expected {declared}, found "
             f"{first_few(sorted(map(repr, bad)), 3)} in {len(rows):,} rows (lines {first_few(rows)})"
@@ -229,7 +236,7 @@ class TableSource:
             raise DataError(f"{self.path}: {_where(partition)}no rows (file has other partitions, or none)")
         columns = {name: self._cast(text, name, partition) for name in self.schema.names}
         frame = pa.table(columns).to_pandas()
-        frame.index = text[_ROW].to_pandas()
+        frame.index = text[ROW].to_pandas()
         violations = self.schema.violations(frame)
         twice = frame.index[frame.duplicated(list(self.key), keep=False)]
         if len(twice):
@@ -254,7 +261,7 @@ def _where(partition: str | None) -> str:
     return "" if partition is None else f"{partition}: "
 
 
-def _content_of(path: Path) -> bytes:
+def _content_of(path: Path, remedy: str = "") -> bytes:
     """Reads the file, unzipped if need be, and refuses one that was cut short."""
     try:
         if path.suffix == ".zip":
@@ -266,13 +273,18 @@ def _content_of(path: Path) -> bytes:
         else:
             content = path.read_bytes()
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
+        raise DataError(f"{path}: no such file{remedy}") from error
     except _DAMAGED as error:
         kind = path.suffix[1:]
-        raise DataError(f"{path}: truncated or damaged {kind} ({error}); install the package again") from error
+        raise DataError(f"{path}: truncated or damaged {kind} ({error}){remedy or '; get it again'}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    if not content:
+        raise DataError(f"{path}: the file is empty{remedy}")
     if not content.endswith(b"\n"):
         line = content.count(b"\n") + 1
-        raise DataError(f"{path}: truncated: line {line:,} has no end; install the package again")
+        advice = remedy or "; if it is whole, end it with a newline, else get it again"
+        raise DataError(f"{path}: truncated: line {line:,} has no end{advice}")
     return content
 
 
@@ -287,8 +299,8 @@ def header_of(path: Path) -> list[str]:
 
 def _header_in(content: bytes, path: Path) -> list[str]:
     try:
-        return content[: content.find(b"\n")].decode().rstrip("\r").replace('"', "").split(",")
-    except UnicodeDecodeError as error:
+        return next(csv.reader([content[: content.find(b"\n")].decode().rstrip("\r")]))
+    except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a CSV file in UTF-8: line 1: {error}") from error
 
 
@@ -305,7 +317,7 @@ def _unpacked(file: IO[bytes] | gzip.GzipFile, path: Path) -> bytes:
 
 def _parse_csv(content: bytes, path: Path, header: list[str], *, has_header: bool) -> "pa.Table":
     import pyarrow as pa
-    from pyarrow import csv
+    from pyarrow import csv as arrow_csv
 
     ragged: list[tuple[int, int]] = []
 
@@ -314,13 +326,13 @@ def _parse_csv(content: bytes, path: Path, header: list[str], *, has_header: boo
         return "skip"
 
     # One thread: only then does a ragged row know its number.
-    options = csv.ReadOptions(use_threads=False, column_names=None if has_header else header)
-    types = csv.ConvertOptions(
+    options = arrow_csv.ReadOptions(use_threads=False, column_names=None if has_header else header)
+    types = arrow_csv.ConvertOptions(
         column_types=dict.fromkeys(header, pa.string()), null_values=MISSING, strings_can_be_null=True
     )
-    parsing = csv.ParseOptions(invalid_row_handler=note)
+    parsing = arrow_csv.ParseOptions(invalid_row_handler=note)
     try:
-        table = csv.read_csv(io.BytesIO(content), options, parsing, types)
+        table = arrow_csv.read_csv(io.BytesIO(content), options, parsing, types)
     except pa.ArrowInvalid as error:
         raise DataError(f"{path}: not a CSV file in UTF-8: {error}") from error
     if ragged:
@@ -340,6 +352,11 @@ def _arrow_type(declared: str) -> "pa.DataType":
         "timestamp": pa.timestamp("us", tz="UTC"),
         "datetime": pa.timestamp("us"),
     }[declared]
+
+
+def typed_as(column: "pa.ChunkedArray", declared: str) -> "pa.Array":
+    """Casts a column of text to a declared type."""
+    return column.combine_chunks().cast(_arrow_type(declared))
 
 
 def are_of_type(values: Sequence[str | None], declared: str) -> bool:

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from ml_platform.errors import DataError, require_columns
 from ml_platform.pipeline.contract import DataTransformer
-from ml_platform.schema import Schema
-from ml_platform.transformers.expressions import columns_read, quoted
+from ml_platform.schema import Schema, quoted_name
+from ml_platform.transformers.expressions import columns_read
 from ml_platform.transformers.sql import SQL
 
 
@@ -91,8 +91,8 @@ class Aggregate(DataTransformer):
         return list(dict.fromkeys([*self.by, *(name for names in read for name in names)]))
 
     def _sql(self) -> SQL:
-        by, names = (", ".join(map(quoted, part)) for part in (self.by, self._names()))
-        added = "".join(f", (\n{text}\n) AS {quoted(name)}" for name, text in self.columns.items())
+        by, names = (", ".join(map(quoted_name, part)) for part in (self.by, self._names()))
+        added = "".join(f", (\n{text}\n) AS {quoted_name(name)}" for name, text in self.columns.items())
         ordered = f"SELECT {names} FROM counted ORDER BY ALL"  # noqa: S608  (names are quoted)
         query = f"SELECT {by}{added} FROM ({ordered}) GROUP BY {by}"  # noqa: S608  (expressions were parsed)
         return SQL(query, self.by, self.as_of, self.memory_limit)

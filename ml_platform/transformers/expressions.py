@@ -41,11 +41,6 @@ def columns_read(expression: str, who: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def quoted(name: str) -> str:
-    """Writes a column's name as SQL does."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _parsed(expression: str, who: str) -> dict[str, Any]:
     """Parses a SELECT of nothing but the expression; gives its one statement, without places."""
     with SQL("", key=[])._connect() as connection:

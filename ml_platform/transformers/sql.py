@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ml_platform.errors import DataError, first_few
 from ml_platform.pipeline.contract import DataTransformer
-from ml_platform.schema import Column, Schema
+from ml_platform.schema import Column, Schema, quoted_name
 
 BATCH_ROWS = 65_536
 _MOODS = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
@@ -77,8 +77,8 @@ class SQL(DataTransformer):
             if any(table.is_open for table in tables.values()):
                 return Schema(is_open=True)
             for name, table in tables.items():
-                columns = ", ".join(f'"{c.name}" {_SQL_TYPES.get(c.type, "DOUBLE")}' for c in table.columns)
-                connection.execute(f'CREATE TEMP TABLE "{name}" ({columns})')
+                columns = ", ".join(f"{quoted_name(c.name)} {_SQL_TYPES.get(c.type, 'DOUBLE')}" for c in table.columns)
+                connection.execute(f"CREATE TEMP TABLE {quoted_name(name)} ({columns})")
             described = self._run(connection, f"DESCRIBE {self._select()}").fetchall()
         result = Schema(tuple(Column(row[0], _type_name(row[0], row[1]), nullable=True) for row in described))
         missing = result.missing(self.key)
@@ -101,7 +101,7 @@ class SQL(DataTransformer):
         with self._connect() as connection:
             for name, files in self._named(connection, paths, side).items():
                 listed = ", ".join(f"'{str(file).replace(chr(39), chr(39) * 2)}'" for file in files)
-                connection.execute(f'CREATE TEMP VIEW "{name}" AS SELECT * FROM read_parquet([{listed}])')
+                connection.execute(f"CREATE TEMP VIEW {quoted_name(name)} AS SELECT * FROM read_parquet([{listed}])")
             batches, schema = self._stream(connection)
             yield pa.RecordBatchReader.from_batches(schema, batches)
 
@@ -154,7 +154,8 @@ class SQL(DataTransformer):
         described = connection.execute("DESCRIBE result").fetchall()
         types = {row[0]: _type_name(row[0], row[1]) for row in described}
         self._check_missing(connection, types)
-        columns = ", ".join(f'CAST("{name}" AS {_SQL_TYPES[kind]}) AS "{name}"' for name, kind in types.items())
+        names = {quoted_name(name): _SQL_TYPES[kind] for name, kind in types.items()}
+        columns = ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in names.items())
         ordered = connection.sql(f"SELECT {columns} FROM result ORDER BY {_quoted(self.key)}")
         reader = ordered.to_arrow_reader(BATCH_ROWS)
         schema = pa.schema([_in_utc(field) for field in reader.schema])
@@ -173,7 +174,7 @@ class SQL(DataTransformer):
         strict = [name for name, kind in types.items() if kind in ("integer", "boolean")]
         if not strict:
             return
-        counts = ", ".join(f'count(*) - count("{name}")' for name in strict)
+        counts = ", ".join(f"count(*) - count({quoted_name(name)})" for name in strict)
         row = connection.execute(f"SELECT {counts} FROM result").fetchall()[0]
         found = [f"{name!r} ({count:,} rows)" for name, count in zip(strict, row, strict=True) if count]
         if found:
@@ -214,7 +215,7 @@ def _in_utc(field: pa.Field) -> pa.Field:
 
 
 def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(f'"{name}"' for name in names)
+    return ", ".join(map(quoted_name, names))
 
 
 def _type_name(column: str, sql_type: str) -> str:

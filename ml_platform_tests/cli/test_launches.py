@@ -45,7 +45,7 @@ def tried(launches: Launches, outcome: str, cpu_seconds: float, peak_bytes: int,
 
 def test_without_an_instance_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    with pytest.raises(LaunchError, match="no Dagster instance there yet; run: make setup"):
+    with pytest.raises(LaunchError, match="no Dagster instance there yet; `ml-platform run PIPELINE` makes one"):
         said()
 
 

@@ -32,7 +32,12 @@ def scaffold(project: Project, name: str, **params: str) -> Path:
 
 def test_without_data_an_example_is_written(project: Project) -> None:
     folder = scaffold(project, "irises")
-    assert sorted(path.name for path in folder.iterdir()) == ["defs.yaml", "irises.csv", "pipeline.yaml", "sources.py"]
+    assert sorted(path.name for path in folder.glob("*.*")) == [
+        "defs.yaml",
+        "irises.csv",
+        "pipeline.yaml",
+        "sources.py",
+    ]
     assert declared_pipelines(project) == {"irises": folder / "pipeline.yaml"}
 
 

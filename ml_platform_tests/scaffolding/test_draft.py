@@ -20,24 +20,25 @@ DAYS = [f"2025-{1 + month:02}-{1 + day:02}" for month in range(10) for day in ra
 
 
 @pytest.mark.parametrize(
-    ("target", "task", "positive"),
+    ("target", "task", "label"),
     [
         ([True, False] * 20, "binary", None),
         ([1, 0] * 20, "binary", None),
-        (["Yes", "No"] * 20, "binary", "Yes"),
-        (["N", "Y"] * 20, "binary", "Y"),
-        ([1, 0, None, 1] * 10, "binary", "1"),
+        (["Yes", "no"] * 20, "binary", "lower(\"y\") = 'yes'"),
+        (["N", "Y", "y", None] * 10, "binary", "lower(\"y\") = 'y'"),
+        ([1, 0, None, 1] * 10, "binary", '"y" = 1'),
         (["red", "green"] * 20, "multiclass", None),
         ([1, 2, 3, 4] * 10, "multiclass", None),
+        ([1, 2, None, 4] * 10, "multiclass", 'CAST("y" AS BIGINT)'),
         ([*MANY], "regression", None),
         ([0.5, 1.5] * 20, "regression", None),
     ],
 )
 def test_the_targets_values_tell_the_task(
-    tmp_path: Path, target: Sequence[object], task: str, positive: str | None
+    tmp_path: Path, target: Sequence[object], task: str, label: str | None
 ) -> None:
     draft = drafted(tmp_path, {"x": [v / 7 for v in MANY], "y": target}, "y")
-    assert (draft.task, draft.positive) == (task, positive)
+    assert (draft.task, draft.label) == (task, label)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,16 @@ def test_what_identifies_a_row_is_no_feature(tmp_path: Path) -> None:
     twice = {"at": [day for day in DAYS[::2] for _ in "ab"], "shop": ["a", "b"] * 20, **y}
     assert drafted(tmp_path, twice, "y", "at").key == ("at", "shop")
     assert drafted(tmp_path, {"x": [v // 2 / 7 for v in MANY], **y}, "y").key == ("row",)
+    assert drafted(tmp_path, {"row": [v // 2 / 7 for v in MANY], **y}, "y").key == ("row_number",)
+    ids = {"n": MANY, "order_id": [v * 3 for v in MANY], "x": [v / 7 for v in MANY], **y}
+    assert drafted(tmp_path, ids, "y").key == ("order_id",)
+    alike = {"at": ["2025-01-01T00:00:00Z", "2025-01-01T01:00:00+01:00"] * 20, "x": [v / 7 for v in MANY], **y}
+    assert drafted(tmp_path, alike, "y").key == ("row",)  # one moment, written in two ways
+
+
+def test_a_rare_class_gets_more_rows_to_validate_and_test_on(tmp_path: Path) -> None:
+    draft = drafted(tmp_path, {"x": [v / 7 for v in MANY], "y": [1, *[0] * 39]}, "y")
+    assert (draft.rarest, draft.shares) == (("1", 1), {"validation": 0.2, "test": 0.2})
 
 
 def test_each_column_has_a_use_or_a_reason_to_be_left_out(tmp_path: Path) -> None:
@@ -106,7 +117,8 @@ def test_the_longest_spans_of_which_there_are_enough_are_the_partitions(tmp_path
         (["2025-01-01"] * 20 + ["2025-01-02"] * 20, "goes from 2025-01-01 to 2025-01-02; a split by time needs 6 days"),
         (["2025-01-01"] * 39 + ["2025-12-01"], "no rows of 'at' in the month of 2025-02-01, .* leave --time out"),
         ([*DAYS[:39], None], "1 of 40 rows have no 'at'"),
-        (["soon"] * 40, "'at' is string; expected times such as 2013-01-31"),
+        (["soon"] * 40, "'at' is string, found 'soon'; expected times such as 2013-01-31"),
+        ([*DAYS[:39], "9999-12-31"], "'at' goes to 9999-12-31; expected no year after 2200"),
     ],
 )
 def test_times_that_no_split_can_be_made_of_are_refused(tmp_path: Path, times: Sequence[object], told: str) -> None:

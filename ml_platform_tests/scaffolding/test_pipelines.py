@@ -11,7 +11,7 @@ from ml_platform.errors import PlatformError
 from ml_platform.project import Project, find_project
 from ml_platform.scaffolding.pipelines import new_pipeline
 from ml_platform.scaffolding.projects import new_project
-from ml_platform_tests import lake
+from ml_platform_tests import lake, tiers
 
 FOLDER = Path(lake.__file__).parent
 
@@ -28,12 +28,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 @pytest.mark.parametrize(
     ("file", "target", "time", "task"),
-    [
-        ("flights.csv", "dep_delay", "time_hour", "regression"),
-        ("flights.csv", "origin", None, "multiclass"),
-        ("flights.csv", "cancelled word", "time_hour", "binary"),
-        ("planes.csv", "seats", None, "regression"),
-    ],
+    tiers.cases(
+        "drafted pipelines",
+        [
+            ("flights.csv", "cancelled word", "time_hour", "binary"),
+            ("flights.csv", "dep_delay", "time_hour", "regression"),
+            ("flights.csv", "origin", None, "multiclass"),
+            ("planes.csv", "seats", None, "regression"),
+        ],
+    ),
 )
 def test_a_drafted_pipeline_fits_and_is_judged(
     project: Project, tmp_path: Path, file: str, target: str, time: str | None, task: str
@@ -56,6 +59,7 @@ def test_a_drafted_pipeline_fits_and_is_judged(
     assert facts["rows_test"] > 100
 
 
+@pytest.mark.full
 def test_a_project_can_be_moved_with_data_inside_and_names_those_outside(project: Project, tmp_path: Path) -> None:
     outside = tmp_path / "it's data"
     outside.mkdir()
@@ -75,6 +79,10 @@ def test_a_project_can_be_moved_with_data_inside_and_names_those_outside(project
     [
         ("Idea", "seats", "'Idea' is not a pipeline's name"),
         ("codes", "seats", "'codes' is what a part of each pipeline is called"),
+        ("idea_", "seats", "'idea_' is not a pipeline's name"),
+        ("yes", "seats", "'yes' is not a pipeline's name"),
+        ("resources", "seats", "resources.py has the name 'resources' already"),
+        ("../idea", "seats", "expected a folder in "),
         ("idea", "nothing", "no column 'nothing'"),
     ],
 )
@@ -83,6 +91,30 @@ def test_what_is_refused_leaves_nothing_behind(project: Project, name: str, targ
     with pytest.raises(PlatformError, match=told):
         new_pipeline(project, project.defs / name, FOLDER / "planes.csv", target)
     assert sorted(project.root.rglob("*")) == before
+
+
+AWKWARD = """order,"a ""quoted"" name",hour_of_day,row,x,x_code,"it's",at,y
+"""
+
+
+def test_awkward_names_and_words_are_written_as_they_are(project: Project, tmp_path: Path) -> None:
+    folder = project.root / """da"ta's"""
+    folder.mkdir()
+    words = ["Yes", "no", "YES", "No", ""]
+    rows = [
+        f"{i % 7},{i / 7},{i % 24},{i % 3},{'ab'[i % 2]},{i % 5},{'uvw'[i % 3]},2025-{1 + i // 20:02}-{1 + i % 20:02} 0{i % 9}:00:00,{words[i % 5]}"
+        for i in range(200)
+    ]
+    data = folder / 'odd "rows".csv'
+    data.write_text(AWKWARD + "\n".join(rows) + "\n")
+    draft = new_pipeline(project, project.defs / "order", data, "y", "at")
+    assert (draft.label, draft.positive, draft.key) == ("""lower("y") = 'yes'""", "yes", ("at",))
+    assert draft.left_out == {"x": "would be coded as x_code, which is there already"}
+    assert draft.parts_of_time == ["day_of_week"]
+    store = ArtifactStore(str(tmp_path / "store"))
+    pipeline = Pipeline.load(project.defs / "order" / "pipeline.yaml", store=store, verbose=False).upto("labelled")
+    labelled = pipeline.fit().transform(pipeline.sources())
+    assert (len(labelled), int(labelled["y"].sum())) == (160, 80)
 
 
 def test_a_pipeline_that_is_there_is_not_written_over(project: Project) -> None:

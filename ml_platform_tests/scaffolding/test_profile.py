@@ -46,7 +46,9 @@ def test_each_column_gets_the_narrowest_type_of_all_its_values(tmp_path: Path, n
         ("a,\n1,2\n", "column 2 has no name in the header"),
         ("a,b\n", "no rows below the header"),
         ("a,b\n1,2,3\n", "1 rows do not have 2 columns: line 2 has 3"),
-        ("a,b\n1,2", "truncated: line 2 has no end"),
+        ("a,b\n1,2", "truncated: line 2 has no end; if it is whole, end it with a newline"),
+        ("", "the file is empty"),
+        ("a,__row\n1,2\n", "a column is called '__row', which is taken"),
     ],
 )
 def test_what_is_no_table_is_refused_with_what_to_do(tmp_path: Path, text: str, told: str) -> None:
@@ -54,8 +56,18 @@ def test_what_is_no_table_is_refused_with_what_to_do(tmp_path: Path, text: str, 
         profile_table(written(tmp_path, text))
 
 
+def test_a_header_is_read_as_csv_is(tmp_path: Path) -> None:
+    table = profile_table(written(tmp_path, '"a ""b""","c,d",n\n1,2,nan\n'))
+    assert [(one.name, one.type) for one in table.columns.values()] == [
+        ('a "b"', "integer"), ("c,d", "integer"), ("n", "string"),
+    ]  # fmt: skip
+
+
 def test_another_format_and_no_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"rows.parquet: expected a CSV file \(.csv, .csv.gz, .csv.zip\)"):
         profile_table(written(tmp_path, "", "rows.parquet"))
     with pytest.raises(DataError, match=r"nothing.csv: no such file"):
         profile_table(tmp_path / "nothing.csv")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(DataError, match=r"folder.csv: cannot be read: Is a directory"):
+        profile_table(tmp_path / "folder.csv")

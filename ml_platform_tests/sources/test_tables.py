@@ -116,7 +116,9 @@ def test_a_partition_that_does_not_exist_is_refused_by_name() -> None:
 
 
 def test_a_file_cut_inside_a_line_is_refused(change) -> None:
-    with pytest.raises(DataError, match=r"weather\.csv: truncated: line 1,\d+ has no end; install the package again"):
+    with pytest.raises(
+        DataError, match=r"weather\.csv: truncated: line 1,\d+ has no end; if it is whole, end it with a newline"
+    ):
         change(lake.WEATHER, lambda text: text[:100_003]).read([JANUARY])
 
 
