@@ -29,6 +29,9 @@ _HOMES = {
     "source_assets": "ml_platform.components.sources",
 }
 
+# Who has these may change code while it works with it, as in a notebook: from then on imports are noted.
+_WATCHING = {"DataTransformer", "Pipeline", "check_transformer"}
+
 __all__ = list(_HOMES)
 
 
@@ -36,7 +39,7 @@ def __getattr__(name: str) -> Any:
     """Imports a public name when it is asked for."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "Pipeline":
+    if name in _WATCHING:
         import_module("ml_platform.pipeline.imports").watch_imports()
     return getattr(import_module(_HOMES[name]), name)
 

@@ -10,6 +10,10 @@ __all__ = ["CompiledPipeline", "CompiledStep", "PipelineSpec", "load_pipeline"]
 
 def __getattr__(name: str) -> Any:
     """Imports what brings scikit-learn when it is asked for: loading definitions does not."""
+    if name in ("DataTransformer", "check_transformer"):
+        from ml_platform.pipeline.imports import watch_imports
+
+        watch_imports()
     if name == "DataTransformer":
         from ml_platform.pipeline.contract import DataTransformer
 

@@ -28,11 +28,12 @@ class _Imports(importlib.abc.MetaPathFinder):
         self.reloads: dict[str, int] = {}
         self._clock = count()
         self._looking = False
-        started = psutil.Process().create_time()
-        for name in list(sys.modules):
+        started = psutil.Process().create_time() + 1  # the kernel counts from a second, rounded down
+        for name, module in list(sys.modules.items()):
             self._note(name)
             path = project_file(name)
-            if path is not None and path.stat().st_mtime > started:
+            is_beginning = getattr(getattr(module, "__spec__", None), "_initializing", False)
+            if path is not None and path.stat().st_mtime > started and not is_beginning:
                 self.texts[name] = None  # imported before or after that edit: nobody looked
 
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> None:
@@ -56,7 +57,7 @@ class _Imports(importlib.abc.MetaPathFinder):
 
 @cache
 def watch_imports() -> _Imports:
-    """Notes from now on what is imported; a process that uses no pipeline is left alone."""
+    """Notes from now on what is imported; a process that has no step and no pipeline is left alone."""
     noted = _Imports()
     sys.meta_path.insert(0, noted)
     return noted

@@ -106,9 +106,28 @@ refuse_changed_modules(["early"])
     assert "early.py was changed after this process imported it" in run_python(code)
 
 
-@pytest.mark.parametrize("names", ["DataTransformer", "resources_for_project, source_assets, TableSource"])
-def test_who_uses_no_pipeline_gets_no_import_hook(names: str) -> None:
-    code = f"from ml_platform import {names}; import sys; print(*(type(one).__module__ for one in sys.meta_path))"
-    assert "ml_platform" not in run_python(code)
-    with_hook = run_python(code.replace(names, "Pipeline"))
-    assert "ml_platform.pipeline.imports" in with_hook
+def test_who_has_no_step_and_no_pipeline_gets_no_import_hook() -> None:
+    code = "import {}; import sys; print(*(type(one).__module__ for one in sys.meta_path))"
+    for nothing_yet in ("ml_platform", "ml_platform.launchers", "ml_platform.components, ml_platform.sources"):
+        assert "ml_platform" not in run_python(code.format(nothing_yet))
+    for name in ("Pipeline", "DataTransformer"):
+        watched = run_python(code.replace("import {}", "from ml_platform import {}").format(name))
+        assert "ml_platform.pipeline.imports" in watched
+
+
+def test_a_module_that_was_edited_before_it_was_imported_is_none_to_refuse(tmp_path: Path) -> None:
+    """As one that `ml-platform lift` has just written, and one that asks for what begins to watch."""
+    (tmp_path / "lifted.py").write_text("VALUE = 1\n")
+    (tmp_path / "step.py").write_text("from ml_platform.pipeline import DataTransformer\n")
+    code = f"""
+import os, sys, time
+sys.path.insert(0, {str(tmp_path)!r})
+for name in ("lifted", "step"):
+    os.utime(os.path.join({str(tmp_path)!r}, name + ".py"), (time.time() + 5,) * 2)
+import step
+import lifted
+from ml_platform.pipeline.imports import refuse_changed_modules
+refuse_changed_modules(["lifted", "step"])
+print("fine")
+"""
+    assert run_python(code) == "fine"
