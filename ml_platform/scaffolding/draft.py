@@ -3,6 +3,7 @@
 import math
 import re
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -71,7 +72,9 @@ class Draft:
         """The class that fewest rows have, with their number."""
         if self.task == "regression":
             return None
-        counts = self.table.columns[self.target].values
+        counts: Counter[str] = Counter()
+        for text, count in self.table.columns[self.target].values.items():
+            counts[text.lower() if self.positive else text] += count
         return min(counts.items(), key=lambda one: one[1])
 
     @property

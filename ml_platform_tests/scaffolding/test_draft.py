@@ -78,6 +78,8 @@ def test_what_identifies_a_row_is_no_feature(tmp_path: Path) -> None:
 def test_a_rare_class_gets_more_rows_to_validate_and_test_on(tmp_path: Path) -> None:
     draft = drafted(tmp_path, {"x": [v / 7 for v in MANY], "y": [1, *[0] * 39]}, "y")
     assert (draft.rarest, draft.shares) == (("1", 1), {"validation": 0.2, "test": 0.2})
+    words = drafted(tmp_path, {"x": [v / 7 for v in MANY], "y": ["Yes", "yes", *["no"] * 38]}, "y")
+    assert words.rarest == ("yes", 2)  # one class, in two spellings
 
 
 def test_each_column_has_a_use_or_a_reason_to_be_left_out(tmp_path: Path) -> None:
