@@ -3,7 +3,8 @@
 The closure of a class or function: every function, class and constant of the project that it uses, found in the
 source, without importing any of it, and the files beside it that it names. Formatting, comments, docstrings, the
 annotations of functions and a transformer's `output_schema` (it checks columns and makes none) have no say.
-What comes from an installed distribution counts by that distribution's version.
+What comes from an installed distribution counts by that distribution's version, and the platform's own base classes
+by a number (`ml_platform/versions/runner.py`).
 """
 
 import ast
@@ -32,6 +33,7 @@ from ml_platform.pipeline.modules import (
     read_statement,
     source_of,
 )
+from ml_platform.versions.runner import numbered, runner_version
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,20 @@ class Code:
         symbols: dotted name of each function, class and constant used, to a hash of its syntax tree.
         places: the same names, to file and line; for people, no part of the version.
         distributions: installed distributions used, and `python`, to their versions.
+        platform: what the platform does around it, by kind (`frame`, `contract`), to the number of its version.
     """
 
     symbols: Mapping[str, str] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=dict)
     distributions: Mapping[str, str] = field(default_factory=dict)
+    platform: Mapping[str, int] = field(default_factory=dict)
 
     def __or__(self, other: "Code") -> "Code":
         return Code(
             {**self.symbols, **other.symbols},
             {**self.places, **other.places},
             {**self.distributions, **other.distributions},
+            {**self.platform, **other.platform},
         )
 
 
@@ -64,6 +69,12 @@ def hash_of(value: Any) -> str:
 @lru_cache(maxsize=8192)
 def _hash_of_symbol(module: Module, symbol: str) -> str:
     return hash_of([ast.dump(statement) for statement in module.statements(symbol)])[:16]
+
+
+def runner_code(kind: str) -> Code:
+    """Gives what the platform does around the classes that a pipeline names, for one kind of value."""
+    version = runner_version(kind)
+    return Code(distributions=distributions_of(version.libraries), platform={kind: version.number})
 
 
 def code_of(paths: Iterable[str]) -> Code:
@@ -87,6 +98,7 @@ class _Closure:
         self._with_schemas = with_schemas
         self.symbols: dict[str, str] = {}
         self.places: dict[str, str] = {}
+        self.platform: dict[str, int] = {}
         self.imported: set[str] = set()  # top-level names of what is not the project's
         self._modules: dict[str, Module | None] = {}
         self._pending: list[tuple[str, str]] = []
@@ -97,7 +109,7 @@ class _Closure:
             self._want_path(path)
         while self._pending:
             self._take(*self._pending.pop())
-        return Code(self.symbols, self.places, distributions_of(self.imported))
+        return Code(self.symbols, self.places, distributions_of(self.imported), self.platform)
 
     def _want_path(self, path: str) -> None:
         """Takes the longest prefix of a dotted path that is a module."""
@@ -112,7 +124,12 @@ class _Closure:
         self.imported.add(parts[0])
 
     def _want(self, module: str, symbol: str) -> None:
-        if (module, symbol) not in self._seen:
+        kind = numbered(module)
+        if kind is not None:
+            version = runner_version(kind)
+            self.platform[kind] = version.number
+            self.imported.update(version.libraries)
+        elif (module, symbol) not in self._seen:
             self._seen.add((module, symbol))
             self._pending.append((module, symbol))
 
@@ -172,7 +189,7 @@ class _Closure:
         parts = name.split(".")
         for count in range(1, len(parts) + 1):
             around = self._module(".".join(parts[:count]))
-            if around is not None and around.effects:
+            if around is not None and around.effects and not numbered(around.name):
                 self._want(around.name, EFFECTS)
 
     def _follow(self, module: "Module", statement: ast.stmt) -> None:

@@ -131,13 +131,13 @@ def build_use(use: Step | Model, template: Any = None) -> Any:
     return clone(template)
 
 
-def load_pipeline(path: Path) -> CompiledPipeline:
+def load_pipeline(path: Path | str) -> CompiledPipeline:
     """Reads, checks and compiles a pipeline's YAML; imports none of its classes.
 
     Raises:
         SpecError: every problem found, each with file and line.
     """
-    spec = load_spec(path)
+    spec = load_spec(Path(path))
     return compile_spec(spec, inspect(spec))
 
 

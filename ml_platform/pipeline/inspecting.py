@@ -11,11 +11,10 @@ from ml_platform.artifacts.networks import is_network, refuse_nested
 from ml_platform.artifacts.objects import own_classes, own_types
 from ml_platform.errors import ArtifactError, DataError, expected_one_of
 from ml_platform.pipeline.building import BuildError, build, resolve
-from ml_platform.pipeline.code import Code, code_of
+from ml_platform.pipeline.code import Code, code_of, runner_code
 from ml_platform.pipeline.describing import Undescribable, describe, paths_in
 from ml_platform.pipeline.document import Place
 from ml_platform.pipeline.inspection import (
-    RUNNERS,
     Found,
     Inspection,
     Maker,
@@ -23,14 +22,14 @@ from ml_platform.pipeline.inspection import (
     SourceFacts,
     StepFacts,
     code_of_source,
-    runner_code,
 )
 from ml_platform.pipeline.modules import text_hash
 from ml_platform.pipeline.promises.declarations import declaration_problems, learns, takes_side_inputs
 from ml_platform.pipeline.spec import PipelineSpec, Step, Use, in_order
-from ml_platform.pipeline.tasks import TASKS
+from ml_platform.pipeline.tasks import TASKS, metric_paths
 from ml_platform.schema import Column, Schema
 from ml_platform.sources import require_source
+from ml_platform.versions.runner import RUNNERS
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,7 +47,8 @@ class _Checker:
         self.sources: dict[str, SourceFacts] = {}
         self.steps: dict[str, StepFacts] = {}
         self.models: dict[str, ModelFacts] = {}
-        self.code: dict[str, Code | None] = {kind: runner_code(kind, spec.task) for kind in RUNNERS}
+        self.code: dict[str, Code | None] = {kind: runner_code(kind) for kind in RUNNERS}
+        self.code["evaluation"] = runner_code("evaluation") | code_of(metric_paths(spec.task))
         self.problems: list[Found] = []
         self.schemas: dict[str, Schema] = {}
 

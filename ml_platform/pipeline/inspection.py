@@ -20,27 +20,10 @@ from ml_platform.errors import PlatformError
 from ml_platform.pipeline.code import Code, code_of
 from ml_platform.pipeline.modules import text_hash
 from ml_platform.pipeline.spec import PipelineSpec
-from ml_platform.pipeline.tasks import metric_paths
 from ml_platform.sources import TableSource
+from ml_platform.versions.runner import CONTRACT, RUNNERS
 
 _LOG = logging.getLogger(__name__)
-
-# What computes each kind of value, beside the class that the pipeline names: a part of its code.
-_STORED = "ml_platform.artifacts.frames.write_frame"
-_FRAMES = "ml_platform.artifacts.frames.read_frames"
-_OBJECTS = "ml_platform.artifacts.objects.write_object"
-_REPORTS = "ml_platform.artifacts.reports.write_report"
-_CUTS = ("ml_platform.pipeline.splitting.random_mask", "ml_platform.pipeline.splitting.ordered_mask")
-RUNNERS: Mapping[str, tuple[str, ...]] = {
-    "source": ("ml_platform.sources.TableSource", _STORED),
-    "frame": ("ml_platform.pipeline.running.transformed", _STORED, _FRAMES),
-    "fitted": ("ml_platform.pipeline.running.fit_step", _OBJECTS, _FRAMES, *_CUTS),
-    "model": ("ml_platform.training.train_model", _OBJECTS, _FRAMES, *_CUTS),
-    "selection": ("ml_platform.training.select_best", "ml_platform.pipeline.tasks.TASKS", _REPORTS),
-    "evaluation": ("ml_platform.evaluation.evaluate", _REPORTS, _FRAMES, *_CUTS),
-    "approved": ("ml_platform.evaluation.approve", _REPORTS),
-    "predictions": ("ml_platform.evaluation.scoring.predict_partition", _STORED, _FRAMES),
-}
 
 
 @dataclass(frozen=True)
@@ -149,25 +132,16 @@ def inspect(spec: PipelineSpec) -> Inspection:
     return Inspection.from_json(answer)
 
 
-def runner_code(kind: str, task: str | None = None) -> Code:
-    """Gives the code of what computes a kind of value, beside the classes that a pipeline names.
-
-    Args:
-        task: whose metrics an evaluation measures: installed distributions may add some.
-    """
-    more = metric_paths(task) if kind == "evaluation" and task is not None else []
-    return code_of([*RUNNERS[kind], *more])
-
-
 def code_of_source(source: Any) -> Code | None:
-    """Gives the code of a source whose class is not the platform's own; None of others: it is in `RUNNERS`."""
+    """Gives the code of a source whose class is not the platform's own; None of others: a number stands for it."""
     kind = type(source)
     return None if kind is TableSource else code_of([f"{kind.__module__}.{kind.__qualname__}"])
 
 
 def _ask_child(request: str) -> str:
-    command = [sys.executable, "-m", "ml_platform.pipeline.inspecting"]
-    path = os.pathsep.join(filter(None, sys.path))
+    # -P: the child finds modules where this process does, and not first in the working folder.
+    command = [sys.executable, "-P", "-m", "ml_platform.pipeline.inspecting"]
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     environment = {**os.environ, "PYTHONPATH": path}
     child = subprocess.run(  # noqa: S603  (our own module, under our own interpreter)
         command, input=request, capture_output=True, text=True, env=environment, check=False
@@ -194,7 +168,8 @@ def _cache_folder() -> Path:
 
 def _fingerprint(spec: PipelineSpec, request: str) -> str:
     """Names the state of everything that the answer depends on."""
-    parts = [request, sys.version, *_installed()]
+    # A cached answer holds the files of one installation, and numbers that are in none of them.
+    parts = [request, sys.version, __file__, repr((RUNNERS, CONTRACT)), *_installed()]
     for package in sorted({path.split(".")[0] for path in _import_paths(spec)} | {"ml_platform"}):
         parts += _source_of(package)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -280,7 +280,8 @@ def _root_of(top: str, _path: tuple[str, ...]) -> tuple[Path, ...] | None:
         return None
     places = [Path(place) for place in spec.submodule_search_locations or ()]
     places = places or ([Path(spec.origin)] if spec.origin else [])
-    is_installed = any({"site-packages", "dist-packages"} & set(place.parts) for place in places)
+    # The platform's own steps are hashed wherever it lies, so a checkout and a wheel of it share what they made.
+    is_installed = top != "ml_platform" and any({"site-packages", "dist-packages"} & set(p.parts) for p in places)
     return None if is_installed or not places else tuple(places)
 
 

@@ -133,18 +133,21 @@ def _recipe(
         if own is None:
             return None, code.places
         code = own | code
-    recipe = {"parameters": parameters, "symbols": code.symbols, "distributions": code.distributions}
-    return recipe, code.places
+    return _with_code(parameters, code), code.places
+
+
+def _with_code(parameters: Any, code: Code) -> dict[str, Any]:
+    return {
+        "parameters": parameters,
+        "symbols": code.symbols,
+        "distributions": code.distributions,
+        "platform": code.platform,
+    }
 
 
 def source_node(table: Source, code: Code, name: str = "") -> Node:
     """Gives the node of a table; pipelines that read it have the same."""
-    recipe = {
-        "parameters": table.declaration(),
-        "symbols": code.symbols,
-        "distributions": code.distributions,
-    }
-    asset = table.asset
+    recipe, asset = _with_code(table.declaration(), code), table.asset
     return Node(
         asset, asset, "source", name or table.name, {}, table.partitions, "source", ("cpu",), recipe, code.places
     )

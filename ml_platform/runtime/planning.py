@@ -163,6 +163,9 @@ class _Planner:
 def code_reasons(before: Mapping[str, Any], now: Mapping[str, Any], places: Mapping[str, str]) -> Iterator[str]:
     """Says which parameters, symbols (with file and line) and libraries differ between two codes."""
     yield from differences("", before["parameters"], now["parameters"])
+    for kind, number in now["platform"].items():
+        if (former := before.get("platform", {}).get(kind)) != number:
+            yield f"the platform's {kind}: version {former} → {number}"
     for label, change in _changes(before["symbols"], now["symbols"]):
         yield f"{_shown(places.get(label, ''))} {_named(label)} {change}".strip()
     for name in sorted({*before["distributions"], *now["distributions"]}):
