@@ -16,7 +16,6 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
-from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from ml_platform.artifacts import Report
 from ml_platform.definitions import defs
@@ -33,6 +32,7 @@ from ml_platform.resources import CutResource, StoreResource
 from ml_platform.resources.event_log import KeptEngineSqliteEventLogStorage
 from ml_platform.sources.nycflights13 import TABLES
 from ml_platform.training.models import features_and_target
+from ml_platform_tests.dagster_internals import SqliteEventLogStorage
 
 ROOT = Path(__file__).parents[1]
 YAML = ROOT / "ml_platform" / "defs" / "flight_delays" / "pipeline.yaml"

@@ -7,12 +7,10 @@ from typing import Any
 
 import dagster as dg
 import yaml
-from dagster._core.launcher import LaunchRunContext, RunLauncher
-from dagster._core.utils import make_new_run_id
-from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
-from dagster._serdes import ConfigurableClass
 from launcher_jobs import STEPS, WAYS
 
+from ml_platform.compat.dagster import ConfigurableClass, LaunchRunContext, RunLauncher
+from ml_platform_tests.dagster_internals import QueuedRunCoordinatorDaemon, make_new_run_id
 from ml_platform_tests.launchers.rig import IMMEDIATELY, Rig, instance_yaml, local, rig_in
 from ml_platform_tests.launchers.world import world_in
 

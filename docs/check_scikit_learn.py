@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import sklearn
 from sklearn.utils import all_estimators
-from sklearn.utils._test_common.instance_generator import _construct_instances
 
 from ml_platform.pipeline import check_transformer
 from ml_platform.pipeline.promises.verdicts import PROMISES, Report, Unusable
+from ml_platform_tests.dagster_internals import _construct_instances
 
 ROWS = 80
 MARKS = {"kept": "✓", "broken": "✗", "not declared": "?", "not applicable": "-"}

@@ -5,10 +5,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
-from dagster._core.test_utils import create_run_for_test
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
+from ml_platform_tests.dagster_internals import create_run_for_test
 from ml_platform_tests.postgres import Postgres
 
 

@@ -5,13 +5,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import sqlalchemy as db
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
-from dagster._core.storage.runs.schema import RunStorageSqlMetadata
-from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
 from sqlalchemy.pool import NullPool
 
 from ml_platform.cli.launches import instance_here
+from ml_platform.compat.dagster import NOT_FINISHED_STATUSES
+from ml_platform.compat.dagster_event_log import SqlEventLogStorageMetadata
+from ml_platform.compat.dagster_storage import RunStorageSqlMetadata, ScheduleStorageSqlMetadata
 from ml_platform.errors import PlatformError
 from ml_platform.launchers.schema import LAUNCHES
 from ml_platform.launchers.table import Launches

@@ -3,9 +3,8 @@
 from importlib import import_module
 
 import dagster as dg
-from dagster.components.core.component_tree import ComponentTreeException
-from dagster.components.definitions import LazyDefinitions
 
+from ml_platform.compat.dagster import ComponentTreeException, LazyDefinitions
 from ml_platform.errors import PlatformError
 from ml_platform.project import Project, find_project
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
-from dagster._config import process_config, resolve_to_config_type
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from ml_platform.artifacts.home import dagster_home
 from ml_platform.cli.definitions import project_definitions
+from ml_platform.compat.dagster import process_config, resolve_to_config_type
 from ml_platform.errors import LaunchError, PlatformError
 from ml_platform.launchers import RoutingRunLauncher
 from ml_platform.launchers.listing import Listed, list_routes

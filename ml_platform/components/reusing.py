@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dagster._core.executor.step_delegating import StepHandlerContext
-from dagster._core.storage.tags import (
+from ml_platform.compat.dagster import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
     PARTITION_NAME_TAG,
 )
-
+from ml_platform.compat.dagster_steps import StepHandlerContext, plan_context_of, step_in
 from ml_platform.errors import PlatformError
 from ml_platform.launchers.workers import key_of
 from ml_platform.pipeline.compiled import CompiledPipeline
@@ -59,8 +58,8 @@ class WouldReuse:
 
 
 def _made_by(context: StepHandlerContext) -> tuple[CompiledPipeline, Node] | None:
-    step = context._steps_by_key[key_of(context)]
-    definition = context._plan_context.job.get_definition().graph.get_node(step.node_handle).definition
+    step = step_in(context, key_of(context))
+    definition = plan_context_of(context).job.get_definition().graph.get_node(step.node_handle).definition
     body = getattr(getattr(definition, "compute_fn", None), "decorated_fn", None)
     found: tuple[CompiledPipeline, Node] | None = getattr(body, _MADE_BY, None)
     return found

@@ -7,12 +7,10 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, TypeVar
 
-from dagster import DagsterInstance
-from dagster._core.errors import DagsterInvalidConfigError
-from dagster._core.launcher import RunLauncher
-from dagster._serdes import ConfigurableClassData
+from dagster import DagsterInstance, DagsterInvalidConfigError
 from yaml import safe_dump
 
+from ml_platform.compat.dagster import ConfigurableClassData, RunLauncher
 from ml_platform.errors import LaunchError, expected_one_of
 from ml_platform.extras import EXTRAS
 from ml_platform.launchers.kinds import Kind, kind_of

@@ -21,10 +21,10 @@ from typing import Any
 
 import click
 import psutil
-from dagster import DagsterInstance
-from dagster._core.instance.ref import InstanceRef
-from dagster._serdes import deserialize_value
+from dagster import DagsterInstance, deserialize_value
 
+from ml_platform.compat.dagster import InstanceRef
+from ml_platform.compat.dagster_steps import command_line
 from ml_platform.launchers.schema import ENDED, Holder, Launch
 from ml_platform.launchers.table import Launches
 
@@ -211,8 +211,7 @@ def _run(command: Sequence[str]) -> int:
     arguments = command[3:] if list(command[1:3]) == ["-m", "dagster"] else command[1:]
     if command[0].rpartition("/")[2] != "dagster" and list(command[1:3]) != ["-m", "dagster"]:
         return subprocess.run(command, check=False).returncode  # noqa: S603  (the location's own entry point)
-    from dagster._cli import main as dagster
-
+    dagster = command_line()
     sys.argv = ["dagster", *arguments]
     try:
         dagster()

@@ -3,10 +3,9 @@
 import time
 from typing import Any
 
-from dagster import DagsterRun
-from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
-from dagster._core.run_coordinator.queued_run_coordinator import RunQueueConfig
+from dagster import DagsterRun, QueuedRunCoordinator, SubmitRunContext
 
+from ml_platform.compat.dagster import RunQueueConfig
 from ml_platform.launchers.policy import WAITING_TAG, TagPolicy, told
 from ml_platform.launchers.table import Launches
 

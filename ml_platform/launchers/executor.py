@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import dagster as dg
-from dagster import _check as check
-from dagster._core.definitions.executor_definition import multiple_process_executor_requirements
-from dagster._core.events import EngineEventData
-from dagster._core.execution.context.system import PlanOrchestrationContext
-from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.execution.plan.step import ExecutionStep
-from dagster._core.execution.retries import RetryMode, get_retries_config
-from dagster._core.executor.base import Executor
-from dagster._core.executor.in_process import InProcessExecutor
-from dagster._core.executor.step_delegating import StepDelegatingExecutor, StepHandlerContext
-from dagster_shared.error import SerializableErrorInfo
 
+from ml_platform.compat.dagster import (
+    EngineEventData,
+    ExecutionPlan,
+    ExecutionStep,
+    PlanOrchestrationContext,
+    RetryMode,
+    SerializableErrorInfo,
+    get_retries_config,
+    not_none,
+)
+from ml_platform.compat.dagster_steps import InProcessExecutor, StepDelegatingExecutor, StepHandlerContext
 from ml_platform.launchers.local import LocalRunLauncher
 from ml_platform.launchers.metering import metered
 from ml_platform.launchers.routes import Route, is_isolated, ladder_of
@@ -122,7 +122,7 @@ def _replayed(events: Sequence[dg.DagsterEvent]) -> Iterator[dg.DagsterEvent]:
             yield event
 
 
-class RoutingExecutor(Executor):
+class RoutingExecutor(dg.Executor):
     """Executes a run whose steps ask for launchers.
 
     In this process, where it is on the launcher of every step and none needs isolation; else step by step, each sent
@@ -228,12 +228,12 @@ def routing_executor_with(ends_at_once: EndsAtOnce) -> dg.ExecutorDefinition:
     @dg.executor(
         name="routing",
         config_schema={"retries": get_retries_config()},
-        requirements=multiple_process_executor_requirements(),
+        requirements=dg.multiple_process_executor_requirements(),
     )
-    def routing(init_context: dg.InitExecutorContext) -> Executor:
+    def routing(init_context: dg.InitExecutorContext) -> dg.Executor:
         """Sends each step to the launcher that it asks for."""
         retries: Any = init_context.executor_config["retries"]
-        return RoutingExecutor(check.not_none(RetryMode.from_config(retries)), ends_at_once)
+        return RoutingExecutor(not_none(RetryMode.from_config(retries)), ends_at_once)
 
     return routing
 

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
-from dagster._core.launcher import ResumeRunContext
 from kubernetes.client import ApiException, V1EnvVar, V1Job  # type: ignore[import-untyped]
 from urllib3.exceptions import HTTPError
 
+from ml_platform.compat.dagster import ResumeRunContext, instance_of
+from ml_platform.compat.dagster_k8s import client_of, put_client, report_no_creation
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.claim import TICKET, claiming
 from ml_platform.launchers.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, Launch
@@ -37,10 +38,10 @@ class JobSite:
         self._launcher = launcher
         self._launches = launches
         self._quiet_seconds = patience.grace_seconds
-        self.client = FencedClient(launcher._api_client, launches, _instance_label(launcher))
-        self._launcher._api_client = self.client
+        self.client = FencedClient(client_of(launcher), launches, _instance_label(launcher))
+        put_client(launcher, self.client)
         # Its two events a try would say nothing that the launch's own do not.
-        self._launcher._report_run_worker_creating = self._launcher._report_run_worker_created = _silently
+        report_no_creation(launcher)
 
     def start(self, launch: Launch, context: Context) -> None:
         """Creates the run's job, or finds the one that was created for the same launch."""
@@ -161,10 +162,6 @@ class JobSite:
             return None
         except (HTTPError, OSError) as error:
             raise Busy(_said(error)) from error
-
-
-def _silently(*_arguments: Any, **_named: Any) -> None:
-    """Says nothing."""
 
 
 class FencedClient:
@@ -303,4 +300,4 @@ def _said(error: BaseException) -> str:
 
 
 def _instance_label(launcher: Any) -> str:
-    return str(launcher._instance.run_storage.get_run_storage_id())[:63]
+    return str(instance_of(launcher).run_storage.get_run_storage_id())[:63]

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from dagster._core.launcher import RunLauncher
-
+from ml_platform.compat.dagster import RunLauncher
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.sites import Patience, Site, StrangerSite
 from ml_platform.launchers.table import Launches

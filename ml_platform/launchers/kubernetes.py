@@ -6,18 +6,19 @@ from copy import deepcopy
 from typing import Any
 
 from dagster import DagsterEvent
-from dagster._core.executor.step_delegating import StepHandlerContext
 from dagster_k8s import K8sRunLauncher
-from dagster_k8s.container_context import K8sContainerContext
-from dagster_k8s.executor import K8sStepHandler
-from dagster_k8s.job import (
+
+from ml_platform.compat.dagster import replace
+from ml_platform.compat.dagster_k8s import (
     K8S_RESOURCE_REQUIREMENTS_KEY,
     USER_DEFINED_K8S_CONFIG_KEY,
+    K8sContainerContext,
+    K8sStepHandler,
     UserDefinedDagsterK8sConfig,
     get_user_defined_k8s_config,
+    put_client,
 )
-from dagster_shared.record import replace
-
+from ml_platform.compat.dagster_steps import StepHandlerContext
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.jobs import JobSite
 from ml_platform.launchers.kinds import Config, Kind, Place
@@ -97,7 +98,7 @@ class KubernetesSteps:
             load_incluster_config=launcher.load_incluster_config,
             kubeconfig_file=launcher.kubeconfig_file,
         )
-        self._handler._api_client = site.client
+        put_client(self._handler, site.client)
 
     def create(self, launch: Launch, context: StepHandlerContext) -> Sequence[DagsterEvent]:
         """Creates the job of a step's launch, or finds the one that was created for it."""

@@ -7,9 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 import dagster as dg
-from dagster._core.events import DagsterEvent, DagsterEventType, EngineEventData
-from dagster._core.launcher import LaunchRunContext, ResumeRunContext
 
+from ml_platform.compat.dagster import EngineEventData, LaunchRunContext, ResumeRunContext
 from ml_platform.databases import is_outage
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.children import Children
@@ -121,7 +120,7 @@ class Launching:
 
     def enqueue(self, run: dg.DagsterRun, told: str) -> None:
         """Puts a run back into the queue, and says why."""
-        event = DagsterEvent(DagsterEventType.PIPELINE_ENQUEUED.value, run.job_name, message=told)
+        event = dg.DagsterEvent(dg.DagsterEventType.PIPELINE_ENQUEUED.value, run.job_name, message=told)
         self._instance.report_dagster_event(event, run_id=run.run_id)
 
     # Looking after
@@ -279,7 +278,7 @@ class Launching:
         now = self._instance.get_run_by_id(run.run_id)
         if now is None or now.status is not STARTING:
             return False
-        ends = {DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
+        ends = {dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED}
         ended = self._instance.get_records_for_run(run.run_id, of_type=ends).records
         if ended:  # a daemon that was slow set it back
             event = ended[-1].event_log_entry.get_dagster_event()

@@ -5,11 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import dagster as dg
-from dagster._core.errors import DagsterInvalidConfigError
-from dagster._core.execution.api import create_execution_plan
-from dagster._core.snap import ExecutionPlanSnapshot, snapshot_from_execution_plan
-from dagster._core.snap.execution_plan_snapshot import ExecutionStepSnap
 
+from ml_platform.compat.dagster import create_execution_plan
+from ml_platform.compat.dagster_steps import ExecutionPlanSnapshot, ExecutionStepSnap, snapshot_from_execution_plan
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.routes import is_isolated, ladder_of, route_of
 from ml_platform.launchers.routing import RoutingRunLauncher
@@ -48,7 +46,7 @@ def list_routes(definitions: dg.Definitions, launcher: RoutingRunLauncher) -> tu
     for job in repository.get_all_jobs():
         try:
             plan = create_execution_plan(job)
-        except DagsterInvalidConfigError as error:
+        except dg.DagsterInvalidConfigError as error:
             problems.append(f"job {job.name} cannot be planned without configuration: {error.errors[0].message}")
             continue
         snapshot = snapshot_from_execution_plan(plan, "")

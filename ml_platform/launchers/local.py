@@ -12,16 +12,17 @@ from typing import Any
 
 import psutil
 from dagster import DagsterRun, Field, IntSource, Map, StringSource
-from dagster._core.launcher import (
+
+from ml_platform.compat.dagster import (
     CheckRunHealthResult,
+    ConfigurableClass,
+    ConfigurableClassData,
     LaunchRunContext,
     ResumeRunContext,
     RunLauncher,
     WorkerStatus,
 )
-from dagster._grpc.types import ExecuteRunArgs, ResumeRunArgs
-from dagster._serdes import ConfigurableClass, ConfigurableClassData
-
+from ml_platform.compat.dagster_steps import ExecuteRunArgs, ResumeRunArgs
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.claim import TICKET, wrapped
 from ml_platform.launchers.kinds import Config, Kind, Place

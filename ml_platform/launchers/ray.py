@@ -10,14 +10,11 @@ from functools import cached_property
 from typing import Any
 
 from dagster import DagsterEvent, DagsterRun, MetadataValue
-from dagster._core.executor.step_delegating import StepHandlerContext
-from dagster._core.launcher import ResumeRunContext
-from dagster._grpc.types import ExecuteRunArgs, ResumeRunArgs
 from dagster_ray import RayRunLauncher
-from dagster_ray.configs import RayExecutionConfig
-from dagster_ray.utils import resolve_env_vars_list
-from dagster_shared.record import replace
 
+from ml_platform.compat.dagster import ResumeRunContext, instance_of, replace
+from ml_platform.compat.dagster_ray import RayExecutionConfig, resolve_env_vars_list
+from ml_platform.compat.dagster_steps import ExecuteRunArgs, ResumeRunArgs, StepHandlerContext
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.claim import wrapped
 from ml_platform.launchers.kinds import Config, Kind, Place
@@ -75,10 +72,10 @@ class RaySite:
         run = context.dagster_run
         assert run.job_code_origin is not None, f"run {run.run_id} has no code to execute"
         args = ResumeRunArgs if isinstance(context, ResumeRunContext) else ExecuteRunArgs
-        command = args(run.job_code_origin, run.run_id, self._launcher._instance.get_ref(), True).get_command_args()
+        command = args(run.job_code_origin, run.run_id, instance_of(self._launcher).get_ref(), True).get_command_args()
         if self.submit(launch, command, run.tags):
             told = f"Ray has the run as job {_name_of(launch)}"
-            self._launcher._instance.report_engine_event(told, run, cls=type(self._launcher))
+            instance_of(self._launcher).report_engine_event(told, run, cls=type(self._launcher))
 
     def submit(self, launch: Launch, command: Sequence[str], tags: Mapping[str, str]) -> bool:
         """Submits a command that claims its launch first; False if the launch is past it.
@@ -179,7 +176,7 @@ class RaySite:
 
     @property
     def _instance_id(self) -> str:
-        storage: Any = self._launcher._instance.run_storage
+        storage: Any = instance_of(self._launcher).run_storage
         return str(storage.get_run_storage_id())
 
     def _job(self, name: str) -> Any:

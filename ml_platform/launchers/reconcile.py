@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.dagster_run import DagsterRunStatus, RunsFilter
 
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.coordinator import RoutingRunCoordinator
@@ -14,7 +13,7 @@ from ml_platform.launchers.routing import routing_launcher_of
 from ml_platform.launchers.schema import Launch
 from ml_platform.launchers.sites import Busy, Stray
 
-_UNDER_WAY = (DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING)
+_UNDER_WAY = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 
 
 @dataclass
@@ -74,7 +73,7 @@ class Reconciler:
         found.open = len(launches)
         for launch in launches:
             self._do(found, f"launch {launch.ticket}", self._tend, launch)
-        for run in instance.get_runs(RunsFilter(statuses=list(_UNDER_WAY))):
+        for run in instance.get_runs(dg.RunsFilter(statuses=list(_UNDER_WAY))):
             self._do(found, f"run {run.run_id}", self._require_launch, run)
         for name in self._launcher.children:
             self._do(found, f"launcher {name}", self._sweep, name)
@@ -114,7 +113,7 @@ class Reconciler:
             elif not is_recent:
                 found.closed += self._launching.settle(run, last)
             return
-        is_lost = last is None and run.status is DagsterRunStatus.STARTING and not is_recent
+        is_lost = last is None and run.status is dg.DagsterRunStatus.STARTING and not is_recent
         if is_lost and isinstance(self._instance.run_coordinator, RoutingRunCoordinator):
             self._launching.enqueue(run, "Queued again: whoever was to launch it did not.")
             found.requeued += 1

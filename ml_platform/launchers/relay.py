@@ -11,12 +11,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
-from dagster._core.execution.plan.handle import StepHandle
-from dagster._core.execution.plan.step import StepKind
-from dagster._core.executor.step_delegating import StepHandlerContext
-from dagster._grpc.types import ExecuteStepArgs
-from dagster._serdes import deserialize_value
 
+from ml_platform.compat.dagster import StepHandle, StepKind
+from ml_platform.compat.dagster_steps import ExecuteStepArgs, StepHandlerContext
 from ml_platform.databases import is_outage
 from ml_platform.launchers.requests import CREATE, Request, Requests
 from ml_platform.launchers.routing import routing_launcher_of
@@ -127,7 +124,7 @@ class Relay:
         return self._creators[launcher]
 
     def _context(self, launch: Launch, request: Request) -> StepHandlerContext:
-        args = deserialize_value(request.given["args"], ExecuteStepArgs)
+        args = dg.deserialize_value(request.given["args"], ExecuteStepArgs)
         if (args.run_id, list(args.step_keys_to_execute or ())) != (launch.work.run_id, [launch.work.step]):
             raise ValueError(f"the request is not about {launch.work}")
         return _AskedFor(self._instance, args, request.given["tags"])

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as db
-from dagster import DagsterEvent
-from dagster._core.executor.step_delegating import StepHandlerContext
-from dagster._serdes import serialize_value
+from dagster import DagsterEvent, serialize_value
 
+from ml_platform.compat.dagster_steps import StepHandlerContext
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.schema import REQUESTS, Launch
 from ml_platform.launchers.sites import Busy, Patience, Seen, State

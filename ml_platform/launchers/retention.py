@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as db
-from dagster import DagsterInstance, RunsFilter
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES, DagsterRunStatus
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
+from ml_platform.compat.dagster import NOT_FINISHED_STATUSES
 from ml_platform.launchers.schema import LAUNCHES, C
 from ml_platform.launchers.table import Launches
 

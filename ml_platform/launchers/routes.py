@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dagster import AssetKey
-from dagster._core.snap import ExecutionPlanSnapshot
-from dagster._core.snap.execution_plan_snapshot import ExecutionStepSnap
 
+from ml_platform.compat.dagster_steps import ExecutionPlanSnapshot, ExecutionStepSnap
 from ml_platform.errors import LaunchError, expected_one_of
 
 LAUNCHER_TAG = "ml_platform/launcher"  # on an op: a name, or a list of them to climb when memory runs out

@@ -6,15 +6,16 @@ from functools import cached_property
 from typing import Any
 
 import dagster as dg
-from dagster._core.launcher import (
+
+from ml_platform.compat.dagster import (
     CheckRunHealthResult,
+    ConfigurableClass,
+    ConfigurableClassData,
     LaunchRunContext,
     ResumeRunContext,
     RunLauncher,
     WorkerStatus,
 )
-from dagster._serdes import ConfigurableClass, ConfigurableClassData
-
 from ml_platform.databases import through_outages
 from ml_platform.errors import LaunchError, expected_one_of
 from ml_platform.launchers.children import Children

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dagster import DagsterEvent
-from dagster._core.events import EngineEventData
-from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHandler, StepHandlerContext
-from dagster._utils.error import serializable_error_info_from_exc_info
-from dagster_shared.error import SerializableErrorInfo
 
+from ml_platform.compat.dagster import EngineEventData, SerializableErrorInfo, serializable_error_info_from_exc_info
+from ml_platform.compat.dagster_steps import CheckStepHealthResult, StepHandler, StepHandlerContext
 from ml_platform.databases import is_outage
 from ml_platform.launchers.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, REFUSED, Launch
 from ml_platform.launchers.sites import REPEATS, Busy, Patience, Seen, State

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-from dagster._core.launcher import LaunchRunContext, ResumeRunContext, RunLauncher, WorkerStatus
-
+from ml_platform.compat.dagster import LaunchRunContext, ResumeRunContext, RunLauncher, WorkerStatus, instance_of
 from ml_platform.launchers.schema import DIED, Launch
 from ml_platform.launchers.table import Launches
 
@@ -152,7 +151,7 @@ class StrangerSite:
 
     def look(self, launch: Launch) -> Seen:
         """Asks for the run's health."""
-        instance = self._launcher._instance
+        instance = instance_of(self._launcher)
         run = instance.get_run_by_id(launch.work.run_id)
         if run is None or not self._launcher.supports_check_run_worker_health:
             return Seen(State.RUNNING if run is not None and not run.is_finished else State.ABSENT)

@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import dagster as dg
-from dagster._core.events import EngineEventData
-from dagster._core.execution.api import create_execution_plan, execute_plan_iterator
-from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHandler, StepHandlerContext
-from dagster._utils.error import serializable_error_info_from_exc_info
-from dagster_shared.error import SerializableErrorInfo
 
+from ml_platform.compat.dagster import (
+    EngineEventData,
+    SerializableErrorInfo,
+    create_execution_plan,
+    execute_plan_iterator,
+    serializable_error_info_from_exc_info,
+)
+from ml_platform.compat.dagster_steps import CheckStepHealthResult, StepHandler, StepHandlerContext, plan_context_of
 from ml_platform.launchers.launching import shown_bytes
 from ml_platform.launchers.metering import metered
 from ml_platform.launchers.routes import Route, as_planned, is_isolated, ladder_of
@@ -219,7 +222,7 @@ class RoutingSteps(StepHandler):
 
 def execute_here(context: StepHandlerContext) -> Iterator[dg.DagsterEvent]:
     """Executes one step in this process; what happens stands in the event log too, where the executor reads it."""
-    plan_context, args = context._plan_context, context.execute_step_args
+    plan_context, args = plan_context_of(context), context.execute_step_args
     plan = create_execution_plan(
         plan_context.job,
         run_config=plan_context.run_config,

@@ -22,9 +22,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as db
 from dagster import DagsterInstance
-from dagster._core.instance.ref import InstanceRef
 from sqlalchemy.pool import NullPool
 
+from ml_platform.compat.dagster import InstanceRef, storage_of_runs, url_of_storage
 from ml_platform.databases import OUTAGE_SECONDS, POSTGRES, own_after_fork, through_outages
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.routes import Route
@@ -58,10 +58,8 @@ class Launches:
         Raises:
             LaunchError: a database that has no such table and cannot get one.
         """
-        storage: Any = instance.run_storage
-        while hasattr(storage, "_storage"):  # one storage for runs, events and schedules
-            storage = storage._storage.run_storage
-        url = getattr(storage, "postgres_url", None) or getattr(storage, "_conn_string", None)
+        storage = storage_of_runs(instance)
+        url = url_of_storage(storage)
         if not isinstance(url, str) or not url.startswith(("sqlite", "postgresql")):
             raise LaunchError(
                 f"launches are kept in SQLite or PostgreSQL; this instance's runs are in a {type(storage).__name__}: "

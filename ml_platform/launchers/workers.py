@@ -11,13 +11,18 @@ from multiprocessing.connection import wait
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 
-from dagster import DagsterEvent, DagsterInstance, DagsterRun
-from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHandler, StepHandlerContext
-from dagster._grpc.types import ExecuteStepArgs
-from dagster._serdes import ConfigurableClassData, deserialize_value, serialize_value
-from dagster_shared.record import replace
+from dagster import DagsterEvent, DagsterInstance, DagsterRun, deserialize_value, serialize_value
 
+from ml_platform.compat.dagster import ConfigurableClassData, ExecutionPlan, capture_interrupts, replace
+from ml_platform.compat.dagster_steps import (
+    MODULES_OF_STEPS,
+    CheckStepHealthResult,
+    ExecuteStepArgs,
+    StepHandler,
+    StepHandlerContext,
+    plan_context_of,
+    step_command_body,
+)
 from ml_platform.launchers import claim
 from ml_platform.launchers.metering import metered
 from ml_platform.launchers.schema import DIED, OUT_OF_MEMORY, Work, work_of
@@ -25,8 +30,7 @@ from ml_platform.launchers.schema import DIED, OUT_OF_MEMORY, Work, work_of
 _GRACE_SECONDS = 10.0
 _BEFORE = "ML_PLATFORM_VARIABLES_BEFORE"  # what a launcher's variables stand over in its processes, as JSON
 _PRELOADED = (
-    "dagster._cli.api", "dagster._core.instance.factory", "dagster._core.storage.migration",
-    "dagster._core.storage.upath_io_manager", "dagster._core.workspace.autodiscovery",
+    *MODULES_OF_STEPS,
     "alembic.command", "fsspec.implementations.local", "sqlalchemy.dialects.sqlite", "upath.implementations.local",
 )  # fmt: skip
 
@@ -90,7 +94,7 @@ def _usable_cores() -> int:
 
 def work_in(context: StepHandlerContext) -> Work:
     """Names the step that a handler is asked about, and the assets that it makes."""
-    return work_of_step(context._plan_context.execution_plan, context.dagster_run, key_of(context))
+    return work_of_step(plan_context_of(context).execution_plan, context.dagster_run, key_of(context))
 
 
 def work_of_step(plan: ExecutionPlan, run: DagsterRun, step_key: str) -> Work:
@@ -242,9 +246,7 @@ def warm_up(instance: DagsterInstance, code: str | None) -> None:
 
 def execute_step(args: str, environment: Mapping[str, str] | None, work: Work, launcher: str | None) -> None:
     """Executes one step in a fresh process, as Dagster's own command for it does."""
-    from dagster._cli.api import _execute_step_command_body
-    from dagster._utils.interrupts import capture_interrupts
-
+    execute = step_command_body()
     if environment is not None:
         os.environ.clear()
         os.environ.update(environment)
@@ -255,7 +257,7 @@ def execute_step(args: str, environment: Mapping[str, str] | None, work: Work, l
         run = instance.get_run_by_id(step.run_id)
         assert run is not None, f"run {step.run_id} is gone"
         claim.inherit(instance)
-        for _ in metered(_execute_step_command_body(step, instance, run), lambda _: work, retries_in(step), launcher):
+        for _ in metered(execute(step, instance, run), lambda _: work, retries_in(step), launcher):
             pass
 
 

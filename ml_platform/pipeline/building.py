@@ -171,12 +171,10 @@ def _build_nested(value: Mapping[str, Any], place: Place) -> Any:
 
 def _check_values(instance: Any) -> None:
     """Lets scikit-learn compare parameters with its own constraints, which it does else at fit."""
-    from sklearn.utils._param_validation import InvalidParameterError
+    from ml_platform.compat.sklearn import InvalidParameterError, validate_parameters
 
-    if not hasattr(instance, "_parameter_constraints"):
-        return
     try:
-        instance._validate_params()
+        validate_parameters(instance)
     except InvalidParameterError as error:
         named = [name for name in instance.get_params(deep=False) if f"'{name}'" in str(error)]
         raise BuildError(("with", *named[:1]), str(error)) from error

@@ -14,14 +14,15 @@ from typing import Any
 
 import sqlalchemy as db
 from dagster import EventLogEntry, StringSource
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
-from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
-from dagster._core.storage.event_log import ConsolidatedSqliteEventLogStorage
-from dagster._core.storage.sql import create_engine
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from sqlalchemy.pool import QueuePool
 
 from ml_platform.artifacts.home import dagster_home
+from ml_platform.compat.dagster import ASSET_CHECK_EVENTS, ASSET_EVENTS, DATA_VERSION_TAG
+from ml_platform.compat.dagster_event_log import (
+    SQLITE_BUSY_TIMEOUT_SECONDS,
+    ConsolidatedSqliteEventLogStorage,
+    create_engine,
+)
 
 
 class KeptEngineSqliteEventLogStorage(ConsolidatedSqliteEventLogStorage):

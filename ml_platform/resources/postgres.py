@@ -12,15 +12,11 @@ from inspect import isfunction
 from typing import Any, TypeVar
 
 import sqlalchemy as db
-from dagster import EventLogEntry
-from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
-from dagster._core.storage.event_log.base import EventLogStorage
-from dagster._core.storage.event_log.schema import AssetEventTagsTable, SqlEventLogStorageTable
-from dagster._core.storage.runs.base import RunStorage
-from dagster._core.storage.runs.schema import RunTagsTable
-from dagster._core.storage.schedules.base import ScheduleStorage
-from dagster._serdes import ConfigurableClassData, serialize_value
+from dagster import EventLogEntry, serialize_value
 
+from ml_platform.compat.dagster import ASSET_CHECK_EVENTS, ASSET_EVENTS, ConfigurableClassData
+from ml_platform.compat.dagster_event_log import AssetEventTagsTable, EventLogStorage, SqlEventLogStorageTable
+from ml_platform.compat.dagster_storage import RunStorage, RunTagsTable, ScheduleStorage
 from ml_platform.databases import POSTGRES, own_after_fork, through_outages
 from ml_platform.errors import PlatformError
 from ml_platform.extras import needing
@@ -33,7 +29,8 @@ with needing("dagster_postgres"):
         PostgresRunStorage,
         PostgresScheduleStorage,
     )
-    from dagster_postgres.utils import pg_url_from_config
+
+    from ml_platform.compat.dagster_postgres import pg_url_from_config
 
 _NOT_REPEATED = {"watch", "end_watch", "wipe", "upgrade", "add_run"}  # not asked of the database, or seen by a person
 _NOT_REPEATED |= {"add_run_tags", "store_event", "store_event_batch"}  # repeated in ways of their own

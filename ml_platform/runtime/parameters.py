@@ -97,7 +97,7 @@ class NamedParts(BaseEstimator):
         return f"Pipeline({', '.join([repr(self.spec.pipeline), *bounds, *changed])})"
 
     def _sk_visual_block_(self) -> Any:
-        from sklearn.utils._repr_html.estimator import _VisualBlock
+        from ml_platform.compat.sklearn import _VisualBlock
 
         def block(name: str) -> Any:
             built = self._object(name)

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import dagster as dg
 import pandas as pd
-from dagster._core.definitions.resource_definition import ScopedResourcesBuilder
 
 from ml_platform.artifacts import ArtifactStore, Frames
 from ml_platform.errors import PlatformError
@@ -21,6 +20,7 @@ from ml_platform.sources import TableSource
 from ml_platform.transformers.sql import SQL
 from ml_platform_tests.artifacts.hostile import ASSET, NETWORK, Case, Maker, all_cases
 from ml_platform_tests.artifacts.hostile_payloads import MARKER, payloads
+from ml_platform_tests.dagster_internals import ScopedResourcesBuilder
 
 EXECUTES = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "pty.spawn", "exec",
             "socket.connect", "socket.bind", "socket.getaddrinfo", "pickle.find_class", "ctypes.dlopen", "os.putenv",

@@ -7,18 +7,21 @@ import dagster as dg
 import pytest
 import yaml
 from click.testing import CliRunner
-from dagster._core.remote_origin import (
-    RegisteredCodeLocationOrigin,
-    RemoteInstigatorOrigin,
-    RemoteRepositoryOrigin,
-)
-from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType, SensorInstigatorData
-from dagster._core.test_utils import create_run_for_test
 
 from ml_platform.cli.main import commands
 from ml_platform.errors import PlatformError
 from ml_platform.launchers.schema import ENDED, work_of
 from ml_platform.launchers.table import Launches
+from ml_platform_tests.dagster_internals import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+    SensorInstigatorData,
+    create_run_for_test,
+)
 from ml_platform_tests.postgres import Postgres
 
 TABLES = ("runs", "event_logs", "instigators")

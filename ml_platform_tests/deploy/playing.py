@@ -11,17 +11,16 @@ from typing import Any
 
 import dagster as dg
 import yaml
-from dagster._cli.api import ExecuteRunArgs
-from dagster._core.launcher import LaunchRunContext
-from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import ModuleTarget
 
+from ml_platform.compat.dagster import LaunchRunContext
+from ml_platform.compat.dagster_steps import ExecuteRunArgs
 from ml_platform.launchers.reconcile import Reconciler
 from ml_platform.launchers.relay import Relay
 from ml_platform.launchers.routes import Route
 from ml_platform.launchers.schema import ENDED, OUT_OF_MEMORY, Holder, Launch, work_of
 from ml_platform.launchers.sites import Busy
 from ml_platform.launchers.table import Launches
+from ml_platform_tests.dagster_internals import ModuleTarget, WorkspaceProcessContext
 from ml_platform_tests.deploy.manifests import instance_yaml, located
 from ml_platform_tests.kubernetes import Cluster, Fault
 from ml_platform_tests.launchers.rig import MODULE, Rig

@@ -11,15 +11,18 @@ import dagster as dg
 import kubernetes_validate
 import pytest
 import yaml
-from dagster._core.code_pointer import ModuleCodePointer
-from dagster._core.launcher import LaunchRunContext
-from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
-from dagster._core.test_utils import create_run_for_test
 
+from ml_platform.compat.dagster import LaunchRunContext
 from ml_platform.launchers.coordinator import RoutingRunCoordinator
 from ml_platform.launchers.routes import Route
 from ml_platform.launchers.schema import work_of
 from ml_platform.resources.postgres import KeptPostgresRunStorage
+from ml_platform_tests.dagster_internals import (
+    JobPythonOrigin,
+    ModuleCodePointer,
+    RepositoryPythonOrigin,
+    create_run_for_test,
+)
 from ml_platform_tests.deploy.manifests import (
     FOLDER,
     INSTANCES,

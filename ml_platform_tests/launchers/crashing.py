@@ -14,13 +14,13 @@ from typing import Any
 import dagster as dg
 import psutil
 import sqlalchemy as db
-from dagster._core.launcher import LaunchRunContext
-from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from urllib3.connectionpool import HTTPConnectionPool
 
+from ml_platform.compat.dagster import LaunchRunContext
 from ml_platform.launchers.reconcile import Reconciler
 from ml_platform.launchers.relay import Relay
 from ml_platform.launchers.routing import RoutingRunLauncher
+from ml_platform_tests.dagster_internals import QueuedRunCoordinatorDaemon
 from ml_platform_tests.kubernetes.warm import forkserver
 from ml_platform_tests.launchers import FOLDER
 

@@ -14,15 +14,17 @@ from typing import Any
 import dagster as dg
 import httpx
 import sqlalchemy as db
-from dagster._core.remote_origin import InProcessCodeLocationOrigin
-from dagster._core.storage.runs import SqliteRunStorage
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
-from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from dagster_webserver.app import create_app_from_workspace_process_context
 from sqlalchemy.pool import QueuePool
 
+from ml_platform_tests.dagster_internals import (
+    InProcessCodeLocationOrigin,
+    InProcessWorkspaceLoadTarget,
+    LoadableTargetOrigin,
+    QueuedRunCoordinatorDaemon,
+    SqliteRunStorage,
+    WorkspaceProcessContext,
+)
 from ml_platform_tests.kubernetes import Cluster
 from ml_platform_tests.launchers.rig import event_log, instance_yaml, kubernetes
 from ml_platform_tests.launchers.tag_cases import TagSet

@@ -6,7 +6,7 @@ from contextlib import suppress
 from copy import deepcopy
 from typing import Any
 
-from dagster._core.events import DagsterEvent, DagsterEventType
+from dagster import DagsterEvent, DagsterEventType
 
 from ml_platform.launchers.schema import work_of
 from ml_platform_tests.launchers.cases import Case

@@ -13,15 +13,11 @@ from typing import Any, ClassVar, TypeVar
 
 import dagster as dg
 import time_machine
-from dagster._core.events import DagsterEvent, DagsterEventType
-from dagster._core.launcher import LaunchRunContext, ResumeRunContext, WorkerStatus
-from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
-from dagster._core.run_coordinator import SubmitRunContext
-from dagster._core.storage.dagster_run import RunsFilter
-from dagster._core.test_utils import create_run_for_test
+from dagster import DagsterEvent, DagsterEventType, RunsFilter, SubmitRunContext
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from ml_platform.compat.dagster import LaunchRunContext, ResumeRunContext, WorkerStatus
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.policy import WAITING_TAG
 from ml_platform.launchers.reconcile import Reconciler
@@ -30,6 +26,12 @@ from ml_platform.launchers.routing import RoutingRunLauncher
 from ml_platform.launchers.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, Holder, Launch, work_of
 from ml_platform.launchers.sites import Busy, Context, Seen, State, Stray
 from ml_platform.launchers.table import Launches
+from ml_platform_tests.dagster_internals import (
+    GrpcServerCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+    create_run_for_test,
+)
 
 T = TypeVar("T")
 STATUS = dg.DagsterRunStatus

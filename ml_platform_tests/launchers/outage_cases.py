@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.exc import DBAPIError
 
+from ml_platform_tests.dagster_internals import DagsterPostgresException
 from ml_platform_tests.kubernetes import Fault
 from ml_platform_tests.launchers.cases import CALLS, Case
 from ml_platform_tests.launchers.crashing import NOTED, PLATFORM, Cut, dequeue_in_child, in_child, order

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dagster._core.events import DagsterEvent, DagsterEventType
+from dagster import DagsterEvent, DagsterEventType
 
 from ml_platform_tests import tiers
 from ml_platform_tests.kubernetes.warm import forkserver

@@ -8,11 +8,10 @@ from typing import Any
 
 import dagster as dg
 import yaml
-from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import ModuleTarget, PythonFileTarget
 from dagster_graphql.cli import execute_query
 
 from ml_platform.launchers import RoutingRunLauncher
+from ml_platform_tests.dagster_internals import ModuleTarget, PythonFileTarget, WorkspaceProcessContext
 from ml_platform_tests.servers import PATIENT_SECONDS
 
 MODULE = "ml_platform_tests.launchers.location"

@@ -6,14 +6,13 @@ from functools import cached_property
 from typing import Any
 
 import dagster as dg
-from dagster._config import process_config
-from dagster._core.definitions.job_base import InMemoryJob
-from dagster_k8s import K8sRunLauncher, k8s_job_executor
-from dagster_k8s.container_context import K8sContainerContext
-from dagster_k8s.job import construct_dagster_k8s_job
+from dagster_k8s import K8sRunLauncher, construct_dagster_k8s_job, k8s_job_executor
 from kubernetes.client import ApiClient
 
+from ml_platform.compat.dagster import process_config
+from ml_platform.compat.dagster_k8s import K8sContainerContext
 from ml_platform.launchers.policy import TagPolicy
+from ml_platform_tests.dagster_internals import InMemoryJob
 from ml_platform_tests.launchers.tag_cases import CONFIG, RESOURCES, TagSet
 from ml_platform_tests.launchers.tag_location import stock
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.storage.dagster_run import RunsFilter
+from dagster import RunsFilter
 from dagster_graphql.schema import create_schema
 from dagster_k8s import K8sRunLauncher
-from dagster_k8s.job import UserDefinedDagsterK8sConfig, get_user_defined_k8s_config
 from graphql import GraphQLInputObjectType, get_named_type
 
+from ml_platform.compat.dagster_k8s import UserDefinedDagsterK8sConfig, get_user_defined_k8s_config
 from ml_platform.launchers.policy import TagPolicy, told
 from ml_platform_tests import tiers
 from ml_platform_tests.launchers.doors import Platform, platform_in

@@ -16,7 +16,6 @@ import dagster as dg
 import kubernetes
 import pytest
 import time_machine
-from dagster_k8s.client import DagsterKubernetesClient
 from kubernetes.client import BatchV1Api, CoreV1Api
 
 from ml_platform.errors import LaunchError
@@ -24,6 +23,7 @@ from ml_platform.launchers.jobs import JobSite
 from ml_platform.launchers.schema import EVICTED, OUT_OF_MEMORY, Holder, Launch, Work
 from ml_platform.launchers.sites import Busy, Patience, State
 from ml_platform.launchers.table import Launches
+from ml_platform_tests.dagster_internals import DagsterKubernetesClient
 from ml_platform_tests.kubernetes import Cluster, Fault
 from ml_platform_tests.launchers.cases import QUOTA
 from ml_platform_tests.servers import PATIENT_SECONDS, wait_until

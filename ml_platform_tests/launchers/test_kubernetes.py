@@ -6,8 +6,8 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.launcher import WorkerStatus
 
+from ml_platform.compat.dagster import WorkerStatus
 from ml_platform_tests.kubernetes import Cluster, Fault
 from ml_platform_tests.launchers.clusters import component, components, two_clusters
 from ml_platform_tests.launchers.location import CHAIN, FOLDER

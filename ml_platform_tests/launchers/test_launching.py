@@ -12,10 +12,9 @@ from typing import Any
 import dagster as dg
 import pytest
 import time_machine
-from dagster._core.events import DagsterEvent, DagsterEventType
-from dagster._core.launcher import LaunchRunContext, WorkerStatus
-from dagster._core.test_utils import create_run_for_test
+from dagster import DagsterEvent, DagsterEventType
 
+from ml_platform.compat.dagster import LaunchRunContext, WorkerStatus
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.coordinator import RoutingRunCoordinator
 from ml_platform.launchers.policy import WAITING_TAG
@@ -36,6 +35,7 @@ from ml_platform.launchers.schema import (
 )
 from ml_platform.launchers.sites import Busy, Seen, State, Stray
 from ml_platform.launchers.table import Launches
+from ml_platform_tests.dagster_internals import create_run_for_test
 from ml_platform_tests.launchers.machine import ORIGIN
 
 STATUS = dg.DagsterRunStatus

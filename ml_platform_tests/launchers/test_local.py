@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import dagster as dg
 import psutil
 import pytest
-from dagster._core.launcher import WorkerStatus
 
+from ml_platform.compat.dagster import WorkerStatus
 from ml_platform.errors import LaunchError
 from ml_platform.launchers import LocalRunLauncher
 from ml_platform_tests.launchers.rig import IMMEDIATELY, Rig, instance_yaml, local, rig_in

@@ -218,8 +218,7 @@ def test_after_the_policy_there_is_nothing_for_it_to_change(tags: dict[str, str]
 
 
 def test_the_instance_refuses_a_policy_that_nobody_knows() -> None:
-    from dagster._config import process_config
-
+    from ml_platform.compat.dagster import process_config
     from ml_platform.launchers import RoutingRunLauncher
 
     config = {"default": "cpu", "launchers": {}, "tag_policy": {"max_prio": 3}}

@@ -19,8 +19,8 @@ from typing import Any
 import dagster as dg
 import psutil
 import pytest
-from dagster._core.launcher import LaunchRunContext, WorkerStatus
 
+from ml_platform.compat.dagster import LaunchRunContext, WorkerStatus
 from ml_platform.errors import LaunchError
 from ml_platform.launchers import LocalRunLauncher, RoutingRunLauncher
 from ml_platform.launchers.reconcile import Reconciler

@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from dagster._grpc.types import ExecuteStepArgs
-from dagster._serdes import serialize_value
+from dagster import serialize_value
 
+from ml_platform.compat.dagster_steps import ExecuteStepArgs
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.requests import CREATE, RelayedSite, Requests
 from ml_platform.launchers.schema import Work

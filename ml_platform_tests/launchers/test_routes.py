@@ -5,11 +5,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.execution.api import create_execution_plan
-from dagster._core.snap import ExecutionPlanSnapshot, snapshot_from_execution_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml_platform.compat.dagster import create_execution_plan
+from ml_platform.compat.dagster_steps import ExecutionPlanSnapshot, snapshot_from_execution_plan
 from ml_platform.errors import LaunchError
 from ml_platform.launchers import ISOLATED_TAG, LAUNCHER_TAG
 from ml_platform.launchers.routes import Route, is_isolated, ladder_of, route_of

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster._core.run_coordinator import SubmitRunContext
-from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_iteration
-from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
+from dagster import SubmitRunContext
 
 from ml_platform.launchers.reconcile import Reconciler
 from ml_platform.launchers.relay import Relay
 from ml_platform.launchers.table import Launches
+from ml_platform_tests.dagster_internals import QueuedRunCoordinatorDaemon, execute_run_monitoring_iteration
 from ml_platform_tests.kubernetes import Cluster
 from ml_platform_tests.launchers import FOLDER, HELD
 from ml_platform_tests.launchers.clusters import two_clusters

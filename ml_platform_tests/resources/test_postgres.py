@@ -12,15 +12,13 @@ import psycopg2
 import pytest
 import sqlalchemy as db
 import yaml
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
-from dagster._core.errors import DagsterRunAlreadyExists
-from dagster._core.events import StepMaterializationData
-from dagster._core.test_utils import create_run_for_test
 
+from ml_platform.compat.dagster import DATA_VERSION_TAG
 from ml_platform.databases import is_outage
 from ml_platform.errors import PlatformError
 from ml_platform.resources.postgres import KeptPostgresStorage, _engine_of
 from ml_platform_tests import tiers
+from ml_platform_tests.dagster_internals import DagsterRunAlreadyExists, StepMaterializationData, create_run_for_test
 from ml_platform_tests.postgres import Postgres
 
 

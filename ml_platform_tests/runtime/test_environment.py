@@ -23,8 +23,9 @@ def test_a_number_of_threads_that_is_none_is_refused(text: str, monkeypatch: pyt
 def test_libraries_are_held_to_the_threads_that_the_address_names(
     made: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
     from threadpoolctl import threadpool_limits
+
+    from ml_platform_tests.dagster_internals import _openmp_effective_n_threads
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     node = nodes_of(made.pipeline)["flight_delays/boosted"]

@@ -361,8 +361,7 @@ def versions(platform: Platform, key: object) -> dict[str | None, str]:
 
 def statuses(platform: Platform) -> dict[str, str]:
     """Asks Dagster, as its UI does, whether assets are as their code and inputs would make them."""
-    from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
-    from dagster._core.definitions.data_version import CachingStaleStatusResolver
+    from ml_platform_tests.dagster_internals import AssetGraphView, CachingStaleStatusResolver
 
     graph = platform.definitions.resolve_asset_graph()
     view = AssetGraphView.for_test(platform.definitions, platform.instance)
