@@ -6,10 +6,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from ml_platform.pipeline import check_transformer
+from ml_platform import check_transformer
 from ml_platform.transformers import SQL, Calendar, Frequencies
-from ml_platform_tests.pipeline.promises.zoo.rows import FLIGHTS
-from ml_platform_tests.pipeline.promises.zoo.sound import Departures
+from ml_platform_tests.contract.battery.zoo.rows import FLIGHTS
+from ml_platform_tests.contract.battery.zoo.sound import Departures
 
 COUNT = 'SELECT origin, "at", count(*) AS n FROM flights GROUP BY ALL'
 CASES = [

@@ -11,8 +11,8 @@ import pandas as pd
 import sklearn
 from sklearn.utils import all_estimators
 
-from ml_platform.pipeline import check_transformer
-from ml_platform.pipeline.promises.verdicts import PROMISES, Report, Unusable
+from ml_platform import check_transformer
+from ml_platform.contract.battery.report import PROMISES, Report, Unusable
 from ml_platform_tests.dagster_internals import _construct_instances
 
 ROWS = 80

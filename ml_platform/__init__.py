@@ -7,9 +7,9 @@ if TYPE_CHECKING:
     from ml_platform.components import MLPipelineComponent as MLPipelineComponent
     from ml_platform.components.project import resources_for_project as resources_for_project
     from ml_platform.components.sources import source_assets as source_assets
+    from ml_platform.contract.battery.runner import check_transformer as check_transformer
+    from ml_platform.contract.transformer import DataTransformer as DataTransformer
     from ml_platform.errors import PlatformError as PlatformError
-    from ml_platform.pipeline.contract import DataTransformer as DataTransformer
-    from ml_platform.pipeline.promises.battery import check_transformer as check_transformer
     from ml_platform.runtime.inprocess import Pipeline as Pipeline
     from ml_platform.schema import Schema as Schema
     from ml_platform.sources import Partitions as Partitions
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 # Where each public name lies. It is imported when it is asked for: scikit-learn and Dagster take seconds.
 _HOMES = {
-    "DataTransformer": "ml_platform.pipeline.contract",
+    "DataTransformer": "ml_platform.contract.transformer",
     "MLPipelineComponent": "ml_platform.components",
     "Partitions": "ml_platform.sources",
     "Pipeline": "ml_platform.runtime.inprocess",
     "PlatformError": "ml_platform.errors",
     "Schema": "ml_platform.schema",
     "TableSource": "ml_platform.sources",
-    "check_transformer": "ml_platform.pipeline.promises.battery",
+    "check_transformer": "ml_platform.contract.battery.runner",
     "resources_for_project": "ml_platform.components.project",
     "source_assets": "ml_platform.components.sources",
 }
@@ -40,7 +40,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in _WATCHING:
-        import_module("ml_platform.pipeline.imports").watch_imports()
+        import_module("ml_platform.versions.stale_modules").watch_imports()
     return getattr(import_module(_HOMES[name]), name)
 
 

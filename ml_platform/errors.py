@@ -15,6 +15,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
+
+Place = tuple[str | int, ...]  # of something in a declaration: the keys and positions that lead to it
 
 
 class PlatformError(Exception):
@@ -121,3 +124,19 @@ def require_columns(frame_columns: Iterable[str], needed: Iterable[str], who: st
     lacking = [name for name in needed if name not in present]
     if lacking:
         raise DataError(f"{who}: no column {', '.join(map(repr, lacking))}; {expected_one_of(lacking[0], present)}")
+
+
+class naming:
+    """Names the asset, and the partition, in whatever goes wrong inside."""
+
+    def __init__(self, asset: str, partition: str | None = None):
+        self._label = asset if partition is None else f"{asset}[{partition}]"
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, PlatformError):
+            raise type(error)(f"{self._label}: {error}") from error
+        if isinstance(error, Exception):
+            error.add_note(f"while making {self._label}")

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 from sklearn.linear_model import LogisticRegression
 
-from ml_platform.pipeline import DataTransformer
+from ml_platform import DataTransformer
 from ml_platform.schema import Column, Schema
 from ml_platform.transformers import SQL
 

@@ -19,7 +19,7 @@ import numpy as np
 from ml_platform.artifacts.folders import LocalBackend
 from dagster._core.launcher import DefaultRunLauncher
 from ml_platform.launchers.kinds import Kind
-from ml_platform.pipeline import DataTransformer
+from ml_platform import DataTransformer
 from ml_platform.sources import TableSource
 from ml_platform_tests import lake
 

@@ -64,7 +64,7 @@ COUNTS = {
 # The modules that take longest, in the order in which they begin: what is begun last keeps one worker waiting.
 LONGEST = (
     "deploy/test_local.py", "test_wheel.py", "ui/test_ui.py", "launchers/test_kills.py", "launchers/test_faults.py",
-    "launchers/test_pipelines.py", "pipeline/promises/test_battery.py", "cli/test_parity.py", "cli/test_kills.py",
+    "launchers/test_pipelines.py", "contract/battery/test_runner.py", "cli/test_parity.py", "cli/test_kills.py",
     "test_conventions.py", "launchers/test_outages.py", "launchers/test_machine.py", "runtime/test_planning.py",
 )  # fmt: skip
 

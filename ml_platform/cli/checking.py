@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ml_platform.contract.battery.report import Report, Unusable
+from ml_platform.contract.battery.runner import check_transformer
+from ml_platform.contract.construction import BuildError, build
 from ml_platform.errors import expected_one_of
-from ml_platform.pipeline.building import BuildError, build
-from ml_platform.pipeline.promises.battery import check_transformer
-from ml_platform.pipeline.promises.verdicts import Report, Unusable
 
 
 def check_path(import_path: str, params: str, examples: Sequence[str], target: str | None = None) -> Report:

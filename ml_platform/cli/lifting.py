@@ -184,7 +184,7 @@ def _required(kind: type) -> list[str]:
 
 def _problems(kind: type, required: Sequence[str]) -> list[str]:
     """Lists what the check of definitions would refuse; a constructor that only stores takes None for anything."""
-    from ml_platform.pipeline.promises.declarations import declaration_problems
+    from ml_platform.contract.battery.checks.declarations import declaration_problems
 
     name = kind.__name__
     missing = [method for method in ("fit", "transform", "get_params") if not hasattr(kind, method)]

@@ -294,7 +294,7 @@ def check_transformer_command(
     Exit 0 if none is broken, 1 if one is, 2 if it cannot be used as a transformer or there is nothing to try it on.
     """
     from ml_platform.cli.checking import check_path
-    from ml_platform.pipeline.promises.verdicts import Unusable
+    from ml_platform.contract.battery.report import Unusable
 
     try:
         with redirect_stdout(sys.stderr):  # what the transformer prints is no part of the report

@@ -9,7 +9,6 @@ from ml_platform.components.options import describe_frame, op_tags, partitions_o
 from ml_platform.components.values import costs
 from ml_platform.io_managers.metadata import column_schema
 from ml_platform.launchers import LAUNCHER_TAG
-from ml_platform.pipeline.code import runner_code
 from ml_platform.pipeline.inspection import code_of_source
 from ml_platform.resources import StoreResource
 from ml_platform.resources.refusal import refusals_as_failures
@@ -18,6 +17,7 @@ from ml_platform.runtime.making import make_source
 from ml_platform.runtime.nodes import source_node
 from ml_platform.runtime.work import SourceWork
 from ml_platform.sources import Source
+from ml_platform.versions.closure import runner_code
 
 
 def source_assets(tables: Sequence[Source], owners: Sequence[str] = ()) -> list[dg.AssetsDefinition]:

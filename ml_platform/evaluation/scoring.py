@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from ml_platform.artifacts import Fitted, Frames
+from ml_platform.artifacts.lineage import require_same_lineage
 from ml_platform.errors import require_columns
 from ml_platform.pipeline.compiled import CompiledPipeline
-from ml_platform.pipeline.running import require_same_lineage
 from ml_platform.pipeline.tasks import TASKS
 
 if TYPE_CHECKING:

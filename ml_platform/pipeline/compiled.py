@@ -8,11 +8,11 @@ from typing import Any
 
 from ml_platform.errors import SpecError, expected_one_of
 from ml_platform.pipeline.document import Document
-from ml_platform.pipeline.imports import watch_imports
 from ml_platform.pipeline.inspection import Inspection, inspect
 from ml_platform.pipeline.spec import Model, OrderedSplit, PipelineSpec, RandomSplit, Step, in_order, load_spec
 from ml_platform.schema import Schema
 from ml_platform.sources import Partitions, Source
+from ml_platform.versions.stale_modules import watch_imports
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class CompiledPipeline:
 
     def table(self, name: str) -> Source:
         """Gives the table that a source reads."""
-        from ml_platform.pipeline.building import resolve
+        from ml_platform.contract.construction import resolve
 
         table: Any = resolve(self.spec.sources[name])
         read: Source = replace(table, rows=self.rows) if self.rows and table.partitions else table
@@ -122,7 +122,7 @@ class CompiledPipeline:
 
 def build_use(use: Step | Model, template: Any = None) -> Any:
     """Builds the object that a step or model names; an unfitted copy of the template where there is one."""
-    from ml_platform.pipeline.building import build
+    from ml_platform.contract.construction import build
 
     if template is None:
         return build(use.uses, use.with_)

@@ -7,9 +7,8 @@ from typing import Any
 
 import yaml
 
-from ml_platform.errors import Problem, SpecError
+from ml_platform.errors import Place, Problem, SpecError
 
-Place = tuple[str | int, ...]
 Spot = tuple[str, int]  # file and line
 _NUMBERED = re.compile(r"(?P<name>[A-Za-z_]\w*_)(?P<first>0|[1-9]\d*)\.\.(?P<last>\d+)")
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ml_platform.errors import PlatformError, Problem, SpecError, expected_one_of
-from ml_platform.pipeline.document import Document, Place, load_document
+from ml_platform.errors import Place, PlatformError, Problem, SpecError, expected_one_of
+from ml_platform.pipeline.document import Document, load_document
 from ml_platform.pipeline.finding import find_pipeline
 
 # What makes an entry of a section whole; one without it can only be an override.

@@ -9,11 +9,9 @@ from typing import Any
 
 from ml_platform.artifacts.networks import is_network, refuse_nested
 from ml_platform.artifacts.objects import own_classes, own_types
-from ml_platform.errors import ArtifactError, DataError, expected_one_of
-from ml_platform.pipeline.building import BuildError, build, resolve
-from ml_platform.pipeline.code import Code, code_of, runner_code
-from ml_platform.pipeline.describing import Undescribable, describe, paths_in
-from ml_platform.pipeline.document import Place
+from ml_platform.contract.battery.checks.declarations import declaration_problems, learns, takes_side_inputs
+from ml_platform.contract.construction import BuildError, build, resolve
+from ml_platform.errors import ArtifactError, DataError, Place, expected_one_of
 from ml_platform.pipeline.inspection import (
     Found,
     Inspection,
@@ -23,13 +21,14 @@ from ml_platform.pipeline.inspection import (
     StepFacts,
     code_of_source,
 )
-from ml_platform.pipeline.modules import text_hash
-from ml_platform.pipeline.promises.declarations import declaration_problems, learns, takes_side_inputs
 from ml_platform.pipeline.spec import PipelineSpec, Step, Use, in_order
 from ml_platform.pipeline.tasks import TASKS, metric_paths
 from ml_platform.schema import Column, Schema
 from ml_platform.sources import require_source
+from ml_platform.versions.closure import Code, code_of, runner_code
+from ml_platform.versions.description import Undescribable, describe, paths_in
 from ml_platform.versions.runner import RUNNERS
+from ml_platform.versions.source import text_hash
 
 _LOG = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from ml_platform.errors import PlatformError
-from ml_platform.pipeline.code import Code, code_of
-from ml_platform.pipeline.modules import text_hash
 from ml_platform.pipeline.spec import PipelineSpec
 from ml_platform.sources import TableSource
+from ml_platform.versions.closure import Code, code_of
 from ml_platform.versions.runner import CONTRACT, RUNNERS
+from ml_platform.versions.source import text_hash
 
 _LOG = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from ml_platform.errors import SpecError, expected_one_of
-from ml_platform.pipeline.document import Document, Place
+from ml_platform.errors import Place, SpecError, expected_one_of
+from ml_platform.pipeline.document import Document
 from ml_platform.pipeline.extending import load_declaration
 from ml_platform.pipeline.tasks import TASKS
 

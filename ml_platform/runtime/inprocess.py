@@ -12,14 +12,13 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from ml_platform.artifacts import ArtifactStore, Fitted, Frames, Report, default_store
+from ml_platform.artifacts.lineage import require_same_lineage
 from ml_platform.artifacts.reports import read_answers
 from ml_platform.errors import DataError, PlatformError, expected_one_of
 from ml_platform.evaluation.comparing import Comparison, compare_answers
 from ml_platform.pipeline.compiled import CompiledPipeline, compile_spec
 from ml_platform.pipeline.finding import find_pipeline
 from ml_platform.pipeline.inspecting import inspect_here
-from ml_platform.pipeline.modules import text_hash
-from ml_platform.pipeline.running import require_same_lineage
 from ml_platform.pipeline.spec import PipelineSpec, check_graph, load_spec
 from ml_platform.runtime.cutting import settle_within
 from ml_platform.runtime.demand import InProcess
@@ -28,6 +27,7 @@ from ml_platform.runtime.progress import Progress
 from ml_platform.runtime.rows import RowPath, aligned, labels_by_key, path_to
 from ml_platform.runtime.work import Work
 from ml_platform.training.models import features_and_target
+from ml_platform.versions.source import text_hash
 
 
 class Sources(Mapping[str, Frames]):

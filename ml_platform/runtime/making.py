@@ -8,8 +8,9 @@ from typing import Any
 from ml_platform.artifacts import Artifact, ArtifactStore, Fitted, Frames, Origin
 from ml_platform.artifacts.artifact import NOWHERE
 from ml_platform.artifacts.frames import write_frame
+from ml_platform.artifacts.lineage import lineage, require_same_lineage
 from ml_platform.artifacts.store import Write
-from ml_platform.pipeline.running import lineage, naming, require_same_lineage
+from ml_platform.errors import naming
 from ml_platform.runtime.environment import environment_of
 from ml_platform.runtime.makers import MAKERS, Value, artifacts_of, content_of
 from ml_platform.runtime.nodes import Node, needed

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ml_platform.pipeline.code import Code, hash_of
 from ml_platform.pipeline.compiled import CompiledPipeline, CompiledStep
 from ml_platform.pipeline.splitting import Cut, Role
 from ml_platform.sources import Partitions, Source
+from ml_platform.versions.closure import Code, hash_of
 
 # Which rows a value without partitions is made from, where it is made from partitions.
 _ROLES: Mapping[str, list[Role]] = {"fitted": ["train"], "model": ["train", "validation"], "evaluation": ["test"]}

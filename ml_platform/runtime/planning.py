@@ -8,7 +8,6 @@ from typing import Any
 from ml_platform.artifacts import Artifact, ArtifactStore
 from ml_platform.artifacts.artifact import address_of
 from ml_platform.pipeline.compiled import CompiledPipeline
-from ml_platform.pipeline.modules import EFFECTS
 from ml_platform.pipeline.splitting import Cut
 from ml_platform.runtime.cutting import settle_within
 from ml_platform.runtime.environment import environment_of
@@ -16,6 +15,7 @@ from ml_platform.runtime.makers import Value, value_of
 from ml_platform.runtime.making import recipe_for, source_recipe
 from ml_platform.runtime.nodes import Node, needed, nodes_of
 from ml_platform.runtime.work import Work
+from ml_platform.versions.source import EFFECTS
 
 REUSE, RECOMPUTE = "reuse", "recompute"
 

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from ml_platform.artifacts import Fitted, Frames
-from ml_platform.errors import DataError, RowsRefused, first_few, require_columns
+from ml_platform.errors import DataError, RowsRefused, first_few, naming, require_columns
 from ml_platform.pipeline.compiled import CompiledPipeline, CompiledStep
-from ml_platform.pipeline.running import gives, naming, transform_frame
+from ml_platform.runtime.steps import gives, transform_frame
 
 
 def entry_of(pipeline: CompiledPipeline, entry: str | None) -> str:

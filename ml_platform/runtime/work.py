@@ -12,10 +12,10 @@ from ml_platform.artifacts import reports as report_files
 from ml_platform.artifacts.artifact import address_of
 from ml_platform.artifacts.store import Write
 from ml_platform.pipeline.compiled import CompiledPipeline
-from ml_platform.pipeline.imports import refuse_changed_modules
 from ml_platform.pipeline.splitting import Cut
 from ml_platform.runtime.environment import limited_threads
 from ml_platform.runtime.nodes import Node
+from ml_platform.versions.stale_modules import refuse_changed_modules
 
 _KINDS = {
     "source": frame_files.KIND, "frame": frame_files.KIND, "predictions": frame_files.KIND,

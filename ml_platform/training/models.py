@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ml_platform.artifacts import Fitted, Frames
+from ml_platform.artifacts.lineage import lineage
 from ml_platform.errors import DataError
 from ml_platform.pipeline.compiled import CompiledPipeline
-from ml_platform.pipeline.running import lineage
 from ml_platform.pipeline.splitting import Cut, Role, narrow, read_rows
 from ml_platform.pipeline.tasks import LABELS, TASKS, Task
 

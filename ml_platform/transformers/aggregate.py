@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from ml_platform.contract.transformer import DataTransformer
 from ml_platform.errors import DataError, require_columns
-from ml_platform.pipeline.contract import DataTransformer
 from ml_platform.schema import Schema, quoted_name
 from ml_platform.transformers.expressions import columns_read
 from ml_platform.transformers.sql import SQL

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from ml_platform.contract.transformer import DataTransformer
 from ml_platform.errors import DataError, expected_one_of, require_columns
-from ml_platform.pipeline.contract import DataTransformer
 from ml_platform.schema import Column, Schema
 
 _PARTS: dict[str, Callable[[pd.Series], pd.Series]] = {

@@ -6,8 +6,8 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from ml_platform.contract.transformer import DataTransformer
 from ml_platform.errors import DataError
-from ml_platform.pipeline.contract import DataTransformer
 from ml_platform.schema import Column, Schema
 from ml_platform.transformers.columns import NUMBERS, require_typed
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
+from ml_platform.contract.transformer import DataTransformer
 from ml_platform.errors import DataError
-from ml_platform.pipeline.contract import DataTransformer
 from ml_platform.schema import Column, Schema
 from ml_platform.transformers.columns import require_no_clash, require_typed
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from ml_platform.contract.transformer import DataTransformer
 from ml_platform.errors import DataError, require_columns
-from ml_platform.pipeline.contract import DataTransformer
 from ml_platform.schema import Column, Schema
 from ml_platform.transformers.expressions import columns_read
 from ml_platform.transformers.sql import SQL

@@ -6,8 +6,8 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from ml_platform.contract.transformer import DataTransformer
 from ml_platform.errors import DataError, require_columns
-from ml_platform.pipeline.contract import DataTransformer
 from ml_platform.schema import Column, Schema
 
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
+from ml_platform.contract.transformer import DataTransformer
 from ml_platform.errors import DataError, expected_one_of, first_few
-from ml_platform.pipeline.contract import DataTransformer
 from ml_platform.schema import Column, Schema
 from ml_platform.transformers.columns import NUMBERS, require_typed
 from ml_platform.transformers.sql import SQL

@@ -13,8 +13,8 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
+from ml_platform.contract.transformer import DataTransformer
 from ml_platform.errors import DataError, first_few
-from ml_platform.pipeline.contract import DataTransformer
 from ml_platform.schema import Column, Schema, quoted_name
 
 BATCH_ROWS = 65_536

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from sklearn.feature_extraction.text import CountVectorizer
 
+from ml_platform.contract.transformer import DataTransformer
 from ml_platform.errors import DataError
-from ml_platform.pipeline.contract import DataTransformer
 from ml_platform.schema import Schema
 from ml_platform.transformers.columns import require_no_clash, require_typed
 

@@ -19,7 +19,7 @@ from ml_platform.artifacts.networks import STATE, WEIGHTS, _digest, is_network, 
 from ml_platform.artifacts.objects import own_types, read_object, stored_object, write_object
 from ml_platform.errors import ArtifactError
 from ml_platform.models import ConvolutionalClassifier, EntityEmbeddingClassifier, EntityEmbeddingRegressor
-from ml_platform.pipeline.describing import describe
+from ml_platform.versions.description import describe
 from ml_platform_tests.conftest import run_python
 
 DRAWN = np.random.default_rng(0)

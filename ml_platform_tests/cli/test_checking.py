@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ml_platform.cli.main import commands
-from ml_platform.pipeline.promises.verdicts import PROMISES
-from ml_platform_tests.pipeline.promises.zoo.rows import FLIGHTS, LATE, WEATHER
+from ml_platform.contract.battery.report import PROMISES
+from ml_platform_tests.contract.battery.zoo.rows import FLIGHTS, LATE, WEATHER
 
-ZOO = "ml_platform_tests.pipeline.promises.zoo"
+ZOO = "ml_platform_tests.contract.battery.zoo"
 CALENDAR = ("ml_platform.transformers.Calendar", "--params", '{"column": "at"}')
 
 
@@ -111,7 +111,7 @@ def test_what_is_unusable_exits_2_with_what_was_expected(
 @pytest.mark.full
 def test_a_class_on_the_python_path_is_found(tmp_path: Path) -> None:
     (tmp_path / "my_steps.py").write_text(
-        "from ml_platform.pipeline import DataTransformer\n"
+        "from ml_platform import DataTransformer\n"
         "class Twice(DataTransformer):\n"
         "    def transform(self, X):\n"
         "        print('this is no part of the answer')\n"

@@ -19,9 +19,7 @@ from ml_platform.pipeline.lifted import module_text
 from ml_platform.pipeline.lifting import lift
 from ml_platform.project import Project
 
-IMPORTS = (
-    "import pandas as pd\nimport json, re\nfrom ml_platform.pipeline import DataTransformer as Base\n%matplotlib inline"
-)
+IMPORTS = "import pandas as pd\nimport json, re\nfrom ml_platform import DataTransformer as Base\n%matplotlib inline"
 CONSTANTS = "# By month.\nSEASON_OF = {12: 'winter', 1: 'winter', 7: 'summer'}  # the others: ''\nUNUSED = 1"
 HELPER = "def season_of(month: int) -> str:\n    return SEASON_OF.get(month, '')"
 SEASON = """
@@ -114,7 +112,7 @@ def test_the_module_keeps_the_notebooks_text_in_the_houses_order(root: Path) -> 
     assert (root / moved.path).read_text() == (
         '"""Adds the season of a date."""\n\n'
         "import pandas as pd\n"
-        "from ml_platform.pipeline import DataTransformer as Base\n\n"
+        "from ml_platform import DataTransformer as Base\n\n"
         "# By month.\n"
         "SEASON_OF = {12: \"winter\", 1: \"winter\", 7: \"summer\"}  # the others: ''\n\n\n"
         "def season_of(month: int) -> str:\n    return SEASON_OF.get(month, \"\")\n\n\n" + SEASON + "\n"

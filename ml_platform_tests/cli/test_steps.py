@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from ml_platform.cli.main import commands, main
 from ml_platform.cli.steps import Described, as_markdown, list_steps
-from ml_platform.pipeline.building import build, declare
+from ml_platform.contract.construction import build, declare
 from ml_platform_tests.repository import project_root
 
 

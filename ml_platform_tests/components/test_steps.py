@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ml_platform import Pipeline
+from ml_platform import Pipeline, check_transformer
 from ml_platform.errors import DataError, SpecError
-from ml_platform.pipeline import check_transformer, load_pipeline
+from ml_platform.pipeline import load_pipeline
 from ml_platform_tests.planted import DelaysBefore
 from ml_platform_tests.platform import Platform, small_yaml
 

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from ml_platform import Pipeline
+from ml_platform import Pipeline, check_transformer
 from ml_platform.artifacts import ArtifactStore
 from ml_platform.artifacts.reports import page_path
-from ml_platform.pipeline import check_transformer
 from ml_platform.pipeline.finding import declared_pipelines
 from ml_platform.runtime import nodes_of
 from ml_platform.runtime.comparing import Side, compare

@@ -2,9 +2,10 @@
 
 import pytest
 
-from ml_platform.pipeline import CompiledStep, check_transformer, load_pipeline
+from ml_platform import check_transformer
+from ml_platform.contract.battery.report import Report
+from ml_platform.pipeline import CompiledStep, load_pipeline
 from ml_platform.pipeline.finding import declared_pipelines
-from ml_platform.pipeline.promises.verdicts import Report
 from ml_platform_tests import tiers
 from ml_platform_tests.platform import YAML, Platform
 

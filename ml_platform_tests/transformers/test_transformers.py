@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml_platform import transformers
-from ml_platform.pipeline import check_transformer
+from ml_platform import check_transformer, transformers
 from ml_platform.transformers import (
     Aggregate,
     Clip,
@@ -22,8 +21,8 @@ from ml_platform.transformers import (
     TextCounts,
 )
 from ml_platform_tests import tiers
-from ml_platform_tests.pipeline.promises.zoo.rows import FLIGHTS
-from ml_platform_tests.pipeline.promises.zoo.sound import SOUND
+from ml_platform_tests.contract.battery.zoo.rows import FLIGHTS
+from ml_platform_tests.contract.battery.zoo.sound import SOUND
 
 # Missing values; several rows of one place and time; a destination that one row alone has.
 ROWS = pd.DataFrame(

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ml_platform.artifacts import Artifact, ArtifactStore
-from ml_platform.pipeline.code import hash_of
 from ml_platform.runtime import Node
 from ml_platform.runtime.inprocess import Pipeline
+from ml_platform.versions.closure import hash_of
 
 HERE = Path(__file__).parent / "pipelines"
 RECORDED = HERE.with_name("golden.json")

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_platform.pipeline import code
-from ml_platform.pipeline.code import code_of, runner_code
+from ml_platform.versions.closure import code_of, runner_code
 from ml_platform.versions.runner import CONTRACT, RUNNERS
 from ml_platform_tests.conftest import run_python
 from ml_platform_tests.repository import project_root
@@ -20,15 +19,15 @@ REPORTS = "ml_platform.artifacts.reports.write_report"
 # Where the work on each kind of value begins.
 BEGINNINGS = {
     "source": ["ml_platform.sources.TableSource", f"{FRAMES}.write_frame"],
-    "frame": ["ml_platform.pipeline.running.transformed", f"{FRAMES}.write_frame", f"{FRAMES}.read_frames"],
-    "fitted": ["ml_platform.pipeline.running.fit_step", OBJECTS, f"{FRAMES}.read_frames", *SPLITS],
+    "frame": ["ml_platform.runtime.steps.transformed", f"{FRAMES}.write_frame", f"{FRAMES}.read_frames"],
+    "fitted": ["ml_platform.runtime.steps.fit_step", OBJECTS, f"{FRAMES}.read_frames", *SPLITS],
     "model": ["ml_platform.training.train_model", OBJECTS, f"{FRAMES}.read_frames", *SPLITS],
     "selection": ["ml_platform.training.select_best", "ml_platform.pipeline.tasks.TASKS", REPORTS],
     "evaluation": ["ml_platform.evaluation.evaluate", REPORTS, f"{FRAMES}.read_frames", *SPLITS],
     "approved": ["ml_platform.evaluation.approve", REPORTS],
     "predictions": ["ml_platform.evaluation.scoring.predict_partition", f"{FRAMES}.write_frame"],
     "contract": [
-        "ml_platform.pipeline.contract.DataTransformer",
+        "ml_platform.contract.transformer.DataTransformer",
         "ml_platform.schema.Schema",
         "ml_platform.schema.frame_schema",
         "ml_platform.errors.require_columns",
@@ -38,12 +37,12 @@ BEGINNINGS = {
 
 @pytest.mark.parametrize("kind", BEGINNINGS)
 def test_the_libraries_are_those_that_the_source_uses(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(code, "numbered", lambda _: None)
-    closure = code._Closure()
-    closure.of(BEGINNINGS[kind])
-    assert len(closure.symbols) > 5
+    monkeypatch.setattr(closure, "numbered", lambda _: None)
+    found = closure._Closure()
+    found.of(BEGINNINGS[kind])
+    assert len(found.symbols) > 5
     named = (RUNNERS | {"contract": CONTRACT})[kind].libraries
-    assert sorted(closure.imported - sys.stdlib_module_names) == sorted(named)
+    assert sorted(found.imported - sys.stdlib_module_names) == sorted(named)
 
 
 def test_every_kind_has_a_beginning() -> None:

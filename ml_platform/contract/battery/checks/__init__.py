@@ -1,0 +1,1 @@
+"""The checks of a transformer's ten promises."""
