@@ -8,7 +8,7 @@ from rich.table import Table
 
 from ml_platform.errors import PlatformError, expected_one_of
 from ml_platform.pipeline import load_pipeline
-from ml_platform.pipeline.finding import find_pipeline
+from ml_platform.pipeline.discovery import find_pipeline
 from ml_platform.schema import Schema
 
 

@@ -5,8 +5,8 @@ from rich.table import Table
 
 from ml_platform.cli.trying import SAMPLED
 from ml_platform.evaluation.comparing import Comparison
-from ml_platform.pipeline.tasks import label_of
 from ml_platform.runtime.inprocess import Pipeline
+from ml_platform.tasks import label_of
 
 
 def compare_pipelines(one: str, other: str, as_of: str = "latest", rows: int | None = None) -> Comparison:

@@ -11,8 +11,8 @@ from rich.table import Table
 from ml_platform.artifacts import Artifact, ArtifactStore, default_store
 from ml_platform.artifacts.reports import page_path, read_report
 from ml_platform.errors import ArtifactError
-from ml_platform.pipeline.tasks import TASKS, label_of
 from ml_platform.runtime.provenance import made_of
+from ml_platform.tasks import TASKS, label_of
 
 # What evaluations did not say when all pipelines had this one task.
 _OF_OLD = {"task": "binary", "metrics": list(TASKS["binary"].metrics), "selected_by": "log_loss"}

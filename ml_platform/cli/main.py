@@ -316,7 +316,8 @@ def check_transformer_command(
 @click.option("--force", is_flag=True, help="Write over a module that says something else.")
 def lift_command(notebook: Path, class_name: str, to: str | None, force: bool) -> None:
     """Move CLASS and what it needs out of NOTEBOOK into a module, so that a pipeline's YAML can name it."""
-    from ml_platform.cli.lifting import lift_class, print_moved
+    from ml_platform.cli.lifting import print_moved
+    from ml_platform.notebooks.extraction import lift_class
 
     print_moved(lift_class(notebook, class_name, to, force=force))
 

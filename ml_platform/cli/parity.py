@@ -17,7 +17,7 @@ from ml_platform.artifacts import ArtifactStore, Frames
 from ml_platform.contract.equality import first_difference
 from ml_platform.errors import PlatformError
 from ml_platform.pipeline import CompiledPipeline, load_pipeline
-from ml_platform.pipeline.finding import find_pipeline
+from ml_platform.pipeline.discovery import find_pipeline
 from ml_platform.runtime import nodes_of
 from ml_platform.runtime.comparing import Difference, Side, compare
 

@@ -14,7 +14,7 @@ from ml_platform.artifacts import Artifact, ArtifactStore
 from ml_platform.artifacts.frames import KIND, write_frame
 from ml_platform.errors import PlatformError
 from ml_platform.pipeline.compiled import CompiledPipeline, compile_spec
-from ml_platform.pipeline.inspection import inspect
+from ml_platform.pipeline.signatures import inspect
 from ml_platform.pipeline.spec import PipelineSpec, load_spec
 from ml_platform.runtime.environment import thread_count
 from ml_platform.runtime.nodes import nodes_of

@@ -9,7 +9,7 @@ from ml_platform.components.options import describe_frame, op_tags, partitions_o
 from ml_platform.components.values import costs
 from ml_platform.io_managers.metadata import column_schema
 from ml_platform.launchers import LAUNCHER_TAG
-from ml_platform.pipeline.inspection import code_of_source
+from ml_platform.pipeline.signatures import code_of_source
 from ml_platform.resources import StoreResource
 from ml_platform.resources.refusal import refusals_as_failures
 from ml_platform.runtime import Node

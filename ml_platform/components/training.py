@@ -8,8 +8,8 @@ from ml_platform.components.options import asset_key, asset_options
 from ml_platform.components.values import body_of
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.pipeline.spec import Model
-from ml_platform.pipeline.tasks import LABELS, TASKS
 from ml_platform.runtime import Node
+from ml_platform.tasks import LABELS, TASKS
 
 
 def training_assets(pipeline: CompiledPipeline, nodes: Mapping[str, Node]) -> list[dg.AssetsDefinition]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ml_platform.errors import DataError, first_few
-from ml_platform.pipeline.tasks import LABELS, TASKS
+from ml_platform.tasks import LABELS, TASKS
 
 _TOGETHER = ("task", "target", "key", "classes")
 _Z = 1.959964  # 95 % of a normal distribution lie within so many standard deviations

@@ -15,7 +15,7 @@ from ml_platform.evaluation.pictures import draw_all
 from ml_platform.extras import is_installed
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.pipeline.splitting import Cut, narrow, read_rows
-from ml_platform.pipeline.tasks import TASKS, Task
+from ml_platform.tasks import TASKS, Task
 from ml_platform.training.models import features_and_target
 
 

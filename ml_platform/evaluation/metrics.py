@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml_platform.pipeline.tasks import Task
+from ml_platform.tasks import Task
 
 
 def confusion(target: np.ndarray, probability: np.ndarray, threshold: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_platform.extras import missing
-from ml_platform.pipeline.tasks import label_of
+from ml_platform.tasks import label_of
 
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
 

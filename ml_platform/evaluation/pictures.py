@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_platform.pipeline.tasks import LABELS
+from ml_platform.tasks import LABELS
 
 INK = "#334155"
 BEST = "#2563eb"

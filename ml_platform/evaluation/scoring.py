@@ -6,7 +6,7 @@ from ml_platform.artifacts import Fitted, Frames
 from ml_platform.artifacts.lineage import require_same_lineage
 from ml_platform.errors import require_columns
 from ml_platform.pipeline.compiled import CompiledPipeline
-from ml_platform.pipeline.tasks import TASKS
+from ml_platform.tasks import TASKS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_platform.errors import SpecError, expected_one_of
 from ml_platform.pipeline.document import Document
-from ml_platform.pipeline.inspection import Inspection, inspect
+from ml_platform.pipeline.signatures import Inspection, inspect
 from ml_platform.pipeline.spec import Model, OrderedSplit, PipelineSpec, RandomSplit, Step, in_order, load_spec
 from ml_platform.schema import Schema
 from ml_platform.sources import Partitions, Source

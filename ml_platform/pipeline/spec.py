@@ -21,8 +21,8 @@ from pydantic import (
 
 from ml_platform.errors import Place, SpecError, expected_one_of
 from ml_platform.pipeline.document import Document
-from ml_platform.pipeline.extending import load_declaration
-from ml_platform.pipeline.tasks import TASKS
+from ml_platform.pipeline.inheritance import load_declaration
+from ml_platform.tasks import TASKS
 
 _LOG = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from ml_platform.artifacts.reports import read_answers
 from ml_platform.errors import DataError, PlatformError, expected_one_of
 from ml_platform.evaluation.comparing import Comparison, compare_answers
 from ml_platform.pipeline.compiled import CompiledPipeline, compile_spec
-from ml_platform.pipeline.finding import find_pipeline
-from ml_platform.pipeline.inspecting import inspect_here
+from ml_platform.pipeline.discovery import find_pipeline
+from ml_platform.pipeline.inspector import inspect_here
 from ml_platform.pipeline.spec import PipelineSpec, check_graph, load_spec
 from ml_platform.runtime.cutting import settle_within
 from ml_platform.runtime.demand import InProcess

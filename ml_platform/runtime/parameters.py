@@ -9,7 +9,7 @@ from sklearn.utils import ClassifierTags, RegressorTags
 from ml_platform.errors import expected_one_of
 from ml_platform.pipeline.compiled import build_use
 from ml_platform.pipeline.spec import PipelineSpec
-from ml_platform.pipeline.tasks import TASKS, Task
+from ml_platform.tasks import TASKS, Task
 from ml_platform.versions.description import Undescribable, describe
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import yaml
 
 from ml_platform.errors import PlatformError
 from ml_platform.pipeline import load_pipeline
-from ml_platform.pipeline.finding import declared_pipelines
+from ml_platform.pipeline.discovery import declared_pipelines
 from ml_platform.pipeline.spec import RESERVED
 from ml_platform.project import Project
 from ml_platform.scaffolding.draft import Draft, draft_pipeline

@@ -13,7 +13,7 @@ from ml_platform.artifacts.lineage import lineage
 from ml_platform.errors import DataError
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.pipeline.splitting import Cut, Role, narrow, read_rows
-from ml_platform.pipeline.tasks import LABELS, TASKS, Task
+from ml_platform.tasks import LABELS, TASKS, Task
 
 
 def train_model(

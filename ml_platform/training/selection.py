@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from ml_platform.artifacts import Fitted, Report
 from ml_platform.errors import ArtifactError
-from ml_platform.pipeline.tasks import Task
+from ml_platform.tasks import Task
 
 
 def select_best(models: Mapping[str, Fitted], task: Task) -> Report:

@@ -12,11 +12,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ml_platform.cli import lifting
-from ml_platform.cli.lifting import lift_class
 from ml_platform.cli.main import commands
 from ml_platform.errors import PlatformError
-from ml_platform.pipeline.lifted import module_text
-from ml_platform.pipeline.lifting import lift
+from ml_platform.notebooks.extraction import lift_class
+from ml_platform.notebooks.lifting import lift
+from ml_platform.notebooks.rendering import module_text
 from ml_platform.project import Project
 
 IMPORTS = "import pandas as pd\nimport json, re\nfrom ml_platform import DataTransformer as Base\n%matplotlib inline"

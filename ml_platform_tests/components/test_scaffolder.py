@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from ml_platform.components.scaffolder import PipelineParams, PipelineScaffolder
-from ml_platform.pipeline.finding import declared_pipelines
+from ml_platform.pipeline.discovery import declared_pipelines
 from ml_platform.project import Project, find_project
 from ml_platform.scaffolding.projects import new_project
 

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from ml_platform import Pipeline, check_transformer
 from ml_platform.artifacts import ArtifactStore
 from ml_platform.artifacts.reports import page_path
-from ml_platform.pipeline.finding import declared_pipelines
+from ml_platform.pipeline.discovery import declared_pipelines
 from ml_platform.runtime import nodes_of
 from ml_platform.runtime.comparing import Side, compare
 from ml_platform.sources.digits import IMAGES

@@ -5,7 +5,7 @@ import pytest
 from ml_platform import check_transformer
 from ml_platform.contract.battery.report import Report
 from ml_platform.pipeline import CompiledStep, load_pipeline
-from ml_platform.pipeline.finding import declared_pipelines
+from ml_platform.pipeline.discovery import declared_pipelines
 from ml_platform_tests import tiers
 from ml_platform_tests.platform import YAML, Platform
 

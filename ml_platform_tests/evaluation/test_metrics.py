@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from ml_platform.evaluation.metrics import by_group, confusion
-from ml_platform.pipeline.tasks import TASKS
+from ml_platform.tasks import TASKS
 
 TARGET = np.array([0, 0, 1, 1])
 GUESS = np.array([0.1, 0.6, 0.35, 0.8])

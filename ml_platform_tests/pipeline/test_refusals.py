@@ -10,8 +10,8 @@ import pytest
 
 from ml_platform import Pipeline
 from ml_platform.errors import SpecError
-from ml_platform.pipeline import inspection, load_pipeline
-from ml_platform.pipeline.inspecting import inspect_here
+from ml_platform.pipeline import load_pipeline, signatures
+from ml_platform.pipeline.inspector import inspect_here
 from ml_platform.pipeline.spec import PipelineSpec, load_spec
 from ml_platform_tests import tiers
 from ml_platform_tests.platform import YAML, small_yaml
@@ -87,7 +87,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     def inspected(request: str) -> str:
         return inspect_here(PipelineSpec.model_validate_json(request)).to_json()
 
-    monkeypatch.setattr(inspection, "_ask_child", inspected)
+    monkeypatch.setattr(signatures, "_ask_child", inspected)
 
 
 @pytest.mark.usefixtures("here")

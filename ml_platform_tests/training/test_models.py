@@ -6,7 +6,7 @@ import pytest
 
 from ml_platform.errors import DataError
 from ml_platform.pipeline import load_pipeline
-from ml_platform.pipeline.tasks import TASKS
+from ml_platform.tasks import TASKS
 from ml_platform.training.models import features_and_target, telling
 from ml_platform_tests.platform import YAML
 

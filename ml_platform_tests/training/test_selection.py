@@ -2,7 +2,7 @@ import pytest
 
 from ml_platform.artifacts import Fitted
 from ml_platform.errors import ArtifactError
-from ml_platform.pipeline.tasks import TASKS
+from ml_platform.tasks import TASKS
 from ml_platform.training import select_best
 
 BINARY = TASKS["binary"]

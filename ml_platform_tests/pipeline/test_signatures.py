@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_platform.pipeline import inspection, load_pipeline
+from ml_platform.pipeline import load_pipeline, signatures
 from ml_platform_tests.conftest import run_python
 from ml_platform_tests.platform import YAML, small_yaml
 
@@ -17,8 +17,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Counts the child processes."""
     calls: list[str] = []
-    ask = inspection._ask_child
-    monkeypatch.setattr(inspection, "_ask_child", lambda request: (calls.append(request), ask(request))[1])
+    ask = signatures._ask_child
+    monkeypatch.setattr(signatures, "_ask_child", lambda request: (calls.append(request), ask(request))[1])
     return calls
 
 
@@ -37,8 +37,8 @@ def test_the_child_is_asked_once_for_each_state_of_the_code(cache: Path, asked: 
 @pytest.mark.full
 def test_changed_source_is_another_state(cache: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     load_pipeline(YAML)
-    source_of = inspection._source_of
-    monkeypatch.setattr(inspection, "_source_of", lambda package: [*source_of(package), "# changed"])
+    source_of = signatures._source_of
+    monkeypatch.setattr(signatures, "_source_of", lambda package: [*source_of(package), "# changed"])
     load_pipeline(YAML)
     assert len(asked) == 2
 
@@ -48,7 +48,7 @@ def test_another_installed_version_is_another_state(
     cache: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load_pipeline(YAML)
-    monkeypatch.setattr(inspection, "_installed", lambda: ["scikit_learn-9.9.9.dist-info"])
+    monkeypatch.setattr(signatures, "_installed", lambda: ["scikit_learn-9.9.9.dist-info"])
     load_pipeline(YAML)
     assert len(asked) == 2
 

@@ -5,8 +5,8 @@ import sys
 import textwrap
 from collections.abc import Iterable
 
-from ml_platform.pipeline.lifting import Lifted
-from ml_platform.pipeline.statements import DEFINITIONS, Statement
+from ml_platform.notebooks.lifting import Lifted
+from ml_platform.notebooks.statements import DEFINITIONS, Statement
 
 _WIDTH = 116
 

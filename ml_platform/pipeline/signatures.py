@@ -1,6 +1,6 @@
 """What must be known of a pipeline's classes to load it, and how is that learnt without importing them here?
 
-Classes are imported in a child process (`python -m ml_platform.pipeline.inspecting`), once for each state of the
+Classes are imported in a child process (`python -m ml_platform.pipeline.inspector`), once for each state of the
 code and of the installed libraries; the answer is cached, and asked again when a file that it saw has changed.
 """
 
@@ -140,7 +140,7 @@ def code_of_source(source: Any) -> Code | None:
 
 def _ask_child(request: str) -> str:
     # -P: the child finds modules where this process does, and not first in the working folder.
-    command = [sys.executable, "-P", "-m", "ml_platform.pipeline.inspecting"]
+    command = [sys.executable, "-P", "-m", "ml_platform.pipeline.inspector"]
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     environment = {**os.environ, "PYTHONPATH": path}
     child = subprocess.run(  # noqa: S603  (our own module, under our own interpreter)

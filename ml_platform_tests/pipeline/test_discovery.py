@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from ml_platform.errors import PlatformError
-from ml_platform.pipeline.finding import declared_pipelines, find_pipeline
+from ml_platform.pipeline.discovery import declared_pipelines, find_pipeline
 from ml_platform_tests.platform import YAML
 
 

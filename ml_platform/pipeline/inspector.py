@@ -12,7 +12,7 @@ from ml_platform.artifacts.objects import own_classes, own_types
 from ml_platform.contract.battery.checks.declarations import declaration_problems, learns, takes_side_inputs
 from ml_platform.contract.construction import BuildError, build, resolve
 from ml_platform.errors import ArtifactError, DataError, Place, expected_one_of
-from ml_platform.pipeline.inspection import (
+from ml_platform.pipeline.signatures import (
     Found,
     Inspection,
     Maker,
@@ -22,9 +22,9 @@ from ml_platform.pipeline.inspection import (
     code_of_source,
 )
 from ml_platform.pipeline.spec import PipelineSpec, Step, Use, in_order
-from ml_platform.pipeline.tasks import TASKS, metric_paths
 from ml_platform.schema import Column, Schema
 from ml_platform.sources import require_source
+from ml_platform.tasks import TASKS, metric_paths
 from ml_platform.versions.closure import Code, code_of, runner_code
 from ml_platform.versions.description import Undescribable, describe, paths_in
 from ml_platform.versions.runner import RUNNERS

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ml_platform.errors import PlatformError, expected_one_of
-from ml_platform.pipeline.constants import obstacle
-from ml_platform.pipeline.notebooks import Cell, Place, read_notebook
-from ml_platform.pipeline.statements import DEFINITIONS, Read, Statement, statements_of
+from ml_platform.notebooks.constants import obstacle
+from ml_platform.notebooks.reader import Cell, Place, read_notebook
+from ml_platform.notebooks.statements import DEFINITIONS, Read, Statement, statements_of
 from ml_platform.versions.source import imports_in
 
 _OF_NOTEBOOKS = {"display", "get_ipython", "In", "Out", "_", "__", "___"}

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ml_platform.errors import Place, PlatformError, Problem, SpecError, expected_one_of
+from ml_platform.pipeline.discovery import find_pipeline
 from ml_platform.pipeline.document import Document, load_document
-from ml_platform.pipeline.finding import find_pipeline
 
 # What makes an entry of a section whole; one without it can only be an override.
 _WHOLE = {"steps": "uses", "models": "uses", "gates": "metric"}

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from ml_platform.errors import DataError
-from ml_platform.pipeline.tasks import LABELS, TASKS
+from ml_platform.tasks import LABELS, TASKS
 
 CLASSES = ["bird", "cat", "dog"]
 ANSWERS = {
