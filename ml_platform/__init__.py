@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ml_platform.contract.battery.runner import check_transformer as check_transformer
     from ml_platform.contract.transformer import DataTransformer as DataTransformer
     from ml_platform.errors import PlatformError as PlatformError
-    from ml_platform.runtime.inprocess import Pipeline as Pipeline
+    from ml_platform.runtime.estimator import Pipeline as Pipeline
     from ml_platform.schema import Schema as Schema
     from ml_platform.sources import Partitions as Partitions
     from ml_platform.sources import TableSource as TableSource
@@ -20,7 +20,7 @@ _HOMES = {
     "DataTransformer": "ml_platform.contract.transformer",
     "MLPipelineComponent": "ml_platform.components",
     "Partitions": "ml_platform.sources",
-    "Pipeline": "ml_platform.runtime.inprocess",
+    "Pipeline": "ml_platform.runtime.estimator",
     "PlatformError": "ml_platform.errors",
     "Schema": "ml_platform.schema",
     "TableSource": "ml_platform.sources",

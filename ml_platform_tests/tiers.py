@@ -65,7 +65,7 @@ COUNTS = {
 LONGEST = (
     "deploy/test_local.py", "test_wheel.py", "ui/test_ui.py", "launchers/test_kills.py", "launchers/test_faults.py",
     "launchers/test_pipelines.py", "contract/battery/test_runner.py", "cli/test_parity.py", "cli/test_kills.py",
-    "test_conventions.py", "launchers/test_outages.py", "launchers/test_machine.py", "runtime/test_planning.py",
+    "test_conventions.py", "launchers/test_outages.py", "launchers/test_machine.py", "runtime/test_plan.py",
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from rich.table import Table
 
 from ml_platform.cli.trying import SAMPLED
 from ml_platform.evaluation.comparing import Comparison
-from ml_platform.runtime.inprocess import Pipeline
+from ml_platform.runtime.estimator import Pipeline
 from ml_platform.tasks import label_of
 
 

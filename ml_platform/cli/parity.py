@@ -19,7 +19,7 @@ from ml_platform.errors import PlatformError
 from ml_platform.pipeline import CompiledPipeline, load_pipeline
 from ml_platform.pipeline.discovery import find_pipeline
 from ml_platform.runtime import nodes_of
-from ml_platform.runtime.comparing import Difference, Side, compare
+from ml_platform.runtime.diff import Difference, Side, compare
 
 RUNTIMES = ("in process", "dagster")
 

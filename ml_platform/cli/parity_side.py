@@ -17,7 +17,7 @@ from ml_platform.pipeline.compiled import CompiledPipeline, compile_spec
 from ml_platform.pipeline.signatures import inspect
 from ml_platform.pipeline.spec import PipelineSpec, load_spec
 from ml_platform.runtime.environment import thread_count
-from ml_platform.runtime.nodes import nodes_of
+from ml_platform.runtime.graph import nodes_of
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def _environment(spec: PipelineSpec) -> dict[str, Any]:
 
 def run_in_process(spec: PipelineSpec, folder: Path, rows: int | None) -> None:
     """Makes everything as a notebook does, and keeps the estimator's own answers beside it."""
-    from ml_platform.runtime.inprocess import Pipeline
+    from ml_platform.runtime.estimator import Pipeline
 
     store = ArtifactStore(str(folder / "artifacts"))
     pipeline = Pipeline(spec, store=store, rows=rows, verbose=False).fit()

@@ -9,7 +9,7 @@ from ml_platform.artifacts import default_store
 from ml_platform.errors import first_few
 from ml_platform.pipeline import load_pipeline
 from ml_platform.pipeline.discovery import find_pipeline
-from ml_platform.runtime.planning import RECOMPUTE, REUSE, Planned, plan
+from ml_platform.runtime.plan import RECOMPUTE, REUSE, Planned, plan
 
 SHOWN_REASONS = 4
 

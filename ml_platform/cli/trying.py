@@ -8,7 +8,7 @@ from rich.console import Console
 from ml_platform.artifacts import default_store
 from ml_platform.cli.evaluations import evaluation_facts, last_evaluation, print_evaluation
 from ml_platform.errors import ArtifactError
-from ml_platform.runtime.inprocess import Pipeline
+from ml_platform.runtime.estimator import Pipeline
 
 SAMPLED = (
     "  on a sample of about {rows:,} rows of each partitioned source: what counts, looks back or looks up sees the "

@@ -15,7 +15,7 @@ from ml_platform.launchers.workers import key_of
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.resources import CutResource, StoreResource
 from ml_platform.runtime import Node, Work, nodes_of
-from ml_platform.runtime.planning import is_known
+from ml_platform.runtime.plan import is_known
 
 _MADE_BY = "ml_platform_made_by"  # an asset's function has its pipeline and node under this name
 

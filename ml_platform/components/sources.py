@@ -13,9 +13,9 @@ from ml_platform.pipeline.signatures import code_of_source
 from ml_platform.resources import StoreResource
 from ml_platform.resources.refusal import refusals_as_failures
 from ml_platform.runtime import Node
-from ml_platform.runtime.making import make_source
-from ml_platform.runtime.nodes import source_node
-from ml_platform.runtime.work import SourceWork
+from ml_platform.runtime.context import SourceWork
+from ml_platform.runtime.execution import make_source
+from ml_platform.runtime.graph import source_node
 from ml_platform.sources import Source
 from ml_platform.versions.closure import runner_code
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from ml_platform.errors import PlatformError
-from ml_platform.runtime.nodes import Node
+from ml_platform.runtime.graph import Node
 
 
 def thread_count() -> int:

@@ -7,8 +7,8 @@ from typing import Self
 from rich.console import Console
 from rich.status import Status
 
-from ml_platform.runtime.making import Made
-from ml_platform.runtime.nodes import Node
+from ml_platform.runtime.execution import Made
+from ml_platform.runtime.graph import Node
 
 NAME_WIDTH = 36
 

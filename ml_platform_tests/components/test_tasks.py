@@ -8,7 +8,7 @@ from ml_platform import Pipeline
 from ml_platform.artifacts import ArtifactStore
 from ml_platform.artifacts.reports import page_path, read_answers
 from ml_platform.runtime import nodes_of
-from ml_platform.runtime.comparing import Side, compare
+from ml_platform.runtime.diff import Side, compare
 from ml_platform_tests import lake
 from ml_platform_tests.platform import Platform
 

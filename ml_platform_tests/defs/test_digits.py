@@ -11,7 +11,7 @@ from ml_platform.artifacts import ArtifactStore
 from ml_platform.artifacts.reports import page_path
 from ml_platform.pipeline.discovery import declared_pipelines
 from ml_platform.runtime import nodes_of
-from ml_platform.runtime.comparing import Side, compare
+from ml_platform.runtime.diff import Side, compare
 from ml_platform.sources.digits import IMAGES
 from ml_platform_tests.platform import Platform
 

@@ -34,7 +34,7 @@ from ml_platform.components.ml_pipeline import pipeline_definitions
 from ml_platform_tests.platform import resources
 from ml_platform.components.sources import source_assets
 from ml_platform_tests import lake
-import ml_platform.transformers, ml_platform.pipeline.inspector, ml_platform.runtime.inprocess
+import ml_platform.transformers, ml_platform.pipeline.inspector, ml_platform.runtime.estimator
 
 folder = Path(sys.argv[1])
 loaded = Pipeline.load(folder / "pipeline.yaml", store=ArtifactStore(str(folder / "artifacts")), verbose=False)

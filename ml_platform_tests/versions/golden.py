@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_platform.artifacts import Artifact, ArtifactStore
 from ml_platform.runtime import Node
-from ml_platform.runtime.inprocess import Pipeline
+from ml_platform.runtime.estimator import Pipeline
 from ml_platform.versions.closure import hash_of
 
 HERE = Path(__file__).parent / "pipelines"

@@ -9,12 +9,12 @@ from ml_platform.artifacts import Artifact, ArtifactStore
 from ml_platform.artifacts.artifact import address_of
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.pipeline.splitting import Cut
+from ml_platform.runtime.context import Work
 from ml_platform.runtime.cutting import settle_within
 from ml_platform.runtime.environment import environment_of
-from ml_platform.runtime.makers import Value, value_of
-from ml_platform.runtime.making import recipe_for, source_recipe
-from ml_platform.runtime.nodes import Node, needed, nodes_of
-from ml_platform.runtime.work import Work
+from ml_platform.runtime.execution import recipe_for, source_recipe
+from ml_platform.runtime.graph import Node, needed, nodes_of
+from ml_platform.runtime.materializers import Value, value_of
 from ml_platform.versions.source import EFFECTS
 
 REUSE, RECOMPUTE = "reuse", "recompute"

@@ -14,7 +14,7 @@ from ml_platform.artifacts.store import Write
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.pipeline.splitting import Cut
 from ml_platform.runtime.environment import limited_threads
-from ml_platform.runtime.nodes import Node
+from ml_platform.runtime.graph import Node
 from ml_platform.versions.stale_modules import refuse_changed_modules
 
 _KINDS = {

@@ -11,10 +11,10 @@ from ml_platform.artifacts.frames import write_frame
 from ml_platform.artifacts.lineage import lineage, require_same_lineage
 from ml_platform.artifacts.store import Write
 from ml_platform.errors import naming
+from ml_platform.runtime.context import SourceWork, Work
 from ml_platform.runtime.environment import environment_of
-from ml_platform.runtime.makers import MAKERS, Value, artifacts_of, content_of
-from ml_platform.runtime.nodes import Node, needed
-from ml_platform.runtime.work import SourceWork, Work
+from ml_platform.runtime.graph import Node, needed
+from ml_platform.runtime.materializers import MAKERS, Value, artifacts_of, content_of
 from ml_platform.sources import Source
 
 

@@ -12,9 +12,9 @@ from ml_platform.artifacts.objects import stored_object, write_object
 from ml_platform.artifacts.reports import read_report, write_report
 from ml_platform.artifacts.store import Write
 from ml_platform.errors import PlatformError, naming
-from ml_platform.runtime.nodes import Node, trusted_types
+from ml_platform.runtime.context import Work, kind_of
+from ml_platform.runtime.graph import Node, trusted_types
 from ml_platform.runtime.steps import check_inputs, fit_step, transformed
-from ml_platform.runtime.work import Work, kind_of
 from ml_platform.tasks import TASKS
 from ml_platform.versions.closure import hash_of
 

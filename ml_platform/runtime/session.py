@@ -5,10 +5,10 @@ from typing import Any
 
 from ml_platform.artifacts import Artifact, Fitted, Frames, Report
 from ml_platform.errors import DataError, first_few
-from ml_platform.runtime.makers import Value, value_of
-from ml_platform.runtime.making import Made, make
-from ml_platform.runtime.nodes import Node, needed, nodes_of
-from ml_platform.runtime.work import Work
+from ml_platform.runtime.context import Work
+from ml_platform.runtime.execution import Made, make
+from ml_platform.runtime.graph import Node, needed, nodes_of
+from ml_platform.runtime.materializers import Value, value_of
 
 Wanted = Mapping[str, Sequence[str | None]]
 Tell = Callable[[Node, "Sequence[Made] | None"], None]

@@ -9,8 +9,8 @@ from ml_platform.artifacts.frames import KIND as FRAME
 from ml_platform.artifacts.reports import KIND as REPORT
 from ml_platform.artifacts.reports import read_report
 from ml_platform.contract.equality import first_difference
-from ml_platform.runtime.nodes import Node
-from ml_platform.runtime.planning import code_reasons, differences, recipe_reasons
+from ml_platform.runtime.graph import Node
+from ml_platform.runtime.plan import code_reasons, differences, recipe_reasons
 
 
 @dataclass(frozen=True)

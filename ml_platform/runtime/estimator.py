@@ -20,12 +20,12 @@ from ml_platform.pipeline.compiled import CompiledPipeline, compile_spec
 from ml_platform.pipeline.discovery import find_pipeline
 from ml_platform.pipeline.inspector import inspect_here
 from ml_platform.pipeline.spec import PipelineSpec, check_graph, load_spec
+from ml_platform.runtime.context import Work
 from ml_platform.runtime.cutting import settle_within
-from ml_platform.runtime.demand import InProcess
 from ml_platform.runtime.parameters import NamedParts, told_of
 from ml_platform.runtime.progress import Progress
 from ml_platform.runtime.rows import RowPath, aligned, labels_by_key, path_to
-from ml_platform.runtime.work import Work
+from ml_platform.runtime.session import InProcess
 from ml_platform.training.models import features_and_target
 from ml_platform.versions.source import text_hash
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ml_platform.cli.planning import print_plan
 from ml_platform.pipeline import load_pipeline
-from ml_platform.runtime.planning import RECOMPUTE, REUSE, Planned, plan
+from ml_platform.runtime.plan import RECOMPUTE, REUSE, Planned, plan
 from ml_platform_tests import lake, tiers
 from ml_platform_tests.platform import Platform, small_yaml
 
