@@ -15,7 +15,7 @@ from ml_platform.artifacts import ArtifactStore, Fitted, Frames, Report, default
 from ml_platform.artifacts.lineage import require_same_lineage
 from ml_platform.artifacts.reports import read_answers
 from ml_platform.errors import DataError, PlatformError, expected_one_of
-from ml_platform.evaluation.comparing import Comparison, compare_answers
+from ml_platform.evaluation.comparison import Comparison, compare_answers
 from ml_platform.pipeline.compiled import CompiledPipeline, compile_spec
 from ml_platform.pipeline.discovery import find_pipeline
 from ml_platform.pipeline.inspector import inspect_here

@@ -163,7 +163,7 @@ class _PredictionsMaker(Maker):
         }
 
     def writer(self, used: Mapping[str, Any], partition: str | None) -> Write:
-        from ml_platform.evaluation.scoring import predict_partition
+        from ml_platform.evaluation.predictions import predict_partition
 
         model, threshold = self._model(used["approved"]), used["approved"].facts["threshold"]
         return lambda folder: frame_files.write_frame(

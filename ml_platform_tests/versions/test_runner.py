@@ -26,7 +26,7 @@ BEGINNINGS = {
     "selection": ["ml_platform.training.select_best", "ml_platform.tasks.TASKS", REPORTS],
     "evaluation": ["ml_platform.evaluation.evaluate", REPORTS, f"{FRAMES}.read_frames", *SPLITS],
     "approved": ["ml_platform.evaluation.approve", REPORTS],
-    "predictions": ["ml_platform.evaluation.scoring.predict_partition", f"{FRAMES}.write_frame"],
+    "predictions": ["ml_platform.evaluation.predictions.predict_partition", f"{FRAMES}.write_frame"],
     "contract": [
         "ml_platform.contract.transformer.DataTransformer",
         "ml_platform.schema.Schema",

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ml_platform.errors import DataError
-from ml_platform.evaluation.comparing import compare_answers
+from ml_platform.evaluation.comparison import compare_answers
 
 FACTS = {
     "pipeline": "a", "best": "m", "task": "binary", "target": "late", "key": ["flight"], "classes": [0, 1],
