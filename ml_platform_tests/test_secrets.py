@@ -73,7 +73,7 @@ def test_an_instance_keeps_no_secret_of_runs_that_fail(rig: Rig) -> None:
 
 
 def storage(**config: Any) -> dict[str, Any]:
-    custom = {"module": "ml_platform.resources.postgres", "class": "KeptPostgresStorage", "config": config}
+    custom = {"module": "ml_platform.storages.postgres", "class": "KeptPostgresStorage", "config": config}
     return {"storage": {"custom": custom}}
 
 

@@ -31,7 +31,7 @@ def show_version(context: dg.OutputContext, artifacts: Sequence[Artifact]) -> No
     """Tells Dagster the data version: that of the content.
 
     Dagster takes one for all partitions of a step (`_get_output_asset_events`), so it gets one of all together; our
-    event log puts each partition's own on its event (`resources/event_log.py`).
+    event log puts each partition's own on its event (`storages/sqlite.py`).
     """
     digests = [artifact.digest for artifact in artifacts]
     version = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What assets reach outside of themselves: the artifact store, the cut of a run, Dagster's event log."""
+"""What assets reach outside of themselves: the artifact store, and the split of a run."""
 
 from ml_platform.resources.cut import CutResource
 from ml_platform.resources.store import StoreResource

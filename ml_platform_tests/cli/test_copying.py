@@ -40,7 +40,7 @@ def laptop(tmp_path: Path) -> Path:
     """An instance with two runs, a sensor that has seen some events, a launch and a dynamic partition."""
     home = tmp_path / "laptop"
     home.mkdir()
-    storage = {"module": "ml_platform.resources.event_log", "class": "KeptEngineSqliteEventLogStorage"}
+    storage = {"module": "ml_platform.storages.sqlite", "class": "KeptEngineSqliteEventLogStorage"}
     config = {"event_log_storage": {**storage, "config": {"base_dir": str(home / "storage")}}}
     (home / "dagster.yaml").write_text(yaml.safe_dump(config))
     with dg.DagsterInstance.from_config(str(home)) as instance:

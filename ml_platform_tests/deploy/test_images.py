@@ -64,7 +64,7 @@ def test_a_failed_installation_fails_the_image(context: Path, tmp_path: Path) ->
 
 USES = """
 from ml_platform.definitions import defs
-from ml_platform.resources.postgres import KeptPostgresStorage
+from ml_platform.storages.postgres import KeptPostgresStorage
 import dagster_k8s, s3fs, torch
 print(len(list(defs().resolve_all_asset_specs())) > 0)
 """

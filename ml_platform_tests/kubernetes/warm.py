@@ -12,7 +12,7 @@ from pathlib import Path
 PRELOADED = (
     "ml_platform.launchers.claim",
     "ml_platform.launchers.kubernetes",
-    "ml_platform.resources.postgres",
+    "ml_platform.storages.postgres",
     "ml_platform_tests.launchers.warmed",
     "ml_platform_tests.launchers.crashing",
     "dagster_k8s",

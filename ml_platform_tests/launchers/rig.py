@@ -67,7 +67,7 @@ def instance_yaml(
 def event_log(home: Path) -> dict[str, Any]:
     """Gives the YAML of the event log that the local deployment has: an event costs little there."""
     config = {"base_dir": str(home / "storage")}
-    return {"module": "ml_platform.resources.event_log", "class": "KeptEngineSqliteEventLogStorage", "config": config}
+    return {"module": "ml_platform.storages.sqlite", "class": "KeptEngineSqliteEventLogStorage", "config": config}
 
 
 IMMEDIATELY = {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"}

@@ -46,7 +46,7 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def kept(folder: Path) -> dict[str, object]:
     """Keeps the event log in a folder, as the local deployment does."""
     config = {"base_dir": str(folder / "home")}
-    return {"module": "ml_platform.resources.event_log", "class": "KeptEngineSqliteEventLogStorage", "config": config}
+    return {"module": "ml_platform.storages.sqlite", "class": "KeptEngineSqliteEventLogStorage", "config": config}
 
 
 def test_each_step_has_its_cluster_and_no_gpu_is_held_for_others(tmp_path: Path, laptop: dict[str, str]) -> None:

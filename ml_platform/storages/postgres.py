@@ -20,7 +20,7 @@ from ml_platform.compat.dagster_storage import RunStorage, RunTagsTable, Schedul
 from ml_platform.databases import POSTGRES, own_after_fork, through_outages
 from ml_platform.errors import PlatformError
 from ml_platform.extras import needing
-from ml_platform.resources.event_log import ask_for_batches, with_own_data_version
+from ml_platform.storages.sqlite import ask_for_batches, with_own_data_version
 
 with needing("dagster_postgres"):
     from dagster_postgres import (

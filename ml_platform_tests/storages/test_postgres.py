@@ -16,7 +16,7 @@ import yaml
 from ml_platform.compat.dagster import DATA_VERSION_TAG
 from ml_platform.databases import is_outage
 from ml_platform.errors import PlatformError
-from ml_platform.resources.postgres import KeptPostgresStorage, _engine_of
+from ml_platform.storages.postgres import KeptPostgresStorage, _engine_of
 from ml_platform_tests import tiers
 from ml_platform_tests.dagster_internals import DagsterRunAlreadyExists, StepMaterializationData, create_run_for_test
 from ml_platform_tests.postgres import Postgres

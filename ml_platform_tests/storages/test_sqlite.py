@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as db
 
-from ml_platform.resources.event_log import KeptEngineSqliteEventLogStorage
+from ml_platform.storages.sqlite import KeptEngineSqliteEventLogStorage
 from ml_platform_tests.platform import open_instance
 
 RUN_ID = "00000000-0000-0000-0000-000000000001"
@@ -143,7 +143,7 @@ def test_a_killed_process_loses_no_event_that_it_reported(tmp_path: Path) -> Non
 import sys
 from pathlib import Path
 from ml_platform_tests.platform import open_instance
-from ml_platform_tests.resources.test_event_log import materialize
+from ml_platform_tests.storages.test_sqlite import materialize
 instance = open_instance(Path({str(tmp_path / "home")!r}))
 materialize(instance)
 print("done", flush=True)
