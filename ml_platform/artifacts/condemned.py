@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Iterable
 
-from ml_platform.artifacts.listing import CONDEMNED
+from ml_platform.artifacts.inventory import CONDEMNED
 from ml_platform.artifacts.places import Backend
 
 _CLOCK_SECONDS = 60.0  # what moments that a bucket tells may be off

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_platform.artifacts.artifact import Artifact
-from ml_platform.artifacts.reading import reading, refuse_unpacked
+from ml_platform.artifacts.limits import reading, refuse_unpacked
 from ml_platform.artifacts.store import ArtifactStore
 from ml_platform.errors import ArtifactError, first_few
 from ml_platform.schema import Schema, schema_of

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from ml_platform.artifacts.reading import refuse_unpacked
+from ml_platform.artifacts.limits import refuse_unpacked
 from ml_platform.errors import ArtifactError, first_few
 
 WEIGHTS = "network.safetensors"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ml_platform.artifacts.artifact import Artifact
-from ml_platform.artifacts.listing import Listing
+from ml_platform.artifacts.inventory import Listing
 from ml_platform.artifacts.places import Backend, Entry
 from ml_platform.errors import ArtifactError
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_platform.artifacts.artifact import Artifact
 from ml_platform.artifacts.frames import FILE, read_frames, write_frame
-from ml_platform.artifacts.reading import reading
+from ml_platform.artifacts.limits import reading
 from ml_platform.artifacts.store import ArtifactStore
 from ml_platform.errors import ArtifactError
 

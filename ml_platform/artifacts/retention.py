@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 
 from ml_platform.artifacts.condemned import Condemned
-from ml_platform.artifacts.listing import Listing, listed
+from ml_platform.artifacts.inventory import Listing, listed
 from ml_platform.artifacts.places import Backend, Entry
 from ml_platform.artifacts.reach import current_in, reach_of
 from ml_platform.errors import first_few

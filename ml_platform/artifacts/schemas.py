@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
-from ml_platform.artifacts.reading import SMALL_BYTES, most_unpacked, refuse_unpacked
+from ml_platform.artifacts.limits import SMALL_BYTES, most_unpacked, refuse_unpacked
 from ml_platform.errors import ArtifactError, first_few
 
 SCHEMA = "schema.json"

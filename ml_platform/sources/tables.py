@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ml_platform.artifacts.reading import most_unpacked
+from ml_platform.artifacts.limits import most_unpacked
 from ml_platform.errors import DataError, expected_one_of, first_few
 from ml_platform.extras import EXTRAS, missing
 from ml_platform.schema import Schema
