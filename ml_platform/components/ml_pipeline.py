@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ml_platform.components.judging import judging_assets, judging_checks
+from ml_platform.components.evaluation import judging_assets, judging_checks
 from ml_platform.components.scaffolder import PipelineScaffolder
 from ml_platform.components.steps import step_assets
 from ml_platform.components.training import training_assets

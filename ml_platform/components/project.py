@@ -3,7 +3,7 @@
 import dagster as dg
 
 from ml_platform.artifacts import ArtifactStore
-from ml_platform.components.reusing import WouldReuse
+from ml_platform.components.reuse import WouldReuse
 from ml_platform.io_managers import FrameIOManager, ReportIOManager, SklearnIOManager
 from ml_platform.launchers import publishing, routing_executor_with
 from ml_platform.resources import CutResource, StoreResource
