@@ -72,7 +72,7 @@ def new_pipeline_command(name: str, data: Path, target: str, time: str | None) -
 @click.option("--branch", default="", help="Move the current versions of this branch alone, not production's.")
 def run(pipeline: str, as_of: str, fresh: bool, branch: str) -> None:
     """Materialize PIPELINE and its sources, all partitions in one run; exit 0 only if its gates pass."""
-    from ml_platform.cli.running import run_pipeline
+    from ml_platform.cli.run import run_pipeline
 
     if branch:
         os.environ["ML_PLATFORM_BRANCH"] = branch
@@ -85,7 +85,7 @@ def run(pipeline: str, as_of: str, fresh: bool, branch: str) -> None:
 @_as_json
 def plan_command(pipeline: str, as_of: str, as_json: bool) -> None:
     """Say what a run of PIPELINE would reuse and recompute, and why; nothing is computed."""
-    from ml_platform.cli.planning import plan_pipeline, print_plan
+    from ml_platform.cli.plan import plan_pipeline, print_plan
 
     planned = plan_pipeline(pipeline, as_of)
     if as_json:
@@ -102,7 +102,7 @@ def plan_command(pipeline: str, as_of: str, as_json: bool) -> None:
 @_as_json
 def try_command(pipeline: str, as_of: str, rows: int | None, model: str | None, as_json: bool) -> None:
     """Score PIPELINE as declared now, in this process; production is left as it is. Exit 0 whatever the gates say."""
-    from ml_platform.cli.trying import print_trial, try_pipeline
+    from ml_platform.cli.trial import print_trial, try_pipeline
 
     facts = try_pipeline(pipeline, as_of, rows, model)
     if as_json:
@@ -119,7 +119,7 @@ def try_command(pipeline: str, as_of: str, rows: int | None, model: str | None, 
 @_as_json
 def compare(a: str, b: str, as_of: str, rows: int | None, as_json: bool) -> None:
     """Score pipelines A and B as they are declared now, and put them side by side on the same test rows."""
-    from ml_platform.cli.comparing import compare_pipelines, print_comparison
+    from ml_platform.cli.comparison import compare_pipelines, print_comparison
 
     found = compare_pipelines(a, b, as_of, rows)
     if as_json:
@@ -254,7 +254,7 @@ def copy_instance_command(folder: Path) -> None:
 
     Whole or not at all. Artifacts are files, and are copied by themselves; `platform move-from` does both.
     """
-    from ml_platform.cli.copying import copy_here
+    from ml_platform.cli.instance_copy import copy_here
 
     for table, number in copy_here(folder).items():
         click.echo(f"{table}: {number:,} rows")
@@ -293,7 +293,7 @@ def check_transformer_command(
 
     Exit 0 if none is broken, 1 if one is, 2 if it cannot be used as a transformer or there is nothing to try it on.
     """
-    from ml_platform.cli.checking import check_path
+    from ml_platform.cli.battery import check_path
     from ml_platform.contract.battery.report import Unusable
 
     try:

@@ -85,7 +85,7 @@ def _run_side(
 ) -> dict[str, Any]:
     base = _base(folder, runtime)
     base.mkdir()
-    command = [sys.executable, "-m", "ml_platform.cli.parity_side", runtime, str(path), str(base)]
+    command = [sys.executable, "-m", "ml_platform.cli.parity_child", runtime, str(path), str(base)]
     done = subprocess.run(  # noqa: S603  (our own module, under our own interpreter)
         [*command, *([str(rows)] if rows else [])],
         env={**os.environ, "DAGSTER_HOME": str(base), **environment},

@@ -2,7 +2,7 @@
 
 import json
 
-from ml_platform_tests.cli.test_trying import command
+from ml_platform_tests.cli.test_trial import command
 from ml_platform_tests.platform import Platform
 
 

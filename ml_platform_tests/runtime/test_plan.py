@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ml_platform.cli.planning import print_plan
+from ml_platform.cli.plan import print_plan
 from ml_platform.pipeline import load_pipeline
 from ml_platform.runtime.plan import RECOMPUTE, REUSE, Planned, plan
 from ml_platform_tests import lake, tiers

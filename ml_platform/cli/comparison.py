@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from ml_platform.cli.trying import SAMPLED
+from ml_platform.cli.trial import SAMPLED
 from ml_platform.evaluation.comparison import Comparison
 from ml_platform.runtime.estimator import Pipeline
 from ml_platform.tasks import label_of

@@ -12,7 +12,7 @@ from rich.markup import escape
 from ml_platform.artifacts.home import dagster_home
 from ml_platform.cli.definitions import project_definitions
 from ml_platform.cli.evaluations import last_evaluation, print_evaluation
-from ml_platform.cli.watching import Watcher
+from ml_platform.cli.monitor import Watcher
 from ml_platform.errors import PlatformError, expected_one_of
 from ml_platform.project import LOCAL_INSTANCE, find_project
 

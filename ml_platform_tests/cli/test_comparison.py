@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_platform_tests.cli.test_trying import command
+from ml_platform_tests.cli.test_trial import command
 from ml_platform_tests.platform import Platform
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_platform.cli.trying import print_trial
+from ml_platform.cli.trial import print_trial
 from ml_platform_tests.platform import Platform, small_yaml
 
 
