@@ -26,7 +26,7 @@ from ml_platform.evaluation.pictures import draw_all
 from ml_platform.io_managers import FrameIOManager, ReportIOManager, SklearnIOManager
 from ml_platform.pipeline import CompiledPipeline, load_pipeline
 from ml_platform.pipeline.compiled import build_use
-from ml_platform.resources import CutResource, StoreResource
+from ml_platform.resources import SplitResource, StoreResource
 from ml_platform.runtime.steps import apply_plain
 from ml_platform.sources.nycflights13 import TABLES
 from ml_platform.storages.sqlite import KeptEngineSqliteEventLogStorage
@@ -130,7 +130,7 @@ def run_dagster(storage: type, events: Watch) -> tuple[float, dict[str, float], 
         resource = StoreResource(base=f"{folder}/artifacts")
         definitions = dg.Definitions.merge(dg.Definitions(
             assets=list(defs().assets or []), asset_checks=list(defs().asset_checks or []), jobs=list(defs().jobs or []),
-            resources={"store": resource, "cut": CutResource(), "frames": FrameIOManager(store=resource),
+            resources={"store": resource, "split": SplitResource(), "frames": FrameIOManager(store=resource),
                        "objects": SklearnIOManager(store=resource), "reports": ReportIOManager(store=resource)},
             loggers={"quiet": _quiet},
         ))  # fmt: skip

@@ -14,7 +14,7 @@ from ml_platform.io_managers import FrameIOManager, ReportIOManager, SklearnIOMa
 from ml_platform.launchers import routing_executor
 from ml_platform.pipeline import CompiledPipeline, load_pipeline
 from ml_platform.project import LOCAL_INSTANCE
-from ml_platform.resources import CutResource, StoreResource
+from ml_platform.resources import SplitResource, StoreResource
 from ml_platform.sources import TableSource
 from ml_platform_tests import lake
 from ml_platform_tests.repository import project_root
@@ -44,7 +44,7 @@ def resources(base: Path) -> dict[str, object]:
     store = StoreResource(base=str(base))
     return {
         "store": store,
-        "cut": CutResource(),
+        "split": SplitResource(),
         "frames": FrameIOManager(store=store),
         "objects": SklearnIOManager(store=store),
         "reports": ReportIOManager(store=store),
@@ -113,7 +113,7 @@ class Platform:
             instance=self.instance,
             asset_selection=[dg.AssetKey(name.split("/")) for name in selection] or None,
             tags=dict(zip(RANGE, partitions, strict=True)),
-            run_config={"resources": {"cut": {"config": {"as_of": as_of}}}},
+            run_config={"resources": {"split": {"config": {"as_of": as_of}}}},
             raise_on_error=False,
         )
 

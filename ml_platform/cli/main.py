@@ -31,7 +31,7 @@ _as_of = click.option(
     default="latest",
     show_default=True,
     callback=_day_or_latest,
-    help="Cut the rows as of this day, such as 2013-10-01.",
+    help="Split the rows as of this day, such as 2013-10-01.",
 )
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print everything, as JSON.")
 _rows = click.option(

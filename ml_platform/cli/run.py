@@ -41,7 +41,7 @@ def run_pipeline(pipeline: str, as_of: str = "latest", *, fresh: bool = False) -
         steps = len(job.asset_layer.asset_graph.executable_asset_keys)
         watcher.start(steps)
         console.print(f"run {run_id[:8]} in {_short(dagster_home())}: {steps} assets, {_describe(tags)}")
-        resources = {"cut": {"config": {"as_of": as_of}}, "store": {"config": {"reuse": not fresh}}}
+        resources = {"split": {"config": {"as_of": as_of}}, "store": {"config": {"reuse": not fresh}}}
         config = {"loggers": {"terminal": {}}, "resources": resources}
         result = job.execute_in_process(
             run_config=config, instance=instance, tags=tags, run_id=run_id, raise_on_error=False

@@ -6,7 +6,7 @@ from ml_platform.artifacts import ArtifactStore
 from ml_platform.components.reuse import WouldReuse
 from ml_platform.io_managers import FrameIOManager, ReportIOManager, SklearnIOManager
 from ml_platform.launchers import publishing, routing_executor_with
-from ml_platform.resources import CutResource, StoreResource
+from ml_platform.resources import SplitResource, StoreResource
 
 
 class FencedStore(StoreResource):
@@ -24,14 +24,14 @@ def resources_for_project(base: str = "") -> dg.Definitions:
         base: where the store lies, a folder or an `s3://` URL; empty: `$ML_PLATFORM_ARTIFACTS`, else beside Dagster's
             own storage.
     """
-    store, cut = FencedStore(base=base), CutResource()
+    store, split = FencedStore(base=base), SplitResource()
     return dg.Definitions(
         resources={
             "store": store,
-            "cut": cut,
+            "split": split,
             "frames": FrameIOManager(store=store),
             "objects": SklearnIOManager(store=store),
             "reports": ReportIOManager(store=store),
         },
-        executor=routing_executor_with(WouldReuse(store, cut)),
+        executor=routing_executor_with(WouldReuse(store, split)),
     )

@@ -13,7 +13,7 @@ from ml_platform.compat.dagster_steps import StepHandlerContext, plan_context_of
 from ml_platform.errors import PlatformError
 from ml_platform.launchers.workers import key_of
 from ml_platform.pipeline.compiled import CompiledPipeline
-from ml_platform.resources import CutResource, StoreResource
+from ml_platform.resources import SplitResource, StoreResource
 from ml_platform.runtime import Node, Work, nodes_of
 from ml_platform.runtime.plan import is_known
 
@@ -26,11 +26,11 @@ class WouldReuse:
 
     Args:
         store: where the run's artifacts lie.
-        cut: as of when the run splits its rows.
+        split: as of when the run splits its rows.
     """
 
     store: StoreResource
-    cut: CutResource
+    split: SplitResource
 
     def __call__(self, context: StepHandlerContext, *, computes_alike: bool) -> bool:
         """Says whether all that the step would make is there.
@@ -48,9 +48,9 @@ class WouldReuse:
         run = context.dagster_run
         resources: Any = run.run_config.get("resources", {})
         store = self.store.model_copy(update=_config(resources, "store"))
-        cut = self.cut.model_copy(update=_config(resources, "cut"))
+        split = self.split.model_copy(update=_config(resources, "split"))
         opened = store.open()
-        work = Work(opened, store.reuse, pipeline=pipeline, settle=lambda: cut.settle(pipeline, opened))
+        work = Work(opened, store.reuse, pipeline=pipeline, resolve_split=lambda: split.resolve(pipeline, opened))
         try:
             return is_known(work, nodes_of(pipeline), node, _partitions(run.tags, node))
         except PlatformError:

@@ -13,7 +13,7 @@ from ml_platform.components.progress import told
 from ml_platform.components.reuse import marked
 from ml_platform.launchers.metering import spent
 from ml_platform.pipeline.compiled import CompiledPipeline
-from ml_platform.resources import CutResource, StoreResource
+from ml_platform.resources import SplitResource, StoreResource
 from ml_platform.resources.refusal import refusals_as_failures
 from ml_platform.runtime import Node, Work, make
 from ml_platform.runtime.provenance import made_of
@@ -30,11 +30,17 @@ _FIGURES: Mapping[str, tuple[str, ...]] = {
 def body_of(pipeline: CompiledPipeline, node: Node) -> Callable[..., Any]:
     """Gives a function for Dagster's decorator: it makes or reuses the run's partitions of a node."""
 
-    def compute(context: dg.AssetExecutionContext, store: StoreResource, cut: CutResource, **inputs: Any) -> dg.Output:
+    def compute(
+        context: dg.AssetExecutionContext, store: StoreResource, split: SplitResource, **inputs: Any
+    ) -> dg.Output:
         with refusals_as_failures():
             opened = store.open()
             work = Work(
-                opened, store.reuse, context.log.info, pipeline=pipeline, settle=lambda: cut.settle(pipeline, opened)
+                opened,
+                store.reuse,
+                context.log.info,
+                pipeline=pipeline,
+                resolve_split=lambda: split.resolve(pipeline, opened),
             )
             partitions = selected_partitions(context)
             made = make(work, node, inputs, partitions)

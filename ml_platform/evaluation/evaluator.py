@@ -14,13 +14,13 @@ from ml_platform.evaluation.page import render_page
 from ml_platform.evaluation.pictures import draw_all
 from ml_platform.extras import is_installed
 from ml_platform.pipeline.compiled import CompiledPipeline
-from ml_platform.pipeline.splitting import Cut, narrow, read_rows
+from ml_platform.splits import Split, partitions_with, read_rows
 from ml_platform.tasks import TASKS, Task
 from ml_platform.training.models import features_and_target
 
 
 def evaluate(
-    pipeline: CompiledPipeline, frames: Frames, models: Mapping[str, Fitted], selection: Report, cut: Cut
+    pipeline: CompiledPipeline, frames: Frames, models: Mapping[str, Fitted], selection: Report, split: Split
 ) -> Report:
     """Scores every model on the test rows; the gates judge the one that the selection chose.
 
@@ -29,11 +29,11 @@ def evaluate(
         DataError: if the models were trained for another split.
     """
     _check_same_models(models, selection)
-    test = narrow(frames, cut, ["test"])
-    _check_same_split(selection, cut)
+    test = partitions_with(frames, split, ["test"])
+    _check_same_split(selection, split)
     spec = pipeline.spec
     columns = [*spec.features.columns, spec.target, *spec.evaluation.by]
-    rows = read_rows(frames, cut, ["test"], columns, pipeline.features.key)
+    rows = read_rows(frames, split, ["test"], columns, pipeline.features.key)
     features, target = features_and_target(pipeline, rows)
     task, best = TASKS[spec.task], selection.facts["best"]
     task.require_learnable(target, "test")
@@ -106,8 +106,8 @@ def _check_same_models(models: Mapping[str, Fitted], selection: Report) -> None:
             raise ArtifactError(f"the selection judged another version of model {name!r}; materialize selection again")
 
 
-def _check_same_split(selection: Report, cut: Cut) -> None:
+def _check_same_split(selection: Report, split: Split) -> None:
     """Refuses test rows that a model may have been trained on."""
     trained = selection.facts["split"]
-    if trained != cut.facts():
-        raise DataError(f"the models were trained for {trained}; this run splits {cut.facts()}; use the same as_of")
+    if trained != split.facts():
+        raise DataError(f"the models were trained for {trained}; this run splits {split.facts()}; use the same as_of")

@@ -6,12 +6,13 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from ml_platform.errors import SpecError, expected_one_of
+from ml_platform.errors import SpecError
 from ml_platform.pipeline.document import Document
 from ml_platform.pipeline.signatures import Inspection, inspect
-from ml_platform.pipeline.spec import Model, OrderedSplit, PipelineSpec, RandomSplit, Step, in_order, load_spec
+from ml_platform.pipeline.spec import Model, PipelineSpec, Step, in_order, load_spec
 from ml_platform.schema import Schema
 from ml_platform.sources import Partitions, Source
+from ml_platform.splits.registry import METHODS
 from ml_platform.versions.stale_modules import watch_imports
 
 
@@ -163,33 +164,26 @@ def compile_spec(
 
 
 def _split_problems(spec: PipelineSpec, inspection: Inspection, document: Document) -> list[Any]:
-    cuts = {name: source.partitions for name, source in inspection.sources.items() if source.partitions}
-    if spec.partitions == "none" or not cuts:
-        if isinstance(spec.split, RandomSplit):
-            return []
-        if isinstance(spec.split, OrderedSplit):
-            return _order_problems(spec, inspection, document)
-        return [
-            document.problem(("split",), "a split by time needs partitions; expected 'method: random' or 'ordered'")
-        ]
-    first = next(iter(cuts))
+    partitions = {name: source.partitions for name, source in inspection.sources.items() if source.partitions}
+    is_partitioned = spec.partitions != "none" and bool(partitions)
+    if spec.split.needs_partitions and not is_partitioned:
+        others = " or ".join(name for name, kind in METHODS.items() if not kind.needs_partitions)
+        told = f"a split by {spec.split.method} needs partitions; expected the method {others}"
+        return [document.problem(("split",), told)]
+    key = _compile(spec, inspection, {}).features.key
+    problems = [document.problem(("split", *place), told) for place, told in spec.split.problems(key)]
+    return problems or (_unequal_partitions(partitions, document) if is_partitioned else [])
+
+
+def _unequal_partitions(partitions: Mapping[str, Any], document: Document) -> list[Any]:
+    first = next(iter(partitions))
     return [
         document.problem(
-            ("sources", name), f"source {name!r} is cut {cut}, {first!r} {cuts[first]}; expected equal cuts"
+            ("sources", name), f"source {name!r} is cut {spans}, {first!r} {partitions[first]}; expected equal cuts"
         )
-        for name, cut in cuts.items()
-        if cut != cuts[first]
+        for name, spans in partitions.items()
+        if spans != partitions[first]
     ]
-
-
-def _order_problems(spec: PipelineSpec, inspection: Inspection, document: Document) -> list[Any]:
-    """Every frame that is split must have the column: so it must be in the key of all of them."""
-    assert isinstance(spec.split, OrderedSplit)
-    key = _compile(spec, inspection, {}).features.key
-    if spec.split.column in key:
-        return []
-    hint = expected_one_of(spec.split.column, key)
-    return [document.problem(("split", "column"), f"the rows' key has no column {spec.split.column!r}: {hint}")]
 
 
 def _compile(spec: PipelineSpec, inspection: Inspection, objects: Mapping[str, Any]) -> CompiledPipeline:
@@ -238,7 +232,7 @@ def _compile_step(
     )
 
 
-def _spans(cut: Mapping[str, str] | None) -> Partitions | None:
-    if cut is None:
+def _spans(declared: Mapping[str, str] | None) -> Partitions | None:
+    if declared is None:
         return None
-    return Partitions(cut["every"], date.fromisoformat(cut["start"]), date.fromisoformat(cut["end"]))
+    return Partitions(declared["every"], date.fromisoformat(declared["start"]), date.fromisoformat(declared["end"]))

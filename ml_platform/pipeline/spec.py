@@ -3,7 +3,6 @@
 import logging
 import re
 from collections.abc import Iterable, Iterator
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,10 +10,8 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
     PrivateAttr,
-    Tag,
     ValidationError,
     model_validator,
 )
@@ -22,6 +19,7 @@ from pydantic import (
 from ml_platform.errors import Place, SpecError, expected_one_of
 from ml_platform.pipeline.document import Document
 from ml_platform.pipeline.inheritance import load_declaration
+from ml_platform.splits.registry import METHODS, AnySplitMethod
 from ml_platform.tasks import TASKS
 
 _LOG = logging.getLogger(__name__)
@@ -31,24 +29,17 @@ Stage = Literal["filtering", "preprocessing", "features"]
 # Assets that every pipeline has, and what their functions call their parameters; nothing else takes these names.
 RESERVED = (
     *("selection", "evaluation", "approved", "predictions"),
-    *("features", "fitted_state", "context", "store", "cut", "time", "random"),
+    *("features", "fitted_state", "context", "store", "split"),
     *("spec", "entry", "until", "as_of", "model", "rows", "replaced", "verbose"),
 )
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_SPAN = re.compile(r"(?P<count>\d+) (?P<unit>day|week|month)s?")
 
 
 def _check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not a name: expected small letters, digits and _, a letter first")
     return name
-
-
-def _check_span(text: object) -> object:
-    if not isinstance(text, str) or not _SPAN.fullmatch(text):
-        raise ValueError(f"{text!r} is not a span of time: expected such as '1 month', '3 months', '10 days'")
-    return text
 
 
 def _check_ladder(given: object) -> object:
@@ -64,7 +55,6 @@ def _check_ladder(given: object) -> object:
 Name = Annotated[str, BeforeValidator(_check_name)]
 # The launcher that takes a step, and those to climb to when memory runs out.
 Ladder = Annotated[tuple[str, ...], BeforeValidator(_check_ladder)]
-Span = Annotated[str, BeforeValidator(_check_span)]
 
 
 class _Strict(BaseModel):
@@ -114,55 +104,6 @@ class Features(_Strict):
     columns: list[str] = Field(min_length=1)
 
 
-class TimeSplit(_Strict):
-    """Rows by time: everything before the cut, the newest months for the test, those before for validation."""
-
-    as_of: Literal["latest"] | date = "latest"
-    validation: Span
-    test: Span
-
-
-class RandomSplit(_Strict):
-    """Rows by a hash of their key: the same row is always on the same side."""
-
-    method: Literal["random"]
-    validation: float = Field(gt=0, lt=1)
-    test: float = Field(gt=0, lt=1)
-    seed: int
-
-    @model_validator(mode="after")
-    def _leave_some_to_train(self) -> "RandomSplit":
-        if self.validation + self.test >= 1:
-            raise ValueError("validation and test together leave no rows to train on: expected a sum below 1")
-        return self
-
-
-class OrderedSplit(_Strict):
-    """Rows by a number in their key: those below `validation_from` train, those from `test_from` on test."""
-
-    method: Literal["ordered"]
-    column: str
-    validation_from: int | float
-    test_from: int | float
-
-    @model_validator(mode="after")
-    def _be_in_order(self) -> "OrderedSplit":
-        if self.validation_from >= self.test_from:
-            raise ValueError("expected validation_from below test_from")
-        return self
-
-
-def _kind_of_split(value: Any) -> str:
-    method = value.get("method", "time") if isinstance(value, dict) else getattr(value, "method", "time")
-    return "ordered" if method == "ordered" else "time" if method == "time" else "random"
-
-
-Split = Annotated[
-    Annotated[TimeSplit, Tag("time")] | Annotated[RandomSplit, Tag("random")] | Annotated[OrderedSplit, Tag("ordered")],
-    Discriminator(_kind_of_split),
-]
-
-
 class Gate(_Strict):
     """What the best model's metric on the test rows must keep."""
 
@@ -198,7 +139,7 @@ class PipelineSpec(_Strict):
     steps: dict[Name, Step] = Field(min_length=1)
     features: Features
     target: str
-    split: Split
+    split: AnySplitMethod
     models: dict[Name, Model] = Field(min_length=1)
     evaluation: Evaluation = Field(default_factory=Evaluation)
     gates: dict[Name, Gate] = Field(default_factory=dict)
@@ -246,11 +187,18 @@ def check_graph(spec: PipelineSpec) -> None:
 
 def _explain(error: Any, document: Document) -> tuple[Place, str]:
     """Turns one pydantic error into a place in the file and a sentence."""
-    place = tuple(part for part in error["loc"] if part not in ("time", "random", "ordered", "[key]"))
+    # Below `split`, pydantic puts the method into the place, where the file has none.
+    place = tuple(
+        part
+        for index, part in enumerate(error["loc"])
+        if part != "[key]" and (index != 1 or error["loc"][0] != "split")
+    )
     name = ".".join(map(str, place))
     if error["type"] == "extra_forbidden":
         known = _known_keys(error["loc"][:-1])
         return place, f"unknown key {name!r}: {expected_one_of(str(place[-1]), known)}"
+    if error["type"] == "union_tag_invalid":
+        return (*place, "method"), f"split: no method {error['ctx']['tag']}: {expected_one_of('', METHODS)}"
     if error["type"] == "missing":
         return place, f"{name!r} is missing"
     found = "" if isinstance(error["input"], dict) else f", found {error['input']!r}"
@@ -261,8 +209,9 @@ def _known_keys(place: Place) -> list[str]:
     """Lists the keys that the model at this place has."""
     models: dict[str, type[BaseModel]] = {
         "steps": Step, "models": Model, "gates": Gate, "features": Features, "evaluation": Evaluation,
-        "time": TimeSplit, "random": RandomSplit, "ordered": OrderedSplit,
     }  # fmt: skip
+    if place[0] == "split":
+        return list(METHODS[str(place[1])].model_fields)
     named = [models[str(part)] for part in place if str(part) in models]
     fields = (named[-1] if named else PipelineSpec).model_fields
     return [field.alias or name for name, field in fields.items()]

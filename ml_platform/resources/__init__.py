@@ -1,6 +1,6 @@
 """What assets reach outside of themselves: the artifact store, and the split of a run."""
 
-from ml_platform.resources.cut import CutResource
+from ml_platform.resources.split import SplitResource
 from ml_platform.resources.store import StoreResource
 
-__all__ = ["CutResource", "StoreResource"]
+__all__ = ["SplitResource", "StoreResource"]

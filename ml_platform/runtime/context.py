@@ -12,9 +12,9 @@ from ml_platform.artifacts import reports as report_files
 from ml_platform.artifacts.artifact import address_of
 from ml_platform.artifacts.store import Write
 from ml_platform.pipeline.compiled import CompiledPipeline
-from ml_platform.pipeline.splitting import Cut
 from ml_platform.runtime.environment import limited_threads
 from ml_platform.runtime.graph import Node
+from ml_platform.splits import Split
 from ml_platform.versions.stale_modules import refuse_changed_modules
 
 _KINDS = {
@@ -69,11 +69,11 @@ class Work(SourceWork):
     """What making needs beside a node and its inputs.
 
     Attributes:
-        settle: gives the cut between training, validation and test.
+        resolve_split: gives the split between training, validation and test.
     """
 
     pipeline: CompiledPipeline = field(kw_only=True)
-    settle: Callable[[], Cut] = field(kw_only=True)
+    resolve_split: Callable[[], Split] = field(kw_only=True)
 
     @property
     def files(self) -> Mapping[str, str]:
@@ -81,9 +81,9 @@ class Work(SourceWork):
         return self.pipeline.inspection.files
 
     @cached_property
-    def cut(self) -> Cut:
-        """The cut, settled when it is first asked for."""
-        return self.settle()
+    def split(self) -> Split:
+        """The split, resolved when it is first asked for."""
+        return self.resolve_split()
 
 
 def kind_of(node: Node) -> str:

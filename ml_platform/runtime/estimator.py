@@ -21,11 +21,11 @@ from ml_platform.pipeline.discovery import find_pipeline
 from ml_platform.pipeline.inspector import inspect_here
 from ml_platform.pipeline.spec import PipelineSpec, check_graph, load_spec
 from ml_platform.runtime.context import Work
-from ml_platform.runtime.cutting import settle_within
 from ml_platform.runtime.parameters import NamedParts, told_of
 from ml_platform.runtime.progress import Progress
 from ml_platform.runtime.rows import RowPath, aligned, labels_by_key, path_to
 from ml_platform.runtime.session import InProcess
+from ml_platform.runtime.split import split_over
 from ml_platform.training.models import features_and_target
 from ml_platform.versions.source import text_hash
 
@@ -60,7 +60,7 @@ class Pipeline(NamedParts):
         store: where values are kept; None: where the project's Dagster keeps them.
         entry: the source or step whose rows a frame holds; None: the source that the features come from.
         until: the last step of interest; None: all of them, and the models.
-        as_of: the cut between training, validation and test, such as `2013-10-01`; rows before that day.
+        as_of: as of when rows are split, such as `2013-10-01`: only rows before that day are used.
         model: the one candidate to fit and use; None: all of them, and the best on the validation rows.
         rows: about how many rows of each partitioned source to take, evenly spaced; None: all of them.
         replaced: transformers and models that stand in for declared ones, by name; `set_params` fills it.
@@ -197,7 +197,7 @@ class Pipeline(NamedParts):
                 self.store or default_store(),
                 report=progress.report,
                 pipeline=compiled,
-                settle=(lambda: known.work.cut) if known else lambda: settle_within(compiled, chosen, self.as_of),
+                resolve_split=(lambda: known.work.split) if known else lambda: split_over(compiled, chosen, self.as_of),
             )
             session = InProcess(work, partitions, progress.tell)
             if known is not None:

@@ -72,9 +72,9 @@ def narrowed(work: Work, node: Node, inputs: Mapping[str, Value], partition: str
     Raises:
         ArtifactError: a partition that is not there.
     """
-    cut = work.cut if node.depends_on_cut else None
+    split = work.split if node.depends_on_split else None
     used: dict[str, Value] = {}
-    for name, _, keys in needed(work.pipeline, node, cut, partition):
+    for name, _, keys in needed(work.pipeline, node, split, partition):
         value = inputs[name]
         used[name] = value.only(keys) if isinstance(value, Frames) else value
     return used
@@ -91,7 +91,7 @@ def recipe_of(
         for name, value in used.items()
         for artifact in artifacts_of({name: value})
     }
-    split = {"split": work.cut.facts()} if node.depends_on_cut else {}
+    split = {"split": work.split.facts()} if node.depends_on_split else {}
     environment = environment_of(node)
     return {"node": f"{node.kind}:{node.name}", "code": node.code_version, "environment": environment,
             "inputs": digests, **split, **decided_by}  # fmt: skip

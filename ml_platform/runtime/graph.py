@@ -6,8 +6,8 @@ from functools import cached_property
 from typing import Any
 
 from ml_platform.pipeline.compiled import CompiledPipeline, CompiledStep
-from ml_platform.pipeline.splitting import Cut, Role
 from ml_platform.sources import Partitions, Source
+from ml_platform.splits import Role, Split
 from ml_platform.versions.closure import Code, hash_of
 
 # Which rows a value without partitions is made from, where it is made from partitions.
@@ -63,7 +63,7 @@ class Node:
         return self.recipe is not None and "torch" in self.recipe["distributions"]
 
     @property
-    def depends_on_cut(self) -> bool:
+    def depends_on_split(self) -> bool:
         """Whether the split decides what it is made from."""
         return self.kind in _ROLES
 
@@ -85,27 +85,27 @@ def nodes_of(pipeline: CompiledPipeline) -> dict[str, Node]:
 
 
 def needed(
-    pipeline: CompiledPipeline, node: Node, cut: Cut | None, partition: str | None
+    pipeline: CompiledPipeline, node: Node, split: Split | None, partition: str | None
 ) -> Iterator[tuple[str, str, list[str | None] | None]]:
     """Lists what one partition of a node is made from: input's name, its asset, its partitions.
 
     The partitions are `[None]` for an input that has none, and None for all there are.
 
     Args:
-        cut: the settled split, for nodes that depend on it.
+        split: the split of the run, for nodes that depend on it.
     """
     for position, (name, asset) in enumerate(node.inputs.items()):
         if spans_of(pipeline, asset) is None:
             yield name, asset, [None]
         else:
-            yield name, asset, _keys(pipeline, node, cut, partition, position)
+            yield name, asset, _keys(pipeline, node, split, partition, position)
 
 
 def _keys(
-    pipeline: CompiledPipeline, node: Node, cut: Cut | None, partition: str | None, position: int
+    pipeline: CompiledPipeline, node: Node, split: Split | None, partition: str | None, position: int
 ) -> list[str | None] | None:
-    if node.depends_on_cut and cut is not None:
-        keys = cut.partitions(_ROLES[node.kind])
+    if node.depends_on_split and split is not None:
+        keys = split.partitions(_ROLES[node.kind])
         return None if keys is None else [*keys]
     if partition is None:
         return None

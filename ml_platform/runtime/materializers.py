@@ -96,7 +96,7 @@ class _FittedMaker(_ObjectMaker):
     def fit(self, used: Mapping[str, Any]) -> Fitted:
         step = self.pipeline.steps[self.node.part]
         inputs = [used[name] for name in step.use.inputs]
-        return fit_step(step, inputs, self.work.cut, self.pipeline.spec.target)
+        return fit_step(step, inputs, self.work.split, self.pipeline.spec.target)
 
 
 class _ModelMaker(_ObjectMaker):
@@ -104,7 +104,7 @@ class _ModelMaker(_ObjectMaker):
         from ml_platform.training import train_model
 
         with naming(self.node.asset):
-            return train_model(self.pipeline, self.node.part, used["features"], self.work.cut, self.work.report)
+            return train_model(self.pipeline, self.node.part, used["features"], self.work.split, self.work.report)
 
 
 class _ReportMaker(Maker):
@@ -127,7 +127,7 @@ class _EvaluationMaker(_ReportMaker):
         from ml_platform.evaluation import evaluate
 
         models = {name: used[name] for name in self.pipeline.spec.models}
-        return evaluate(self.pipeline, used["features"], models, used["selection"], self.work.cut)
+        return evaluate(self.pipeline, used["features"], models, used["selection"], self.work.split)
 
 
 class _ApprovalMaker(_ReportMaker):

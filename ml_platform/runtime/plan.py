@@ -8,13 +8,13 @@ from typing import Any
 from ml_platform.artifacts import Artifact, ArtifactStore
 from ml_platform.artifacts.artifact import address_of
 from ml_platform.pipeline.compiled import CompiledPipeline
-from ml_platform.pipeline.splitting import Cut
 from ml_platform.runtime.context import Work
-from ml_platform.runtime.cutting import settle_within
 from ml_platform.runtime.environment import environment_of
 from ml_platform.runtime.execution import recipe_for, source_recipe
 from ml_platform.runtime.graph import Node, needed, nodes_of
 from ml_platform.runtime.materializers import Value, value_of
+from ml_platform.runtime.split import split_over
+from ml_platform.splits import Split
 from ml_platform.versions.source import EFFECTS
 
 REUSE, RECOMPUTE = "reuse", "recompute"
@@ -49,10 +49,10 @@ def plan(pipeline: CompiledPipeline, store: ArtifactStore, as_of: str = "latest"
     """Plans a run of all partitions, each asset after its inputs.
 
     Raises:
-        DataError: a cut that cannot be.
+        DataError: no partition to split at, or too few.
     """
     keys = next((source.spans.keys for source in pipeline.sources.values() if source.spans), [])
-    work = Work(store, pipeline=pipeline, settle=lambda: settle_within(pipeline, keys, as_of))
+    work = Work(store, pipeline=pipeline, resolve_split=lambda: split_over(pipeline, keys, as_of))
     planner = _Planner(work)
     return [planner.plan(node) for node in nodes_of(pipeline).values()]
 
@@ -119,7 +119,7 @@ class _Planner:
 
     def _known_of(self, node: Node, former: Artifact) -> Mapping[str, Any]:
         """Gives what is known of a computation while its inputs are not."""
-        split = {"split": self.work.cut.facts()} if node.depends_on_cut else {}
+        split = {"split": self.work.split.facts()} if node.depends_on_split else {}
         return {**former.recipe, "environment": environment_of(node), **split}
 
     def _code_reasons(self, node: Node, former: Artifact) -> Iterator[str]:
@@ -134,9 +134,9 @@ class _Planner:
 
     def _waits_for(self, node: Node, partition: str | None) -> list[str]:
         """Lists the inputs that would be recomputed before."""
-        cut = self._cut(node)
+        split = self._split(node)
         waits: dict[str, None] = {}
-        for _, asset, keys in needed(self.work.pipeline, node, cut, partition):
+        for _, asset, keys in needed(self.work.pipeline, node, split, partition):
             known = self.found[asset]
             if any(known.get(key) is None for key in (known if keys is None else keys)):
                 waits[asset] = None
@@ -151,8 +151,8 @@ class _Planner:
         parts = {key: artifact for key, artifact in self.found[asset].items() if artifact is not None}
         return value_of(self.work, self.nodes[asset], parts)
 
-    def _cut(self, node: Node) -> Cut | None:
-        return self.work.cut if node.depends_on_cut else None
+    def _split(self, node: Node) -> Split | None:
+        return self.work.split if node.depends_on_split else None
 
     def _seconds(self, node: Node, partitions: Sequence[str | None]) -> float | None:
         noted = self.work.store.noted(f"seconds/{node.asset}") or {}

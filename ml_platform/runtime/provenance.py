@@ -10,7 +10,7 @@ def made_of(store: ArtifactStore, artifact: Artifact) -> dict[str, Any]:
 
     Returns:
         `data`: source and partition to content digest; `code` and `parameters`: asset to what made it;
-        `environment`: what of the machine decided bytes; `split`: the cut.
+        `environment`: what of the machine decided bytes; `split`: which rows trained, validated and tested.
     """
     data: dict[str, str] = {}
     code: dict[str, str] = {}

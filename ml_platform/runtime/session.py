@@ -93,4 +93,4 @@ class InProcess:
         return {asset: sorted(wanted[asset], key=str) for asset in self.nodes if asset in wanted}
 
     def _needed(self, node: Node, key: str | None) -> Iterator[tuple[str, str, Any]]:
-        return needed(self.work.pipeline, node, self.work.cut if node.depends_on_cut else None, key)
+        return needed(self.work.pipeline, node, self.work.split if node.depends_on_split else None, key)

@@ -15,30 +15,30 @@ from ml_platform.contract.application import (
 )
 from ml_platform.errors import DataError, naming, require_columns
 from ml_platform.pipeline.compiled import CompiledStep
-from ml_platform.pipeline.splitting import Cut, narrow, read_rows
 from ml_platform.schema import Schema
+from ml_platform.splits import Split, partitions_with, read_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def fit_step(step: CompiledStep, inputs: Sequence[Frames], cut: Cut, target: str) -> Fitted:
+def fit_step(step: CompiledStep, inputs: Sequence[Frames], split: Split, target: str) -> Fitted:
     """Fits a step's transformer on the training rows alone.
 
     Raises:
         DataError: a column that is not there, or no training rows.
     """
     transformer = step.build()
-    used = [narrow(one, cut, ["train"]) for one in inputs]
+    used = [partitions_with(one, split, ["train"]) for one in inputs]
     frames = used[0]
     check_inputs(step, transformer, inputs)
-    frame = read_rows(frames, cut, ["train"], frames.columns, step.key)
+    frame = read_rows(frames, split, ["train"], frames.columns, step.key)
     labels = frame.get(target)
     side = {name: other.read_all() for name, other in zip(step.side_inputs, used[1:], strict=True)}
     given = frame[step.columns] if step.columns else frame
     with naming(step.asset):
         transformer.fit(given, labels, **side)
-    return Fitted.of(transformer, {"rows_fit": len(frame), "split": cut.facts(), **gives(step, transformer, frame)})
+    return Fitted.of(transformer, {"rows_fit": len(frame), "split": split.facts(), **gives(step, transformer, frame)})
 
 
 def gives(step: CompiledStep, transformer: Any, frame: "pd.DataFrame") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ml_platform.artifacts import Fitted, Frames
 from ml_platform.artifacts.lineage import lineage
 from ml_platform.errors import DataError
 from ml_platform.pipeline.compiled import CompiledPipeline
-from ml_platform.pipeline.splitting import Cut, Role, narrow, read_rows
+from ml_platform.splits import Role, Split, partitions_with, read_rows
 from ml_platform.tasks import LABELS, TASKS, Task
 
 
@@ -20,7 +20,7 @@ def train_model(
     pipeline: CompiledPipeline,
     name: str,
     frames: Frames,
-    cut: Cut,
+    split: Split,
     report: Callable[[str], None] = lambda _: None,
 ) -> Fitted:
     """Fits on the training rows, scores the validation rows, then fits again on both for use.
@@ -32,11 +32,11 @@ def train_model(
     Returns:
         The final estimator; its facts hold rows, split, features, and the validation's scores and threshold.
     """
-    states = lineage(narrow(frames, cut, ["train", "validation"]).parts.values())
-    _check_same_cut(pipeline, states, cut)
+    states = lineage(partitions_with(frames, split, ["train", "validation"]).parts.values())
+    _check_same_split(pipeline, states, split)
     task, trial = TASKS[pipeline.spec.task], pipeline.build_model(name)
-    train = _rows(pipeline, frames, cut, ["train"])
-    validation = _rows(pipeline, frames, cut, ["validation"])
+    train = _rows(pipeline, frames, split, ["train"])
+    validation = _rows(pipeline, frames, split, ["validation"])
     report(f"{name}: fitting on {len(train[0]):,} rows")
     with telling(report, name):
         trial.fit(*train)
@@ -52,7 +52,7 @@ def train_model(
         "rows_train_without_validation": len(train[0]),
         "validation": scores,
         "classes": task.classes(final),
-        "split": cut.facts(),
+        "split": split.facts(),
         "features": pipeline.spec.features.columns,
     }
     return Fitted.of(final, facts)
@@ -85,9 +85,11 @@ def features_and_target(pipeline: CompiledPipeline, frame: pd.DataFrame) -> tupl
     return frame[pipeline.spec.features.columns], target
 
 
-def _rows(pipeline: CompiledPipeline, frames: Frames, cut: Cut, roles: list[Role]) -> tuple[pd.DataFrame, np.ndarray]:
+def _rows(
+    pipeline: CompiledPipeline, frames: Frames, split: Split, roles: list[Role]
+) -> tuple[pd.DataFrame, np.ndarray]:
     columns = [*pipeline.spec.features.columns, pipeline.spec.target]
-    features, target = features_and_target(pipeline, read_rows(frames, cut, roles, columns, pipeline.features.key))
+    features, target = features_and_target(pipeline, read_rows(frames, split, roles, columns, pipeline.features.key))
     TASKS[pipeline.spec.task].require_learnable(target, " and ".join(roles))
     return features, target
 
@@ -103,12 +105,12 @@ def _validate(task: Task, estimator: Any, features: pd.DataFrame, target: np.nda
     }
 
 
-def _check_same_cut(pipeline: CompiledPipeline, states: Mapping[str, Any], cut: Cut) -> None:
+def _check_same_split(pipeline: CompiledPipeline, states: Mapping[str, Any], split: Split) -> None:
     """Refuses features whose fitted steps saw other training rows than this model will."""
     for name, state in states.items():
-        if "split" in state and state["split"] != cut.facts():
+        if "split" in state and state["split"] != split.facts():
             asset, fitted = pipeline.features.asset, pipeline.steps[name].fitted_asset
             raise DataError(
-                f"{asset} went through {fitted}, fitted for {state['split']}; this run splits {cut.facts()}; "
+                f"{asset} went through {fitted}, fitted for {state['split']}; this run splits {split.facts()}; "
                 f"materialize {fitted} and {asset} again for this split"
             )

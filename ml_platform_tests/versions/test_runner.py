@@ -14,7 +14,7 @@ from ml_platform_tests.conftest import run_python
 from ml_platform_tests.repository import project_root
 
 FRAMES = "ml_platform.artifacts.frames"
-SPLITS = ["ml_platform.pipeline.splitting.random_mask", "ml_platform.pipeline.splitting.ordered_mask"]
+SPLITS = ["ml_platform.splits.random.SplitByHash", "ml_platform.splits.ordered.SplitByNumber"]
 OBJECTS = "ml_platform.artifacts.objects.write_object"
 REPORTS = "ml_platform.artifacts.reports.write_report"
 # Where the work on each kind of value begins.

@@ -89,8 +89,8 @@ class Mutant:
 
     @property
     def home(self) -> str:
-        package = "ml_platform.pipeline" + ("" if self.module == "equality" else ".promises")
-        return f"{package}.{self.module}"
+        within = {"equality": "", "strategies": ".battery", "counterexamples": ".battery"}
+        return f"ml_platform.contract{within.get(self.module, '.battery.checks')}.{self.module}"
 
 
 MUTANTS = [
@@ -102,7 +102,7 @@ MUTANTS = [
     Mutant("schemas", "list(answer.columns) != declared.names and not found", "len(answer.columns) < len(declared.names)", "LeavesAColumnBehind", "schema"),
     Mutant("schemas", "    search(answers, fitting(narrow), examples=5)", "    assert answers", "NeedsAColumnItDoesNotDeclare", "schema"),
     Mutant("purity", "        if changed:\n            raise", "        if changed and what == 'fit':\n            raise", "WritesIntoItsInput", "purity"),
-    Mutant("proofs", "        if told is not None:\n            yield", "        if told is not None and name == 'X':\n            yield", "SortsTheOtherTableInPlace", "purity"),
+    Mutant("counterexamples", "        if told is not None:\n            yield", "        if told is not None and name == 'X':\n            yield", "SortsTheOtherTableInPlace", "purity"),
     Mutant("purity", "    if changed:\n        raise Broken(\"transform", "    if changed and False:\n        raise Broken(\"transform", "KeepsItsWorkOnSelf", "purity"),
     Mutant("rows", "    if len(answer) != len(frame):\n        raise Broken(", "    if len(answer) > len(frame):\n        raise Broken(", "DropsRowsWithMissingValues", "rows"),
     Mutant("rows", "    for name in _passed(frame, answer):", "    for name in []:", "SortsItsRows", "rows"),
@@ -126,11 +126,11 @@ MUTANTS = [
     Mutant("purity", "time_machine.travel(clock, tick=False), answering", "answering", "CountsDaysUntilToday", "purity"),
     Mutant("purity", "subject.fit_again(), subject.pool)\n        broken = Broken(f\"on", "subject.fitted(), subject.pool)\n        broken = Broken(f\"on", "AsksTheYearInFit", "purity"),
     Mutant("purity", "for name in sorted(names) for value in _VALUES]", "for name in sorted(names) for value in []]", "ReadsTheEnvironment", "purity"),
-    Mutant("drawing", "st.one_of(known, fitting(subject, at_least)) if subject.input_schema else known", "known", "GoesOutOfItsRange", "schema"),
-    Mutant("drawing", "st.one_of(values, st.none()) if can_be_missing else values", "known", "GoesOutOfItsRange", "schema"),
+    Mutant("strategies", "st.one_of(known, fitting(subject, at_least)) if subject.input_schema else known", "known", "GoesOutOfItsRange", "schema"),
+    Mutant("strategies", "st.one_of(values, st.none()) if can_be_missing else values", "known", "GoesOutOfItsRange", "schema"),
     Mutant("point_in_time", "frame[~(frame[as_of] > now)] if as_of in frame else frame", "frame", "TakesTheNewestOfAllTimes", "point_in_time"),
     Mutant("point_in_time", "frame[frame[as_of] >= now - lookback] if name in timed else frame", "frame", "LooksFurtherIntoTheWeatherThanItSays", "partition_invariance"),
-    Mutant("drawing", "unique=not repeats", "unique=True", "MarksWhatCameBefore", "partition_invariance"),
+    Mutant("strategies", "unique=not repeats", "unique=True", "MarksWhatCameBefore", "partition_invariance"),
     Mutant("concurrency", "        if lines == place:", "        if lines == -1:", "KeepsItsWorkInAGlobal", "concurrency"),
     Mutant("concurrency", "for value in vars(kind).values() if inspect.isfunction(value)", "for value in ()", "TurnsAParameterForAMoment", "concurrency"),
     # a seed fixed
