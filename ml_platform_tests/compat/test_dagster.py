@@ -219,7 +219,7 @@ def executing_a_plan() -> None:
 def the_context_of_a_run() -> None:
     has(
         dagster.PlanOrchestrationContext,
-        "dagster_run execution_plan for_step instance job reconstructable_job run_config run_id",
+        "dagster_run execution_plan for_step instance job reconstructable_job run_config run_id resume_from_failure",
     )
     takes(dagster.PlanOrchestrationContext, named="plan_data log_manager executor output_capture resume_from_failure")
     has(dg.reconstructable(adding), "get_definition get_module")

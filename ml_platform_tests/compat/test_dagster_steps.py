@@ -90,7 +90,7 @@ def commands_of_runs() -> None:
 @EXPECTED("ExecuteStepArgs")
 def the_command_of_a_step() -> None:
     args = step_args()
-    has(args, "run_id step_keys_to_execute instance_ref retry_mode known_state should_verify_step")
+    has(args, "run_id step_keys_to_execute instance_ref retry_mode known_state should_verify_step get_command_args")
     assert dg.deserialize_value(dg.serialize_value(args), dagster_steps.ExecuteStepArgs) == args
     assert replace(replace(args, should_verify_step=True), should_verify_step=False) == args
     state = create_execution_plan(holding.get_job("making")).known_state
