@@ -1,11 +1,13 @@
 """What holds for the whole repository."""
 
+import ast
 import importlib.util
 import re
 import shlex
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -58,6 +60,7 @@ def test_the_launchers_can_be_used_without_the_rest() -> None:
     code = "import sys, ml_platform.launchers; print(*sorted(m for m in sys.modules if m.startswith('ml_platform.')))"
     loaded = run_python(code).split()
     alone = {
+        "ml_platform.compat",
         "ml_platform.databases",
         "ml_platform.errors",
         "ml_platform.extras",
@@ -65,6 +68,73 @@ def test_the_launchers_can_be_used_without_the_rest() -> None:
         "ml_platform.plugins",
     }
     assert {".".join(name.split(".")[:2]) for name in loaded} == alone
+
+
+OURS = {"ml_platform", "ml_platform_tests", "benchmarks", "docs"}
+INTERNAL = ("dagster_shared", "dagster.components.core", "dagster.components.definitions")
+IN_PARTS = (
+    "dagster_k8s",
+    "dagster_postgres",
+    "dagster_ray",
+)  # each promises what it has itself, and no module of its own
+DOORS = ("ml_platform/compat/", "ml_platform_tests/compat/", "ml_platform_tests/dagster_internals.py")
+
+
+def private_imports(path: Path) -> Iterator[str]:
+    """Finds what a file imports of another library that does not promise it, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            named = [(one.name, one.name) for one in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            named = [(str(node.module), f"{node.module}.{one.name}") for one in node.names]
+        else:
+            continue
+        yield from (f"{path}:{node.lineno}: {name}" for module, name in named if is_private(module, name))
+
+
+def is_private(module: str, name: str) -> bool:
+    """Whether a library does not promise a name, or the module that it is imported from."""
+    library = module.partition(".")[0]
+    if library in OURS or library == "__future__":
+        return False
+    is_marked = any(part.startswith("_") and not part.startswith("__") for part in name.split("."))
+    is_internal = any(f"{module}.".startswith(f"{one}.") for one in INTERNAL)
+    return is_marked or is_internal or (library in IN_PARTS and module != library)
+
+
+def test_private_names_of_other_libraries_are_imported_in_one_place_each() -> None:
+    folders = ("ml_platform", "ml_platform_tests", "benchmarks", "docs")
+    files = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    apart = [path for path in files if not str(path.relative_to(ROOT)).startswith(DOORS)]
+    found = [str(Path(one).relative_to(ROOT)) for path in apart for one in private_imports(path)]
+    told = "import it from ml_platform.compat, or in tests alone from ml_platform_tests.dagster_internals"
+    assert found == [], "\n".join([*found, told])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from dagster._core.launcher import RunLauncher",
+        "from dagster import _check as check",
+        "import dagster._core.launcher",
+        "from dagster.components.core.component_tree import ComponentTreeException",
+        "from dagster.components.definitions import LazyDefinitions",
+        "from dagster_shared.record import replace",
+        "import dagster_shared",
+        "from dagster_k8s.job import construct_dagster_k8s_job",
+        "import dagster_k8s.job as jobs",
+        "from dagster_ray.configs import RayExecutionConfig",
+        "from dagster_postgres.utils import pg_url_from_config",
+        "from sklearn.utils._param_validation import InvalidParameterError",
+    ],
+)
+def test_a_private_name_is_found_wherever_it_is_imported(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "planted.py"
+    path.write_text(
+        f"import dagster_k8s, dagster as dg\nfrom dagster_k8s import K8sRunLauncher\n\ndef f():\n    {line}\n"
+    )
+    (found,) = private_imports(path)
+    assert found.startswith(f"{path}:5: ")
 
 
 def test_every_environment_variable_is_documented_and_every_documented_one_is_read() -> None:
