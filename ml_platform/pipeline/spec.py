@@ -210,7 +210,7 @@ def _known_keys(place: Place) -> list[str]:
     models: dict[str, type[BaseModel]] = {
         "steps": Step, "models": Model, "gates": Gate, "features": Features, "evaluation": Evaluation,
     }  # fmt: skip
-    if place[0] == "split":
+    if place[:1] == ("split",):
         return list(METHODS[str(place[1])].model_fields)
     named = [models[str(part)] for part in place if str(part) in models]
     fields = (named[-1] if named else PipelineSpec).model_fields

@@ -28,10 +28,14 @@ class RunnerVersion:
 RUNNERS: Mapping[str, RunnerVersion] = {
     "source": RunnerVersion(1, ("numpy", "pandas", "pandera", "pyarrow")),
     "frame": RunnerVersion(1, ("pandas", "pandera", "pyarrow", "sklearn")),
-    "fitted": RunnerVersion(1, ("numpy", "pandas", "pandera", "pyarrow", "pydantic", "safetensors", "sklearn", "skops")),
+    "fitted": RunnerVersion(
+        1, ("numpy", "pandas", "pandera", "pyarrow", "pydantic", "safetensors", "sklearn", "skops")
+    ),
     "model": RunnerVersion(1, ("numpy", "pandas", "pandera", "pyarrow", "pydantic", "safetensors", "sklearn", "skops")),
     "selection": RunnerVersion(1, ("numpy", "pandas", "pandera", "pyarrow", "sklearn")),
-    "evaluation": RunnerVersion(1, ("jinja2", "matplotlib", "numpy", "pandas", "pandera", "pyarrow", "pydantic", "sklearn")),
+    "evaluation": RunnerVersion(
+        1, ("jinja2", "matplotlib", "numpy", "pandas", "pandera", "pyarrow", "pydantic", "sklearn")
+    ),
     "approved": RunnerVersion(1, ("pandas", "pandera", "pyarrow")),
     "predictions": RunnerVersion(1, ("numpy", "pandas", "pandera", "pyarrow", "sklearn")),
 }
