@@ -24,6 +24,8 @@ class RunnerVersion:
     libraries: tuple[str, ...]
 
 
+_OF_MODELS = ("numpy", "pandas", "pandera", "pyarrow", "pydantic", "safetensors", "sklearn", "skops")
+
 # By kind of value.
 RUNNERS: Mapping[str, RunnerVersion] = {
     "source": RunnerVersion(1, ("numpy", "pandas", "pandera", "pyarrow")),
@@ -31,7 +33,7 @@ RUNNERS: Mapping[str, RunnerVersion] = {
     "fitted": RunnerVersion(
         1, ("numpy", "pandas", "pandera", "pyarrow", "pydantic", "safetensors", "sklearn", "skops")
     ),
-    "model": RunnerVersion(1, ("numpy", "pandas", "pandera", "pyarrow", "pydantic", "safetensors", "sklearn", "skops")),
+    "model": RunnerVersion(1, _OF_MODELS),
     "selection": RunnerVersion(1, ("numpy", "pandas", "pandera", "pyarrow", "sklearn")),
     "evaluation": RunnerVersion(
         1, ("jinja2", "matplotlib", "numpy", "pandas", "pandera", "pyarrow", "pydantic", "sklearn")
