@@ -20,11 +20,11 @@ from ml_platform.pipeline.compiled import CompiledPipeline, compile_spec
 from ml_platform.pipeline.discovery import find_pipeline
 from ml_platform.pipeline.inspector import inspect_here
 from ml_platform.pipeline.spec import PipelineSpec, check_graph, load_spec
-from ml_platform.runtime.context import Work
-from ml_platform.runtime.parameters import NamedParts, told_of
+from ml_platform.runtime.context import RunContext
+from ml_platform.runtime.parameters import NamedParts, description_of
 from ml_platform.runtime.progress import Progress
 from ml_platform.runtime.rows import RowPath, aligned, labels_by_key, path_to
-from ml_platform.runtime.session import InProcess
+from ml_platform.runtime.session import Session
 from ml_platform.runtime.split import split_over
 from ml_platform.training.models import features_and_target
 from ml_platform.versions.source import text_hash
@@ -81,7 +81,7 @@ class Pipeline(NamedParts):
 
     _compiled: tuple[tuple[Any, ...], CompiledPipeline] | None = None
     _rows_path: tuple[tuple[Any, ...], RowPath] | None = None
-    _fitted_in: InProcess | None = None
+    _fitted_in: Session | None = None
 
     def __init__(  # noqa: PLR0913  (scikit-learn's way: every choice is a parameter)
         self,
@@ -159,7 +159,7 @@ class Pipeline(NamedParts):
     def _is_outdated(self, compiled: CompiledPipeline) -> bool:
         """Says whether a stand-in or a file of code was changed since."""
         for name, built in (self.replaced or {}).items():
-            if told_of(built) != told_of(compiled.objects[name]):
+            if description_of(built) != description_of(compiled.objects[name]):
                 return True
         return any(text_hash(Path(file)) != known for file, known in compiled.inspection.files.items())
 
@@ -187,22 +187,22 @@ class Pipeline(NamedParts):
         return self.compiled.steps[self.until].asset if self.until else self.compiled.features.asset
 
     @contextmanager
-    def _session(self, partitions: Sequence[str] | None, known: InProcess | None = None) -> Iterator[InProcess]:
+    def _session(self, partitions: Sequence[str] | None, known: Session | None = None) -> Iterator[Session]:
         """Opens what makes values here; a fitted pipeline's own fitted steps and models stand in it."""
         compiled = self.compiled
         all_keys = next((source.spans.keys for source in compiled.sources.values() if source.spans), [])
         chosen = all_keys if partitions is None else partitions
         with Progress(is_shown=self.verbose) as progress:
-            work = Work(
+            run = RunContext(
                 self.store or default_store(),
                 report=progress.report,
                 pipeline=compiled,
-                resolve_split=(lambda: known.work.split) if known else lambda: split_over(compiled, chosen, self.as_of),
+                resolve_split=(lambda: known.run.split) if known else lambda: split_over(compiled, chosen, self.as_of),
             )
-            session = InProcess(work, partitions, progress.tell)
+            session = Session(run, partitions, progress.tell)
             if known is not None:
                 kinds = ("fitted", "model", "selection")
-                session.made |= {asset: dict(parts) for asset, parts in known.made.items()
+                session.artifacts |= {asset: dict(parts) for asset, parts in known.artifacts.items()
                                  if known.nodes[asset].kind in kinds}  # fmt: skip
             yield session
 
@@ -216,8 +216,8 @@ class Pipeline(NamedParts):
             DataError: a partition that does not exist, or data that break what their source promises.
         """
         with self._session(partitions) as session:
-            names = {name: source.asset for name, source in session.work.pipeline.sources.items()}
-            session.make(*names.values())
+            names = {name: source.asset for name, source in session.run.pipeline.sources.items()}
+            session.materialize(*names.values())
             return Sources({name: session.frames(asset) for name, asset in names.items()}, partitions)
 
     # The estimator.
@@ -238,12 +238,12 @@ class Pipeline(NamedParts):
         self._rows_path = None
         return self
 
-    def _fit_assets(self, session: InProcess) -> None:
-        pipeline, spec = session.work.pipeline, session.work.pipeline.spec
+    def _fit_assets(self, session: Session) -> None:
+        pipeline, spec = session.run.pipeline, session.run.pipeline.spec
         within = self._steps_within(pipeline)
         learning = [step for step in pipeline.steps.values() if step.learns and step.name in within]
         names = [*spec.models, "selection"] if self.until is None else []
-        session.make(*(step.fitted_asset for step in learning), *map(spec.asset, names))
+        session.materialize(*(step.fitted_asset for step in learning), *map(spec.asset, names))
         self.fitted_ = {step.name: session.fitted(step.fitted_asset) for step in learning}
         if self.until is None:
             self.models_ = {name: session.fitted(spec.asset(name)) for name in spec.models}
@@ -295,7 +295,7 @@ class Pipeline(NamedParts):
         known = pipeline.sources.get(entry) or pipeline.steps[entry]
         looked_up = {name: pipeline.asset_of(name) for step in steps for name in step.side_inputs}
         with self._session(None) as session:
-            session.make(*looked_up.values())
+            session.materialize(*looked_up.values())
             sides = {name: session.frames(asset) for name, asset in looked_up.items()}
         return RowPath(entry, steps, known.key, sides)
 
@@ -320,7 +320,7 @@ class Pipeline(NamedParts):
     def _frames(self, X: Sources) -> Frames:
         """Makes the frames of the last step of interest."""
         with self._session(X.partitions, self._fitted_in) as session:
-            session.make(self._target_asset())
+            session.materialize(self._target_asset())
             frames = session.frames(self._target_asset())
         for model in getattr(self, "models_", {}).values() if self.until is None else ():
             require_same_lineage(frames, model)
@@ -364,14 +364,14 @@ class Pipeline(NamedParts):
         frames, columns = self._frames(X).only(None), list(dict.fromkeys([*self.compiled.features.key, *names]))
         return np.concatenate([ask(estimator, frames.read(key, columns)[names]) for key in frames.parts])
 
-    def make_all(self, X: Sources | None = None) -> InProcess:
+    def materialize_all(self, X: Sources | None = None) -> Session:
         """Makes every value that Dagster would make, the approval and the predictions included; moves no head.
 
         Raises:
             GateError: if a gate failed.
         """
         with self._session(None if X is None else X.partitions, self._fitted_in) as session:
-            session.make(*session.nodes)
+            session.materialize(*session.nodes)
         return session
 
     def evaluate(self) -> Report:
@@ -380,7 +380,7 @@ class Pipeline(NamedParts):
         if self._fitted_in is None or self.until is not None:
             raise PlatformError("an evaluation is for a pipeline with its models that was fitted on sources")
         with self._session(self._fitted_in.partitions, self._fitted_in) as session:
-            session.make(self.spec.asset("evaluation"))
+            session.materialize(self.spec.asset("evaluation"))
             return session.report(self.spec.asset("evaluation"))
 
     def compare(self, other: "Pipeline") -> Comparison:

@@ -112,7 +112,7 @@ class NamedParts(BaseEstimator):
         return _VisualBlock("serial", blocks, dash_wrapped=False)
 
 
-def told_of(built: Any) -> str:
+def description_of(built: Any) -> str:
     """Says what an object is, well enough to see that it was changed."""
     try:
         return repr(describe(built))
