@@ -123,7 +123,7 @@ pipeline = Pipeline.load(folder / "pipeline.yaml", store=ArtifactStore(str(folde
 report = pipeline.evaluate()
 nodes = pipeline.materialize_all().artifacts
 planes = nodes["lake/planes"][None]
-print(json.dumps([report.facts["metrics"], report.facts["gates"], planes.address]))
+print(json.dumps([report.facts["metric_names"], report.facts["gates"], planes.address]))
 """
 
 

@@ -51,10 +51,11 @@ def gate_checks(pipeline: CompiledPipeline) -> list[dg.AssetChecksDefinition]:
         op_tags=op_tags(pipeline.spec.evaluation.launcher),
     )
     def gates(evaluation: Any) -> Iterator[dg.AssetCheckResult]:
-        from ml_platform.evaluation import judge
+        from ml_platform.evaluation import Evaluation, check_gates
 
-        for gate in judge(pipeline.spec.gates, evaluation.facts):
-            shown = {"value": gate.value, "bound": gate.bound, "model": evaluation.facts["best"]}
+        found = Evaluation.of(evaluation)
+        for gate in check_gates(pipeline.spec.gates, found.metrics):
+            shown: dict[str, Any] = {"value": gate.value, "bound": gate.bound, "model": found.best}
             yield dg.AssetCheckResult(passed=gate.passed, check_name=gate.name, metadata=shown)
 
     return [gates]

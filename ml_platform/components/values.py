@@ -63,9 +63,10 @@ def _shown(store: ArtifactStore, node: Node, artifact: Artifact) -> dict[str, An
     is_report = node.kind in ("selection", "evaluation", "approved")
     facts = read_report(store, artifact).facts if is_report else artifact.facts
     shown = {name: facts[name] for name in _FIGURES[node.kind]}
-    shown |= {metric: facts[metric] for metric in facts.get("metrics", ())}
-    shown |= {f"validation_{name}": value for name, value in facts.get("validation", {}).items() if not is_report}
+    if node.kind == "model":
+        shown |= {f"validation_{name}": value for name, value in facts["validation"].items()}
     if node.kind == "evaluation":
+        shown |= facts["metrics"]
         shown["made_of"] = dg.MetadataValue.json(made_of(store, artifact))
     pictures = artifact.facts.get("pictures", [])
     return shown | {name: _picture(name, store.file(artifact, f"{name}.png").read_bytes()) for name in pictures}

@@ -1,4 +1,4 @@
-"""Which of two pipelines answers better, asked of the same rows?"""
+"""Compares the best models of two pipelines on the test rows that both have."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ml_platform.errors import DataError, first_few
+from ml_platform.evaluation.facts import Evaluation
 from ml_platform.tasks import LABELS, TASKS
 
 _TOGETHER = ("task", "target", "key", "classes")
@@ -57,19 +58,21 @@ class Comparison:
         return table
 
 
-def compare_answers(facts: tuple[Any, Any], answers: tuple[pd.DataFrame, pd.DataFrame]) -> Comparison:
+def compare_answers(
+    evaluations: tuple[Evaluation, Evaluation], answers: tuple[pd.DataFrame, pd.DataFrame]
+) -> Comparison:
     """Compares what two evaluations kept: their facts, and the answers of their best models on their test rows.
 
     Raises:
         DataError: other tasks, targets or keys, no common rows, or rows whose truths differ.
     """
-    _require_alike(facts)
-    first, other = facts
-    key, target, task = first["key"], first["target"], TASKS[first["task"]]
+    _require_alike(evaluations)
+    first, other = evaluations
+    key, target, task = first.key, first.target, TASKS[first.task]
     names = [f"{target} of {side}" for side in ("A", "B")]
     both = answers[0][[*key, target]].merge(answers[1][[*key, target]], on=key, suffixes=(" of A", " of B"))
     if both.empty:
-        raise DataError(f"{first['pipeline']} and {other['pipeline']} have no test row in common; split them alike")
+        raise DataError(f"{first.pipeline} and {other.pipeline} have no test row in common; split them alike")
     differ = both[both[names[0]] != both[names[1]]]
     if len(differ):
         shown = first_few(
@@ -77,15 +80,15 @@ def compare_answers(facts: tuple[Any, Any], answers: tuple[pd.DataFrame, pd.Data
         )
         raise DataError(f"{len(differ):,} of {len(both):,} common rows have another {target!r} in each: {shown}")
     common = both[key]
-    truth = task.truth(both[names[0]].to_numpy(), first["classes"])
-    said = [task.answer_in(common.merge(one, on=key, how="left"), target, first["classes"]) for one in answers]
+    truth = task.truth(both[names[0]].to_numpy(), first.classes)
+    said = [task.answer_in(common.merge(one, on=key, how="left"), target, first.classes) for one in answers]
     scores = [task.measure(truth, answer) for answer in said]
     return Comparison(
-        (first["pipeline"], other["pipeline"]),
-        (first["best"], other["best"]),
+        (first.pipeline, other.pipeline),
+        (first.best, other.best),
         len(both),
         (len(answers[0]) - len(both), len(answers[1]) - len(both)),
-        first["selected_by"],
+        first.selected_by,
         {metric: (scores[0][metric], scores[1][metric]) for metric in task.all_metrics},
         _interval(task.losses(truth, said[1]) - task.losses(truth, said[0])),
     )
@@ -98,10 +101,11 @@ def _interval(differences: np.ndarray) -> tuple[float, float, float]:
     return mean, mean - margin, mean + margin
 
 
-def _require_alike(facts: tuple[Any, Any]) -> None:
+def _require_alike(evaluations: tuple[Evaluation, Evaluation]) -> None:
     for name in _TOGETHER:
-        one, other = (side.get(name) for side in facts)
+        one, other = (getattr(side, name) for side in evaluations)
         if one != other:
             raise DataError(
-                f"{facts[0]['pipeline']} and {facts[1]['pipeline']} cannot be compared: {name} is {one!r} and {other!r}"
+                f"{evaluations[0].pipeline} and {evaluations[1].pipeline} cannot be compared: "
+                f"{name} is {one!r} and {other!r}"
             )

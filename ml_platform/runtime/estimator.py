@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from ml_platform.artifacts import ArtifactStore, Frames, Report, default_store
 from ml_platform.artifacts.reports import read_answers
 from ml_platform.errors import DataError, PlatformError, expected_one_of
+from ml_platform.evaluation import Evaluation
 from ml_platform.evaluation.comparison import Comparison, compare_answers
 from ml_platform.pipeline.compiled import CompiledPipeline, compile_spec
 from ml_platform.pipeline.discovery import find_pipeline
@@ -301,4 +302,4 @@ class Pipeline(NamedParts):
         for one, report in zip((self, other), reports, strict=True):
             assert report.ref is not None
             answers.append(read_answers(one.store or default_store(), report.ref))
-        return compare_answers((reports[0].facts, reports[1].facts), (answers[0], answers[1]))
+        return compare_answers((Evaluation.of(reports[0]), Evaluation.of(reports[1])), (answers[0], answers[1]))

@@ -117,7 +117,7 @@ class _ReportMaterializer(Materializer):
 
 class _SelectionMaterializer(_ReportMaterializer):
     def report(self, used: Mapping[str, Any]) -> Report:
-        from ml_platform.training import select_best
+        from ml_platform.evaluation import select_best
 
         return select_best(used, TASKS[self.pipeline.spec.task])
 
@@ -150,6 +150,11 @@ class _PredictionsMaterializer(Materializer):
             self._models["approved"] = approved_model(self.pipeline, self.run.store, approval)
         return self._models["approved"]
 
+    def _threshold(self, used: Mapping[str, Any]) -> float | None:
+        from ml_platform.evaluation import Approval
+
+        return Approval.of(used["approved"]).threshold
+
     def made_of(self, used: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"features": used["features"], "model": self._model(used["approved"])}
 
@@ -159,13 +164,13 @@ class _PredictionsMaterializer(Materializer):
         digests = {f"features[{part.partition}]": part.digest for part in used["features"].parts.values()}
         return {
             "inputs": {**digests, "model": content_of(model.ref)},
-            "threshold": used["approved"].facts["threshold"],
+            "threshold": self._threshold(used),
         }
 
     def writer(self, used: Mapping[str, Any], partition: str | None) -> Write:
         from ml_platform.evaluation.predictions import predict_partition
 
-        model, threshold = self._model(used["approved"]), used["approved"].facts["threshold"]
+        model, threshold = self._model(used["approved"]), self._threshold(used)
         return lambda folder: frame_files.write_frame(
             folder, predict_partition(self.pipeline, model, threshold, used["features"])
         )

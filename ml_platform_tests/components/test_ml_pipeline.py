@@ -65,7 +65,7 @@ def test_a_whole_run_makes_everything_and_shows_its_figures(made: Platform) -> N
     for picture in ("roc", "calibration", "confusion", "by_month", "by_origin"):
         assert metadata[picture].value.startswith(f"![{picture}](data:image/png;base64,")
         assert len(metadata[picture].value) < 100_000
-    assert metadata["roc_auc"].value == evaluation["roc_auc"]
+    assert metadata["roc_auc"].value == evaluation["metrics"]["roc_auc"]
 
 
 def test_frames_show_rows_sizes_and_columns_by_partition(made: Platform) -> None:
@@ -248,7 +248,7 @@ class TestGates:
             "log_loss_is_low_enough": True,
             "no_leakage_is_suspected": False,
         }
-        assert platform.report("flight_delays/evaluation").facts["roc_auc"] > 0.85
+        assert platform.report("flight_delays/evaluation").facts["metrics"]["roc_auc"] > 0.85
         assert self.approved(platform) == before
 
     @pytest.mark.full

@@ -136,5 +136,5 @@ class TestBackfills:
             assert "Step flight_delays__boosted goes to launcher gpu." in sent, (
                 "on a laptop each step has its launcher too"
             )
-        assert platform.report("flight_delays/evaluation").facts["roc_auc"] > 0.85
+        assert platform.report("flight_delays/evaluation").facts["metrics"]["roc_auc"] > 0.85
         assert {k: v for k, v in platform.digests().items() if "approved" in k or "predictions" in k} == before
