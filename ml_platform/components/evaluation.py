@@ -66,7 +66,7 @@ def _report_asset(pipeline: CompiledPipeline, node: Node, description: str, kind
         **asset_options(pipeline, node),
         ins={name: dg.AssetIn(asset_key(asset)) for name, asset in node.inputs.items()},
         description=description,
-        kinds=kinds,
+        kinds={*kinds, node.stage},
         io_manager_key="reports",
     )(body_of(pipeline, node))
 
@@ -83,7 +83,7 @@ def _predictions_asset(pipeline: CompiledPipeline, node: Node) -> dg.AssetsDefin
         **asset_options(pipeline, node),
         ins={name: dg.AssetIn(asset_key(asset)) for name, asset in node.inputs.items()},
         description=describe_frame(text, step.grain, step.key),
-        kinds={"scikitlearn", "parquet"},
+        kinds={"scikitlearn", "parquet", node.stage},
         partitions_def=partitions_of(step.spans),
         io_manager_key="frames",
     )(body_of(pipeline, node))

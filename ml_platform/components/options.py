@@ -39,7 +39,7 @@ def asset_options(pipeline: CompiledPipeline, node: Node) -> dict[str, Any]:
     return {
         "key": node.asset.split("/"),
         "code_version": node.code_version,
-        "group_name": f"{pipeline.spec.pipeline}_{node.stage}",
+        "group_name": pipeline.spec.pipeline,  # with a group for each stage, ten pipelines are eighty boxes
         "owners": pipeline.spec.owners,
         # One run for a range of partitions; on assets without partitions too, else Dagster splits the run.
         "backfill_policy": dg.BackfillPolicy.single_run(),

@@ -25,7 +25,7 @@ def _model_asset(pipeline: CompiledPipeline, node: Node) -> dg.AssetsDefinition:
         ins={"features": dg.AssetIn(asset_key(pipeline.features.asset))},
         description=f"{model.description or f'`{model.uses}`.'}\n\nFitted on training and validation rows; "
         "its validation scores come from a fit without the validation rows.",
-        kinds={_kind(node, model)},
+        kinds={_kind(node, model), node.stage},
         io_manager_key="objects",
         metadata={
             "ml_platform/uses": list(pipeline.inspection.models[node.part].types),
@@ -47,6 +47,6 @@ def _selection_asset(pipeline: CompiledPipeline, node: Node) -> dg.AssetsDefinit
         **asset_options(pipeline, node),
         ins={name: dg.AssetIn(asset_key(asset)) for name, asset in node.inputs.items()},
         description=f"The model with the lowest {loss} on the validation rows; the test rows have no say.",
-        kinds={"python"},
+        kinds={"python", node.stage},
         io_manager_key="reports",
     )(body_of(pipeline, node))

@@ -24,7 +24,8 @@ def drawn_graph() -> str:
     for node in sorted(graph.asset_nodes, key=lambda node: node.key.to_user_string()):
         parents = ", ".join(sorted(key.to_user_string() for key in node.parent_keys))
         kind = "monthly" if node.partitions_def else "whole"
-        lines.append(f"{node.key.to_user_string()} [{node.group_name}, {kind}]{' <- ' if parents else ''}{parents}")
+        place = f"{node.group_name}: {node.tags['ml_platform/stage']}, {kind}"
+        lines.append(f"{node.key.to_user_string()} [{place}]{' <- ' if parents else ''}{parents}")
     checks = sorted(f"{key.name} checks {key.asset_key.to_user_string()}" for key in graph.asset_check_keys)
     return "\n".join([*lines, *checks]) + "\n"
 
@@ -40,7 +41,7 @@ def test_every_asset_says_what_it_is() -> None:
         assert node.description, name
         assert node.owners, name
         assert node.kinds, name
-        assert node.tags["ml_platform/stage"], name
+        assert node.tags["ml_platform/stage"] in {*node.kinds, "source"}, name
         assert node.backfill_policy.policy_type.value == "SINGLE_RUN", name
         if "parquet" in node.kinds:
             assert "One row: " in node.description, name
