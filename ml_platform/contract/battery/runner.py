@@ -27,7 +27,7 @@ from ml_platform.contract.battery.report import (
     Unusable,
     Verdict,
 )
-from ml_platform.contract.battery.subject import Subject, told
+from ml_platform.contract.battery.subject import Subject, transformer_text
 from ml_platform.contract.battery.worker import frame_bytes
 from ml_platform.errors import expected_one_of
 
@@ -106,7 +106,7 @@ def check_transformer(
         warnings.simplefilter("ignore")
         verdicts = _verdicts(subject, promises)
     rows = "rows drawn from its schema" if subject.is_drawn else "rows"
-    return Report(told(transformer), f"{len(subject.X):,} {rows}", verdicts, time.perf_counter() - started)
+    return Report(transformer_text(transformer), f"{len(subject.X):,} {rows}", verdicts, time.perf_counter() - started)
 
 
 def _verdicts(subject: Subject, promises: Collection[str]) -> list[Verdict]:
