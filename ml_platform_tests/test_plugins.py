@@ -121,7 +121,7 @@ from ml_platform.artifacts import ArtifactStore
 folder = Path({folder!r})
 pipeline = Pipeline.load(folder / "pipeline.yaml", store=ArtifactStore(str(folder / "artifacts")), verbose=False).fit()
 report = pipeline.evaluate()
-nodes = pipeline.make_all().made
+nodes = pipeline.materialize_all().artifacts
 planes = nodes["lake/planes"][None]
 print(json.dumps([report.facts["metrics"], report.facts["gates"], planes.address]))
 """

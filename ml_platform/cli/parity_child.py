@@ -37,7 +37,7 @@ def main() -> None:
 def _environment(spec: PipelineSpec) -> dict[str, Any]:
     """Records what of this process may decide bytes."""
     nodes = nodes_of(compile_spec(spec, inspect(spec))).values()
-    libraries = {name: version for node in nodes for name, version in (node.recipe or {})["distributions"].items()}
+    libraries = {name: version for node in nodes for name, version in (node.code or {})["distributions"].items()}
     return {"threads": thread_count(), "libraries": dict(sorted(libraries.items()))}
 
 
@@ -47,7 +47,7 @@ def run_in_process(spec: PipelineSpec, folder: Path, rows: int | None) -> None:
 
     store = ArtifactStore(str(folder / "artifacts"))
     pipeline = Pipeline(spec, store=store, rows=rows, verbose=False).fit()
-    made = pipeline.make_all().made
+    made = pipeline.materialize_all().artifacts
     store.promote(artifact for parts in made.values() for artifact in parts.values())
     sources = pipeline.sources()
     answers = pipeline.transform(sources)[list(pipeline.compiled.features.key)]

@@ -1,6 +1,6 @@
-"""What would a run do, before it does it?"""
+"""Prints what a run would do, and why, before it does it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,7 +11,7 @@ from ml_platform.pipeline import load_pipeline
 from ml_platform.pipeline.discovery import find_pipeline
 from ml_platform.runtime.plan import RECOMPUTE, REUSE, Planned, plan
 
-SHOWN_REASONS = 4
+MOST_REASONS = 4  # of one asset, before the rest are counted
 
 
 def plan_pipeline(pipeline: str, as_of: str = "latest") -> list[Planned]:
@@ -25,22 +25,10 @@ def print_plan(planned: Sequence[Planned], console: Console | None = None) -> No
     width = max((len(one.asset) for one in planned), default=0)
     for one in planned:
         console.print(_line(one, width), soft_wrap=True, highlight=False)
-        more = len(one.why) - SHOWN_REASONS
-        for reason in [*one.why[:SHOWN_REASONS], *([f"and {more} more (--json lists all)"] if more > 0 else [])]:
+        for reason in _reasons(one):
             console.print(f"            {escape(reason)}", soft_wrap=True, highlight=False, style="dim")
-    shared = [asset for one in planned for asset in one.shared_with]
-    if shared:
-        parents = ", ".join(sorted({asset.partition("/")[0] for asset in shared}))
-        count = sum(bool(one.shared_with) for one in planned)
-        console.print(f"{count} of {len(planned)} assets are shared by address with {parents}", highlight=False)
-    todo = [one for one in planned if one.action == RECOMPUTE]
-    known, unknown = sum(one.seconds or 0.0 for one in todo), sum(one.seconds is None for one in todo)
-    told = f" ({known:.1f} s when last computed" + (f", {unknown} never timed)" if unknown else ")") if todo else ""
-    console.print(f"{len(planned) - len(todo)} to reuse, {len(todo)} to recompute{told}", highlight=False)
-    if any(reason.startswith("after ") for one in todo for reason in one.why):
-        console.print(
-            "what comes after a recomputed asset is reused all the same where that comes out equal", soft_wrap=True
-        )
+    for line in _summary(planned):
+        console.print(line, soft_wrap=True, highlight=False)
 
 
 def _line(one: Planned, width: int) -> str:
@@ -51,3 +39,22 @@ def _line(one: Planned, width: int) -> str:
     parts = f"{one.partitions[RECOMPUTE]} of {total} partitions, " if total > 1 else ""
     took = "never timed" if one.seconds is None else f"took {one.seconds:.1f} s"
     return f"[yellow]{'recompute':<10}[/] {one.asset:<{width}} {one.launcher}, {parts}{took}"
+
+
+def _reasons(one: Planned) -> Iterator[str]:
+    yield from one.why[:MOST_REASONS]
+    if len(one.why) > MOST_REASONS:
+        yield f"and {len(one.why) - MOST_REASONS} more (--json lists all)"
+
+
+def _summary(planned: Sequence[Planned]) -> Iterator[str]:
+    shared = [one for one in planned if one.shared_with]
+    if shared:
+        parents = sorted({asset.partition("/")[0] for one in shared for asset in one.shared_with})
+        yield f"{len(shared)} of {len(planned)} assets are shared by address with {', '.join(parents)}"
+    due = [one for one in planned if one.action == RECOMPUTE]
+    known, untimed = sum(one.seconds or 0.0 for one in due), sum(one.seconds is None for one in due)
+    duration = f" ({known:.1f} s when last computed{f', {untimed} never timed' if untimed else ''})" if due else ""
+    yield f"{len(planned) - len(due)} to reuse, {len(due)} to recompute{duration}"
+    if any(reason.startswith("after ") for one in due for reason in one.why):
+        yield "what comes after a recomputed asset is reused all the same where that comes out equal"

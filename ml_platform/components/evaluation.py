@@ -11,7 +11,7 @@ from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.runtime import Node
 
 
-def judging_assets(pipeline: CompiledPipeline, nodes: Mapping[str, Node]) -> list[dg.AssetsDefinition]:
+def evaluation_assets(pipeline: CompiledPipeline, nodes: Mapping[str, Node]) -> list[dg.AssetsDefinition]:
     """Gives the evaluation, the approval, and the predictions that hang on it."""
     evaluation, approved, predictions = (
         nodes[pipeline.spec.asset(name)] for name in ("evaluation", "approved", "predictions")
@@ -34,7 +34,7 @@ def judging_assets(pipeline: CompiledPipeline, nodes: Mapping[str, Node]) -> lis
     ]
 
 
-def judging_checks(pipeline: CompiledPipeline) -> list[dg.AssetChecksDefinition]:
+def gate_checks(pipeline: CompiledPipeline) -> list[dg.AssetChecksDefinition]:
     """Gives the gates as blocking checks of the evaluation: for the eye; the guarantee is `approved`."""
     if not pipeline.spec.gates:
         return []

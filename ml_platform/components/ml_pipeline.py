@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ml_platform.components.evaluation import judging_assets, judging_checks
+from ml_platform.components.evaluation import evaluation_assets, gate_checks
 from ml_platform.components.scaffolder import PipelineScaffolder
 from ml_platform.components.steps import step_assets
 from ml_platform.components.training import training_assets
@@ -33,7 +33,7 @@ class MLPipelineComponent(dg.Component, dg.Model, dg.Resolvable):
 def pipeline_definitions(pipeline: CompiledPipeline) -> dg.Definitions:
     """Turns a compiled pipeline into assets, checks and one job that makes all of them."""
     nodes = nodes_of(pipeline)
-    assets = [*step_assets(pipeline, nodes), *training_assets(pipeline, nodes), *judging_assets(pipeline, nodes)]
+    assets = [*step_assets(pipeline, nodes), *training_assets(pipeline, nodes), *evaluation_assets(pipeline, nodes)]
     keys = [key for asset in assets for key in asset.keys]
     sources = [dg.AssetKey.from_user_string(source.asset) for source in pipeline.sources.values()]
     job = dg.define_asset_job(
@@ -41,4 +41,4 @@ def pipeline_definitions(pipeline: CompiledPipeline) -> dg.Definitions:
         dg.AssetSelection.assets(*sources, *keys),
         description=pipeline.spec.description,
     )
-    return dg.Definitions(assets=assets, asset_checks=judging_checks(pipeline), jobs=[job])
+    return dg.Definitions(assets=assets, asset_checks=gate_checks(pipeline), jobs=[job])

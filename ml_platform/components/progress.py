@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from ml_platform.runtime import Made
+from ml_platform.runtime import Materialized
 
 EVERY_SECONDS = 2.0
 
 
-def told(context: dg.AssetExecutionContext, stream: Iterator[Made], count: int) -> Iterator[Made]:
+def told(context: dg.AssetExecutionContext, stream: Iterator[Materialized], count: int) -> Iterator[Materialized]:
     """Passes partitions on, telling the run's log now and then how many are done."""
     last = time.monotonic()
     for done, made in enumerate(stream, 1):

@@ -14,7 +14,7 @@ from ml_platform.errors import PlatformError
 from ml_platform.launchers.workers import key_of
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.resources import SplitResource, StoreResource
-from ml_platform.runtime import Node, Work, nodes_of
+from ml_platform.runtime import Node, RunContext, nodes_of
 from ml_platform.runtime.plan import is_known
 
 _MADE_BY = "ml_platform_made_by"  # an asset's function has its pipeline and node under this name
@@ -39,10 +39,10 @@ class WouldReuse:
             computes_alike: whether its launcher has the threads and devices of this process; where bytes depend on
                 them, what is known here says nothing of there.
         """
-        made_by = _made_by(context)
-        if made_by is None:
+        found = _node_of(context)
+        if found is None:
             return False
-        pipeline, node = made_by
+        pipeline, node = found
         if not computes_alike and (node.depends_on_threads or node.depends_on_device):
             return False
         run = context.dagster_run
@@ -50,14 +50,14 @@ class WouldReuse:
         store = self.store.model_copy(update=_config(resources, "store"))
         split = self.split.model_copy(update=_config(resources, "split"))
         opened = store.open()
-        work = Work(opened, store.reuse, pipeline=pipeline, resolve_split=lambda: split.resolve(pipeline, opened))
+        read = RunContext(opened, store.reuse, pipeline=pipeline, resolve_split=lambda: split.resolve(pipeline, opened))
         try:
-            return is_known(work, nodes_of(pipeline), node, _partitions(run.tags, node))
+            return is_known(read, nodes_of(pipeline), node, _partitions(run.tags, node))
         except PlatformError:
             return False  # whatever is wrong, the step says so itself, where it belongs
 
 
-def _made_by(context: StepHandlerContext) -> tuple[CompiledPipeline, Node] | None:
+def _node_of(context: StepHandlerContext) -> tuple[CompiledPipeline, Node] | None:
     step = step_in(context, key_of(context))
     definition = plan_context_of(context).job.get_definition().graph.get_node(step.node_handle).definition
     body = getattr(getattr(definition, "compute_fn", None), "decorated_fn", None)

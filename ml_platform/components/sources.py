@@ -13,8 +13,8 @@ from ml_platform.pipeline.signatures import code_of_source
 from ml_platform.resources import StoreResource
 from ml_platform.resources.refusal import refusals_as_failures
 from ml_platform.runtime import Node
-from ml_platform.runtime.context import SourceWork
-from ml_platform.runtime.execution import make_source
+from ml_platform.runtime.context import SourceContext
+from ml_platform.runtime.execution import materialize_source
 from ml_platform.runtime.graph import source_node
 from ml_platform.sources import Source
 from ml_platform.versions.closure import runner_code
@@ -52,8 +52,8 @@ def _source_asset(node: Node, table: Source, owners: Sequence[str]) -> dg.Assets
     )
     def read(context: dg.AssetExecutionContext, store: StoreResource) -> dg.Output:
         with refusals_as_failures():
-            work = SourceWork(store.open(), store.reuse)
-            made = make_source(work, node, table, selected_partitions(context))
+            run = SourceContext(store.open(), store.reuse)
+            made = materialize_source(run, node, table, selected_partitions(context))
             context.add_output_metadata(costs(context))
             return dg.Output(made)
 

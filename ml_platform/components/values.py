@@ -15,7 +15,7 @@ from ml_platform.launchers.metering import spent
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.resources import SplitResource, StoreResource
 from ml_platform.resources.refusal import refusals_as_failures
-from ml_platform.runtime import Node, Work, make
+from ml_platform.runtime import Node, RunContext, materialize
 from ml_platform.runtime.provenance import made_of
 
 _FIGURES: Mapping[str, tuple[str, ...]] = {
@@ -35,7 +35,7 @@ def body_of(pipeline: CompiledPipeline, node: Node) -> Callable[..., Any]:
     ) -> dg.Output:
         with refusals_as_failures():
             opened = store.open()
-            work = Work(
+            run = RunContext(
                 opened,
                 store.reuse,
                 context.log.info,
@@ -43,7 +43,7 @@ def body_of(pipeline: CompiledPipeline, node: Node) -> Callable[..., Any]:
                 resolve_split=lambda: split.resolve(pipeline, opened),
             )
             partitions = selected_partitions(context)
-            made = make(work, node, inputs, partitions)
+            made = materialize(run, node, inputs, partitions)
             context.add_output_metadata(costs(context))
             if node.kind in ("frame", "predictions"):
                 return dg.Output(told(context, made, len(partitions)))

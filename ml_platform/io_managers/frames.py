@@ -11,14 +11,14 @@ from ml_platform.errors import ArtifactError
 from ml_platform.io_managers.metadata import asset_name, column_schema, describe, show_version
 from ml_platform.resources import StoreResource
 from ml_platform.resources.refusal import refusals_as_failures
-from ml_platform.runtime import Made
+from ml_platform.runtime import Materialized
 from ml_platform.schema import Schema
 
 
 class FrameIOManager(dg.ConfigurableIOManager):
     """Keeps frames as Parquet, one artifact per partition.
 
-    An asset returns a pandas DataFrame, a mapping of partition to DataFrame, or an iterator of `Made`; it gets
+    An asset returns a pandas DataFrame, a mapping of partition to DataFrame, or an iterator of `Materialized`; it gets
     `Frames`, or one DataFrame where its parameter says so.
     """
 
@@ -29,7 +29,7 @@ class FrameIOManager(dg.ConfigurableIOManager):
         """Writes all partitions, then makes them current: a refusal on the way leaves all as they were."""
         store, asset = self.store.open(), asset_name(context)
         partitions: list[str | None] = [*context.asset_partition_keys] if context.has_asset_partitions else [None]
-        made: list[Made] = []
+        made: list[Materialized] = []
         for one in _made(store, obj, partitions, asset):
             if one.artifact.partition not in partitions:
                 extra = one.artifact.partition
@@ -56,7 +56,7 @@ class FrameIOManager(dg.ConfigurableIOManager):
         return frames
 
 
-def _made(store: ArtifactStore, obj: Any, partitions: Sequence[str | None], asset: str) -> Iterator[Made]:
+def _made(store: ArtifactStore, obj: Any, partitions: Sequence[str | None], asset: str) -> Iterator[Materialized]:
     """Takes what an asset returned, writing what is not in the store yet and refusing what is no frame."""
     import pandas as pd
 
@@ -69,7 +69,7 @@ def _made(store: ArtifactStore, obj: Any, partitions: Sequence[str | None], asse
     if isinstance(obj, Mapping):
         for partition, frame in obj.items():
             label = asset if partition is None else f"{asset}[{partition}]"
-            yield Made(_write(store, asset, partition, _frame_of(frame, label)), False, 0.0)
+            yield Materialized(_write(store, asset, partition, _frame_of(frame, label)), False, 0.0)
     elif isinstance(obj, Iterator):
         yield from obj
     else:
@@ -95,7 +95,7 @@ def _require_all(artifacts: list[Artifact], partitions: list[str | None], asset:
         raise ArtifactError(f"{asset}: asked for partitions {partitions}, the asset returned none for {missing}")
 
 
-def _show(context: dg.OutputContext, made: Made) -> None:
+def _show(context: dg.OutputContext, made: Materialized) -> None:
     """Puts a partition's own figures on its own event."""
     artifact = made.artifact
     if artifact.partition is None:

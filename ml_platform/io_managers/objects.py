@@ -10,13 +10,13 @@ from ml_platform.errors import ArtifactError
 from ml_platform.io_managers.metadata import asset_name, describe, show_version, trusted_types
 from ml_platform.resources import StoreResource
 from ml_platform.resources.refusal import refusals_as_failures
-from ml_platform.runtime import Made
+from ml_platform.runtime import Materialized
 
 
 class SklearnIOManager(dg.ConfigurableIOManager):
     """Keeps scikit-learn objects as skops files, networks as safetensors and JSON.
 
-    An asset returns a scikit-learn object, `Fitted` with facts about its fit, or `Made`; it gets `Fitted`.
+    An asset returns a scikit-learn object, `Fitted` with facts about its fit, or `Materialized`; it gets `Fitted`.
     """
 
     store: dg.ResourceDependency[StoreResource]
@@ -25,7 +25,7 @@ class SklearnIOManager(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Writes the object, if it is not in the store yet, and makes it current."""
         store = self.store.open()
-        made = obj if isinstance(obj, Made) else Made(self._write(store, context, obj), False, 0.0)
+        made = obj if isinstance(obj, Materialized) else Materialized(self._write(store, context, obj), False, 0.0)
         store.promote([made.artifact])
         show_version(context, [made.artifact])
         context.add_output_metadata(describe(made.artifact, reused=made.reused))

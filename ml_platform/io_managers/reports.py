@@ -10,11 +10,11 @@ from ml_platform.errors import ArtifactError
 from ml_platform.io_managers.metadata import asset_name, describe, show_version
 from ml_platform.resources import StoreResource
 from ml_platform.resources.refusal import refusals_as_failures
-from ml_platform.runtime import Made
+from ml_platform.runtime import Materialized
 
 
 class ReportIOManager(dg.ConfigurableIOManager):
-    """Keeps reports as JSON with pictures and a page. An asset returns a `Report` or `Made`; it gets a `Report`."""
+    """Keeps reports as JSON with pictures and a page; assets return a `Report` or `Materialized`."""
 
     store: dg.ResourceDependency[StoreResource]
 
@@ -22,7 +22,9 @@ class ReportIOManager(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Writes the report, if it is not in the store yet, and makes it current."""
         store = self.store.open()
-        made = obj if isinstance(obj, Made) else Made(_write(store, asset_name(context), obj), False, 0.0)
+        made = (
+            obj if isinstance(obj, Materialized) else Materialized(_write(store, asset_name(context), obj), False, 0.0)
+        )
         artifact = made.artifact
         store.promote([artifact])
         show_version(context, [artifact])

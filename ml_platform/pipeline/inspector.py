@@ -13,9 +13,9 @@ from ml_platform.contract.battery.checks.declarations import declaration_problem
 from ml_platform.contract.construction import BuildError, build, resolve
 from ml_platform.errors import ArtifactError, DataError, Place, expected_one_of
 from ml_platform.pipeline.signatures import (
+    BuiltObject,
     Found,
     Inspection,
-    Maker,
     ModelFacts,
     SourceFacts,
     StepFacts,
@@ -81,7 +81,7 @@ class _Checker:
         """Takes the object that stands in for a declared one, else builds what is declared."""
         return self.objects[name] if name in self.objects else build(use.uses, use.with_)
 
-    def maker(self, label: str, built: Any) -> Maker:
+    def describe(self, label: str, built: Any) -> BuiltObject:
         """Notes what an object contributes to the version of what it makes."""
         try:
             parameters = describe(built)
@@ -89,7 +89,7 @@ class _Checker:
         except Undescribable as error:
             _LOG.warning("%s is made anew each time: its version cannot be told: %s", label, error)
             parameters = self.code[label] = None
-        return Maker(parameters, getattr(built, "depends_on_threads", True))
+        return BuiltObject(parameters, getattr(built, "depends_on_threads", True))
 
     def check_step(self, name: str, step: Step) -> None:
         with self.at("steps", name):
@@ -111,7 +111,7 @@ class _Checker:
                 in_time=self._in_time(name, step, transformer) if declares else None,
                 schema=schema.to_json(),
                 types=own_types(transformer),
-                maker=self.maker(f"steps.{name}", transformer),
+                built=self.describe(f"steps.{name}", transformer),
             )
 
     def _declared(self, name: str, step: Step, transformer: Any) -> Schema:
@@ -178,7 +178,7 @@ class _Checker:
             with self.at("models", name):
                 estimator = self.build(name, model)
                 self._require_answers(estimator)
-                self.models[name] = ModelFacts(own_types(estimator), self.maker(f"models.{name}", estimator))
+                self.models[name] = ModelFacts(own_types(estimator), self.describe(f"models.{name}", estimator))
 
     def _require_answers(self, estimator: Any) -> None:
         """Refuses an estimator that does not answer the pipeline's task."""

@@ -38,7 +38,7 @@ class SourceFacts:
 
 
 @dataclass(frozen=True)
-class Maker:
+class BuiltObject:
     """What an object contributes to the version of what it makes.
 
     Attributes:
@@ -61,7 +61,7 @@ class StepFacts:
     in_time: str | None  # the column by which its own rows are ordered, if a row's answer depends on those before it
     schema: Mapping[str, Any]
     types: list[str]  # of the object and its parts: what may be loaded for this step
-    maker: Maker
+    built: BuiltObject
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class ModelFacts:
     """What must be known of a candidate model."""
 
     types: list[str]
-    maker: Maker
+    built: BuiltObject
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ class Inspection:
         data = json.loads(text)
         return cls(
             {name: SourceFacts(**facts) for name, facts in data["sources"].items()},
-            {name: _with_maker(StepFacts, facts) for name, facts in data["steps"].items()},
-            {name: _with_maker(ModelFacts, facts) for name, facts in data["models"].items()},
+            {name: _with_built(StepFacts, facts) for name, facts in data["steps"].items()},
+            {name: _with_built(ModelFacts, facts) for name, facts in data["models"].items()},
             {name: code and Code(**code) for name, code in data["code"].items()},
             data["files"],
             [Found(**problem) for problem in data["problems"]],
@@ -115,8 +115,8 @@ class Inspection:
         return json.dumps(asdict(self))
 
 
-def _with_maker(kind: type, facts: dict[str, Any]) -> Any:
-    return kind(**{**facts, "maker": Maker(**facts["maker"])})
+def _with_built(kind: type, facts: dict[str, Any]) -> Any:
+    return kind(**{**facts, "built": BuiltObject(**facts["built"])})
 
 
 def inspect(spec: PipelineSpec) -> Inspection:

@@ -24,7 +24,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True)
-class SourceWork:
+class SourceContext:
     """What reading a table needs beside it.
 
     Attributes:
@@ -41,9 +41,9 @@ class SourceWork:
         """The texts that addresses were made from, where that was not just now."""
         return {}
 
-    def known(self, recipe: Mapping[str, Any] | None) -> Artifact | None:
+    def known(self, computation: Mapping[str, Any] | None) -> Artifact | None:
         """Finds what a computation gave before, if that may be reused."""
-        return self.store.known(address_of(recipe)) if recipe is not None and self.reuse else None
+        return self.store.known(address_of(computation)) if computation is not None and self.reuse else None
 
     def add(self, node: Node, partition: str | None, write: Write, origin: Origin) -> Artifact:
         """Computes a value and keeps it; what was asked to be fresh takes the place of what was known.
@@ -51,7 +51,7 @@ class SourceWork:
         Raises:
             PlatformError: code that was changed after this process imported it.
         """
-        if node.recipe is not None:
+        if node.code is not None:
             refuse_changed_modules(node.modules, self.files)
         if not self.reuse and origin.recipe:
             self.store.forget(address_of(origin.recipe))
@@ -61,11 +61,11 @@ class SourceWork:
     def describe(self, node: Node) -> None:
         """Keeps what a code version stands for: a plan compares with it."""
         if node.is_addressable and self.store.noted(f"code/{node.code_version}") is None:
-            self.store.note(f"code/{node.code_version}", node.recipe)
+            self.store.note(f"code/{node.code_version}", node.code)
 
 
 @dataclass(frozen=True)
-class Work(SourceWork):
+class RunContext(SourceContext):
     """What making needs beside a node and its inputs.
 
     Attributes:

@@ -10,7 +10,7 @@ from ml_platform.artifacts.reports import KIND as REPORT
 from ml_platform.artifacts.reports import read_report
 from ml_platform.contract.equality import first_difference
 from ml_platform.runtime.graph import Node
-from ml_platform.runtime.plan import code_reasons, differences, recipe_reasons
+from ml_platform.runtime.plan import code_changes, computation_changes, differences
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def _why(one: ArtifactStore, other: ArtifactStore, left: Artifact, right: Artifa
     then = one.noted(f"code/{left.recipe['code']}")
     now = other.noted(f"code/{right.recipe['code']}")
     if then and now:
-        yield from code_reasons(then, now, {})
-    yield from recipe_reasons(left.recipe, right.recipe)
+        yield from code_changes(then, now, {})
+    yield from computation_changes(left.recipe, right.recipe)
 
 
 def _where(

@@ -1,7 +1,6 @@
 """How does a data scientist run a pipeline in a notebook or a test? As one scikit-learn estimator."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -11,8 +10,7 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from ml_platform.artifacts import ArtifactStore, Fitted, Frames, Report, default_store
-from ml_platform.artifacts.lineage import require_same_lineage
+from ml_platform.artifacts import ArtifactStore, Frames, Report, default_store
 from ml_platform.artifacts.reports import read_answers
 from ml_platform.errors import DataError, PlatformError, expected_one_of
 from ml_platform.evaluation.comparison import Comparison, compare_answers
@@ -20,31 +18,10 @@ from ml_platform.pipeline.compiled import CompiledPipeline, compile_spec
 from ml_platform.pipeline.discovery import find_pipeline
 from ml_platform.pipeline.inspector import inspect_here
 from ml_platform.pipeline.spec import PipelineSpec, check_graph, load_spec
-from ml_platform.runtime.context import Work
-from ml_platform.runtime.parameters import NamedParts, told_of
-from ml_platform.runtime.progress import Progress
-from ml_platform.runtime.rows import RowPath, aligned, labels_by_key, path_to
-from ml_platform.runtime.session import InProcess
-from ml_platform.runtime.split import split_over
-from ml_platform.training.models import features_and_target
+from ml_platform.runtime.engines import Choices, Learnt, RowEngine, SourceEngine, Sources
+from ml_platform.runtime.parameters import NamedParts, description_of
+from ml_platform.runtime.session import Session
 from ml_platform.versions.source import text_hash
-
-
-class Sources(Mapping[str, Frames]):
-    """A pipeline's sources by name, read from the lake: all partitions, or those that were chosen."""
-
-    def __init__(self, frames: Mapping[str, Frames], partitions: Sequence[str] | None):
-        self.partitions = partitions
-        self._frames = dict(frames)
-
-    def __getitem__(self, name: str) -> Frames:
-        return self._frames[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._frames)
-
-    def __len__(self) -> int:
-        return len(self._frames)
 
 
 class Pipeline(NamedParts):
@@ -80,8 +57,8 @@ class Pipeline(NamedParts):
     """
 
     _compiled: tuple[tuple[Any, ...], CompiledPipeline] | None = None
-    _rows_path: tuple[tuple[Any, ...], RowPath] | None = None
-    _fitted_in: InProcess | None = None
+    _row_engine: RowEngine | None = None
+    _fitted_in: Session | None = None
 
     def __init__(  # noqa: PLR0913  (scikit-learn's way: every choice is a parameter)
         self,
@@ -136,8 +113,6 @@ class Pipeline(NamedParts):
         if step not in self.spec.steps:
             raise PlatformError(f"no step {step!r}: {expected_one_of(step, self.spec.steps)}")
 
-    # What both kinds of input need.
-
     @property
     def compiled(self) -> CompiledPipeline:
         """The pipeline, checked as `dg check defs` checks it, with what stands in for declared parts.
@@ -159,7 +134,7 @@ class Pipeline(NamedParts):
     def _is_outdated(self, compiled: CompiledPipeline) -> bool:
         """Says whether a stand-in or a file of code was changed since."""
         for name, built in (self.replaced or {}).items():
-            if told_of(built) != told_of(compiled.objects[name]):
+            if description_of(built) != description_of(compiled.objects[name]):
                 return True
         return any(text_hash(Path(file)) != known for file, known in compiled.inspection.files.items())
 
@@ -179,32 +154,24 @@ class Pipeline(NamedParts):
             raise PlatformError(f"no model {self.model!r}: {expected_one_of(self.model, self.spec.models)}")
         return self.spec.model_copy(update={"models": {self.model: self.spec.models[self.model]}})
 
-    def _path(self) -> list[str]:
-        """Lists the source and steps that rows go through, up to the last of interest."""
-        return path_to(self.compiled, self.until or self.spec.features.step)
+    @property
+    def _choices(self) -> Choices:
+        return Choices(self.compiled, self.store, self.entry, self.until, self.as_of, self.verbose)
 
-    def _target_asset(self) -> str:
-        return self.compiled.steps[self.until].asset if self.until else self.compiled.features.asset
+    @property
+    def _sources(self) -> SourceEngine:
+        """The engine for sources, with the fitted steps and models of this pipeline if it was fitted on sources."""
+        return SourceEngine(self._choices, self._fitted_in)
 
-    @contextmanager
-    def _session(self, partitions: Sequence[str] | None, known: InProcess | None = None) -> Iterator[InProcess]:
-        """Opens what makes values here; a fitted pipeline's own fitted steps and models stand in it."""
-        compiled = self.compiled
-        all_keys = next((source.spans.keys for source in compiled.sources.values() if source.spans), [])
-        chosen = all_keys if partitions is None else partitions
-        with Progress(is_shown=self.verbose) as progress:
-            work = Work(
-                self.store or default_store(),
-                report=progress.report,
-                pipeline=compiled,
-                resolve_split=(lambda: known.work.split) if known else lambda: split_over(compiled, chosen, self.as_of),
-            )
-            session = InProcess(work, partitions, progress.tell)
-            if known is not None:
-                kinds = ("fitted", "model", "selection")
-                session.made |= {asset: dict(parts) for asset, parts in known.made.items()
-                                 if known.nodes[asset].kind in kinds}  # fmt: skip
-            yield session
+    @property
+    def _rows(self) -> RowEngine:
+        """The engine for rows; it is kept, as what the steps look up is read once."""
+        known, now = self._row_engine, self._choices
+        if known is None or (known.choices.entry, known.choices.until) != (now.entry, now.until):
+            known = None
+        if known is None or known.choices.pipeline is not now.pipeline:
+            known = self._row_engine = RowEngine(now)
+        return known
 
     def sources(self, partitions: Sequence[str] | None = None) -> Sources:
         """Reads the sources from the lake, without Dagster.
@@ -215,12 +182,7 @@ class Pipeline(NamedParts):
         Raises:
             DataError: a partition that does not exist, or data that break what their source promises.
         """
-        with self._session(partitions) as session:
-            names = {name: source.asset for name, source in session.work.pipeline.sources.items()}
-            session.make(*names.values())
-            return Sources({name: session.frames(asset) for name, asset in names.items()}, partitions)
-
-    # The estimator.
+        return SourceEngine(self._choices).sources(partitions)
 
     def fit(self, X: Sources | pd.DataFrame | None = None, y: Any = None) -> Self:
         """Fits the steps that learn, and the models.
@@ -230,74 +192,32 @@ class Pipeline(NamedParts):
             y: labels of a frame's rows (0 and 1); None: the target's column.
         """
         if isinstance(X, pd.DataFrame):
-            return self._fit_rows(X, y)
-        if y is not None:
+            self._require_one_model()
+            rows = RowEngine(self._choices)
+            learnt = rows.fit(X, y)
+            self._row_engine, self._fitted_in = rows, None
+        elif y is not None:
             raise DataError("labels are given for a frame of rows; sources bring their own")
-        with self._session(None if X is None else X.partitions) as session:
-            self._fit_assets(session)
-        self._rows_path = None
-        return self
+        else:
+            sources = SourceEngine(self._choices)
+            learnt = sources.fit(None if X is None else X.partitions)
+            self._row_engine, self._fitted_in = None, sources.fitted
+        return self._keep(learnt)
 
-    def _fit_assets(self, session: InProcess) -> None:
-        pipeline, spec = session.work.pipeline, session.work.pipeline.spec
-        within = self._steps_within(pipeline)
-        learning = [step for step in pipeline.steps.values() if step.learns and step.name in within]
-        names = [*spec.models, "selection"] if self.until is None else []
-        session.make(*(step.fitted_asset for step in learning), *map(spec.asset, names))
-        self.fitted_ = {step.name: session.fitted(step.fitted_asset) for step in learning}
-        if self.until is None:
-            self.models_ = {name: session.fitted(spec.asset(name)) for name in spec.models}
-            self.best_ = session.report(spec.asset("selection")).facts["best"]
-            self.threshold_ = self.models_[self.best_].facts["validation"].get("threshold")
-            self.classes_ = np.array(self.models_[self.best_].facts["classes"])
-        self._fitted_in = session
-
-    def _steps_within(self, pipeline: CompiledPipeline) -> set[str]:
-        """Lists the steps that the last step of interest needs."""
-        pending, found = [self.until or self.spec.features.step], set()
-        while pending:
-            name = pending.pop()
-            if name in pipeline.steps and name not in found:
-                found.add(name)
-                pending += pipeline.steps[name].use.inputs
-        return found
-
-    def _fit_rows(self, rows: pd.DataFrame, labels: Any) -> Self:
+    def _require_one_model(self) -> None:
         if self.until is None and len(self.compiled.spec.models) > 1:
             raise PlatformError(
                 "rows have no validation part to choose a model by: name one with set_params(model=...): "
                 f"{', '.join(self.spec.models)}"
             )
-        path = self._open_path()
-        known = None if labels is None else labels_by_key(rows, labels, path.key)
-        result, self.fitted_ = path.fit(rows, known, self.spec.target)
-        if self.until is None:
-            (self.best_,) = self.compiled.spec.models
-            if known is not None:
-                result = result.assign(**{self.spec.target: aligned(known, result, path.key)})
-            features, target = features_and_target(self.compiled, result)
-            self.task.require_learnable(target, "training")
-            estimator = self.compiled.build_model(self.best_)
-            estimator.fit(features, target)
-            self.models_ = {self.best_: Fitted.of(estimator)}
-            self.threshold_ = 0.5 if self.spec.task == "binary" else None
-            self.classes_ = np.array(self.task.classes(estimator))
-        self._rows_path, self._fitted_in = ((self.entry, self.until, self.compiled), path), None
-        return self
 
-    def _open_path(self) -> RowPath:
-        """Gets what the steps between the entry and the end look up."""
-        pipeline, names = self.compiled, self._path()
-        entry = self.entry or names[0]
-        if entry not in names:
-            raise PlatformError(f"rows cannot enter behind {entry!r}: {expected_one_of(entry, names)}")
-        steps = [pipeline.steps[name] for name in names[names.index(entry) + 1 :]]
-        known = pipeline.sources.get(entry) or pipeline.steps[entry]
-        looked_up = {name: pipeline.asset_of(name) for step in steps for name in step.side_inputs}
-        with self._session(None) as session:
-            session.make(*looked_up.values())
-            sides = {name: session.frames(asset) for name, asset in looked_up.items()}
-        return RowPath(entry, steps, known.key, sides)
+    def _keep(self, learnt: Learnt) -> Self:
+        """Sets what scikit-learn expects of a fitted estimator: attributes that end in `_`."""
+        self.fitted_ = learnt.steps
+        if learnt.best is not None:
+            self.models_, self.best_ = learnt.models, learnt.best
+            self.threshold_, self.classes_ = learnt.threshold, learnt.classes
+        return self
 
     def fit_transform(self, X: Any, y: Any = None) -> pd.DataFrame:
         """Fits, then transforms the same."""
@@ -311,20 +231,11 @@ class Pipeline(NamedParts):
         """
         check_is_fitted(self)
         if isinstance(X, pd.DataFrame):
-            choices = (self.entry, self.until, self.compiled)
-            if self._rows_path is None or any(a is not b for a, b in zip(self._rows_path[0], choices, strict=True)):
-                self._rows_path = choices, self._open_path()
-            return self._rows_path[1].transform(X, self.fitted_)
+            return self._rows.transform(X, self.fitted_)
         return self._frames(X).read_all()
 
     def _frames(self, X: Sources) -> Frames:
-        """Makes the frames of the last step of interest."""
-        with self._session(X.partitions, self._fitted_in) as session:
-            session.make(self._target_asset())
-            frames = session.frames(self._target_asset())
-        for model in getattr(self, "models_", {}).values() if self.until is None else ():
-            require_same_lineage(frames, model)
-        return frames
+        return self._sources.frames(X.partitions, getattr(self, "models_", {}))
 
     def predict_proba(self, X: Sources | pd.DataFrame) -> np.ndarray:
         """Gives the probabilities of `classes_`, shape (rows, classes), in the order of the rows, or of `transform`'s.
@@ -364,24 +275,20 @@ class Pipeline(NamedParts):
         frames, columns = self._frames(X).only(None), list(dict.fromkeys([*self.compiled.features.key, *names]))
         return np.concatenate([ask(estimator, frames.read(key, columns)[names]) for key in frames.parts])
 
-    def make_all(self, X: Sources | None = None) -> InProcess:
+    def materialize_all(self, X: Sources | None = None) -> Session:
         """Makes every value that Dagster would make, the approval and the predictions included; moves no head.
 
         Raises:
             GateError: if a gate failed.
         """
-        with self._session(None if X is None else X.partitions, self._fitted_in) as session:
-            session.make(*session.nodes)
-        return session
+        return self._sources.materialize_all(None if X is None else X.partitions)
 
     def evaluate(self) -> Report:
         """Scores the models on the test rows, as Dagster's evaluation does; its facts are figures and gates."""
         check_is_fitted(self)
         if self._fitted_in is None or self.until is not None:
             raise PlatformError("an evaluation is for a pipeline with its models that was fitted on sources")
-        with self._session(self._fitted_in.partitions, self._fitted_in) as session:
-            session.make(self.spec.asset("evaluation"))
-            return session.report(self.spec.asset("evaluation"))
+        return self._sources.evaluate()
 
     def compare(self, other: "Pipeline") -> Comparison:
         """Puts another fitted pipeline's evaluation beside this one's, on the test rows that both have.

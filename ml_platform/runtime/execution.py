@@ -11,15 +11,15 @@ from ml_platform.artifacts.frames import write_frame
 from ml_platform.artifacts.lineage import lineage, require_same_lineage
 from ml_platform.artifacts.store import Write
 from ml_platform.errors import naming
-from ml_platform.runtime.context import SourceWork, Work
+from ml_platform.runtime.context import RunContext, SourceContext
 from ml_platform.runtime.environment import environment_of
 from ml_platform.runtime.graph import Node, needed
-from ml_platform.runtime.materializers import MAKERS, Value, artifacts_of, content_of
+from ml_platform.runtime.materializers import MATERIALIZERS, Value, artifacts_of, content_of
 from ml_platform.sources import Source
 
 
 @dataclass(frozen=True)
-class Made:
+class Materialized:
     """One partition of a node: its artifact, and whether it was there before."""
 
     artifact: Artifact
@@ -27,7 +27,9 @@ class Made:
     seconds: float
 
 
-def make(work: Work, node: Node, inputs: Mapping[str, Value], partitions: Sequence[str | None]) -> Iterator[Made]:
+def materialize(
+    run: RunContext, node: Node, inputs: Mapping[str, Value], partitions: Sequence[str | None]
+) -> Iterator[Materialized]:
     """Makes partitions of a node one after the other, reusing each that the same computation gave before.
 
     Nothing is visible to readers of the store until it is promoted.
@@ -39,51 +41,53 @@ def make(work: Work, node: Node, inputs: Mapping[str, Value], partitions: Sequen
         PlatformError: what was refused, with the asset's name.
     """
     if node.kind == "source":
-        yield from make_source(work, node, work.pipeline.table(node.part), partitions)
+        yield from materialize_source(run, node, run.pipeline.table(node.part), partitions)
         return
-    work.describe(node)
-    maker = MAKERS[node.kind](work, node)
+    run.describe(node)
+    materializer = MATERIALIZERS[node.kind](run, node)
     seconds = {}
     for partition in partitions:
         started = time.perf_counter()
-        used = narrowed(work, node, inputs, partition)
-        recipe = recipe_of(node, work, used, maker.decided_by(used))
-        known = work.known(recipe)
-        ids = {artifact.label: artifact.id for artifact in artifacts_of(maker.made_of(used))}
-        origin = Origin(ids, recipe or {}, _lineage(node, used))
+        used = narrowed(run, node, inputs, partition)
+        computation = computation_of(node, run, used, materializer.decided_by(used))
+        known = run.known(computation)
+        ids = {artifact.label: artifact.id for artifact in artifacts_of(materializer.made_of(used))}
+        origin = Origin(ids, computation or {}, _lineage(node, used))
         if known is not None:
-            artifact = work.store.adopt(known, node.asset, partition, origin)
+            artifact = run.store.adopt(known, node.asset, partition, origin)
         else:
-            artifact = work.add(node, partition, maker.writer(used, partition), origin)
+            artifact = run.add(node, partition, materializer.writer(used, partition), origin)
             seconds[partition or ""] = time.perf_counter() - started
-        yield Made(artifact, known is not None, time.perf_counter() - started)
-    _note_seconds(work.store, node, seconds)
+        yield Materialized(artifact, known is not None, time.perf_counter() - started)
+    _note_seconds(run.store, node, seconds)
 
 
-def recipe_for(work: Work, node: Node, inputs: Mapping[str, Value], partition: str | None) -> dict[str, Any] | None:
+def computation_for(
+    run: RunContext, node: Node, inputs: Mapping[str, Value], partition: str | None
+) -> dict[str, Any] | None:
     """Says which computation making one partition of a node would be, without doing it."""
-    used = narrowed(work, node, inputs, partition)
-    return recipe_of(node, work, used, MAKERS[node.kind](work, node).decided_by(used))
+    used = narrowed(run, node, inputs, partition)
+    return computation_of(node, run, used, MATERIALIZERS[node.kind](run, node).decided_by(used))
 
 
-def narrowed(work: Work, node: Node, inputs: Mapping[str, Value], partition: str | None) -> dict[str, Value]:
+def narrowed(run: RunContext, node: Node, inputs: Mapping[str, Value], partition: str | None) -> dict[str, Value]:
     """Keeps of the inputs only what one partition of a node is made from.
 
     Raises:
         ArtifactError: a partition that is not there.
     """
-    split = work.split if node.depends_on_split else None
+    split = run.split if node.depends_on_split else None
     used: dict[str, Value] = {}
-    for name, _, keys in needed(work.pipeline, node, split, partition):
+    for name, _, keys in needed(run.pipeline, node, split, partition):
         value = inputs[name]
         used[name] = value.only(keys) if isinstance(value, Frames) else value
     return used
 
 
-def recipe_of(
-    node: Node, work: Work, used: Mapping[str, Value], decided_by: Mapping[str, Any]
+def computation_of(
+    node: Node, run: RunContext, used: Mapping[str, Value], decided_by: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Says which computation this is: equal recipes give equal bytes. None where the code cannot be told."""
+    """Says which computation this is: equal computations give equal bytes. None where the code cannot be told."""
     if not node.is_addressable:
         return None
     digests = {
@@ -91,7 +95,7 @@ def recipe_of(
         for name, value in used.items()
         for artifact in artifacts_of({name: value})
     }
-    split = {"split": work.split.facts()} if node.depends_on_split else {}
+    split = {"split": run.split.facts()} if node.depends_on_split else {}
     environment = environment_of(node)
     return {"node": f"{node.kind}:{node.name}", "code": node.code_version, "environment": environment,
             "inputs": digests, **split, **decided_by}  # fmt: skip
@@ -131,28 +135,30 @@ def _note_seconds(store: ArtifactStore, node: Node, seconds: Mapping[str, float]
         store.note(name, {**(store.noted(name) or {}), **{key: round(took, 4) for key, took in seconds.items()}})
 
 
-def make_source(work: SourceWork, node: Node, table: Source, partitions: Sequence[str | None]) -> Iterator[Made]:
+def materialize_source(
+    run: SourceContext, node: Node, table: Source, partitions: Sequence[str | None]
+) -> Iterator[Materialized]:
     """Reads a table's partitions, reusing those of an equal file; all of them are checked before any is kept."""
-    work.describe(node)
+    run.describe(node)
     started = time.perf_counter()
-    recipes = {partition: source_recipe(node, table, partition) for partition in partitions}
-    known = {partition: work.known(recipe) for partition, recipe in recipes.items()}
+    computations = {partition: source_computation(node, table, partition) for partition in partitions}
+    known = {partition: run.known(computation) for partition, computation in computations.items()}
     missing = [partition for partition, artifact in known.items() if artifact is None]
     frames = table.read(missing) if missing else {}
     seconds = {}
     for partition in partitions:
         found = known[partition]
         if found is not None:
-            yield Made(work.store.adopt(found, node.asset, partition, NOWHERE), True, 0.0)
+            yield Materialized(run.store.adopt(found, node.asset, partition, NOWHERE), True, 0.0)
             continue
         write = _frame_writer(frames[partition])
-        artifact = work.add(node, partition, write, Origin(recipe=recipes[partition]))
+        artifact = run.add(node, partition, write, Origin(recipe=computations[partition]))
         seconds[partition or ""] = (time.perf_counter() - started) / len(missing)
-        yield Made(artifact, False, seconds[partition or ""])
-    _note_seconds(work.store, node, seconds)
+        yield Materialized(artifact, False, seconds[partition or ""])
+    _note_seconds(run.store, node, seconds)
 
 
-def source_recipe(node: Node, table: Source, partition: str | None) -> dict[str, Any]:
+def source_computation(node: Node, table: Source, partition: str | None) -> dict[str, Any]:
     """Says which reading of which file this is."""
     end = str(table.partitions.end_of(partition)) if table.partitions and partition else None
     return {"node": f"source:{node.asset}", "code": node.code_version, "file": table.content_hash,

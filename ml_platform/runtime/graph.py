@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 from ml_platform.pipeline.compiled import CompiledPipeline, CompiledStep
@@ -15,7 +15,7 @@ _ROLES: Mapping[str, list[Role]] = {"fitted": ["train"], "model": ["train", "val
 _UNKNOWN = "unknown"  # the version of code that cannot be told
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Node:
     """One value of a pipeline, an asset in Dagster's words: what it needs and what makes it.
 
@@ -25,7 +25,7 @@ class Node:
         part: the source, step or model that it belongs to; for the others the name again.
         inputs: what its function calls each input, to the asset.
         spans: its partitions, None if there are none.
-        recipe: parameters, symbols and distributions that decide the result; None if they cannot be told.
+        code: parameters, symbols and distributions that decide the result; None if they cannot be told.
         places: symbol to file and line, for people.
     """
 
@@ -34,10 +34,10 @@ class Node:
     kind: str
     part: str
     inputs: Mapping[str, str]
-    spans: Partitions | None
+    spans: Partitions | None = None
     stage: str
-    launcher: tuple[str, ...]
-    recipe: Mapping[str, Any] | None
+    launcher: tuple[str, ...] = ("cpu",)
+    code: Mapping[str, Any] | None
     places: Mapping[str, str] = field(default_factory=dict)
     depends_on_threads: bool = False
     isolated: bool = False
@@ -45,22 +45,22 @@ class Node:
     @cached_property
     def code_version(self) -> str:
         """Names the code and its parameters."""
-        return _UNKNOWN if self.recipe is None else hash_of(self.recipe)[:20]
+        return _UNKNOWN if self.code is None else hash_of(self.code)[:20]
 
     @property
     def is_addressable(self) -> bool:
         """Whether its code can be told, so that what it made may be reused."""
-        return self.recipe is not None
+        return self.code is not None
 
     @property
     def modules(self) -> set[str]:
         """Names the project's modules that its code is in."""
-        return {label.rpartition(".")[0] for label in (self.recipe or {}).get("symbols", ()) if ":" not in label}
+        return {label.rpartition(".")[0] for label in (self.code or {}).get("symbols", ()) if ":" not in label}
 
     @property
     def depends_on_device(self) -> bool:
         """Whether an accelerator may compute it."""
-        return self.recipe is not None and "torch" in self.recipe["distributions"]
+        return self.code is not None and "torch" in self.code["distributions"]
 
     @property
     def depends_on_split(self) -> bool:
@@ -74,12 +74,15 @@ class Node:
 
 
 def nodes_of(pipeline: CompiledPipeline) -> dict[str, Node]:
-    """Gives a pipeline's nodes by asset, each after its inputs."""
+    """Lists a pipeline's nodes by asset, each after its inputs."""
     nodes = [
         *(_source(pipeline, name) for name in pipeline.sources),
         *(node for step in pipeline.steps.values() for node in _step_nodes(pipeline, step)),
         *(_model(pipeline, name) for name in pipeline.spec.models),
-        *_judging(pipeline),
+        _selection(pipeline),
+        _evaluation(pipeline),
+        _approval(pipeline),
+        _predictions(pipeline),
     ]
     return {node.asset: node for node in nodes}
 
@@ -122,34 +125,18 @@ def spans_of(pipeline: CompiledPipeline, asset: str) -> Partitions | None:
     return known.get(asset)
 
 
-def _recipe(
-    pipeline: CompiledPipeline, kind: str, labels: Sequence[str], parameters: Any
-) -> tuple[Any, Mapping[str, str]]:
-    """Puts parameters and code together; None where the code or a parameter of it cannot be told."""
-    code = pipeline.inspection.code[kind]
-    assert code is not None
-    for label in labels:
-        own = pipeline.inspection.code[label]
-        if own is None:
-            return None, code.places
-        code = own | code
-    return _with_code(parameters, code), code.places
-
-
-def _with_code(parameters: Any, code: Code) -> dict[str, Any]:
-    return {
-        "parameters": parameters,
-        "symbols": code.symbols,
-        "distributions": code.distributions,
-        "platform": code.platform,
-    }
-
-
 def source_node(table: Source, code: Code, name: str = "") -> Node:
-    """Gives the node of a table; pipelines that read it have the same."""
-    recipe, asset = _with_code(table.declaration(), code), table.asset
+    """Describes the node of a table; pipelines that read it have the same."""
     return Node(
-        asset, asset, "source", name or table.name, {}, table.partitions, "source", ("cpu",), recipe, code.places
+        name=table.asset,
+        asset=table.asset,
+        kind="source",
+        part=name or table.name,
+        inputs={},
+        spans=table.partitions,
+        stage="source",
+        code=_described(table.declaration(), code),
+        places=code.places,
     )
 
 
@@ -161,61 +148,125 @@ def _source(pipeline: CompiledPipeline, name: str) -> Node:
 
 
 def _step_nodes(pipeline: CompiledPipeline, step: CompiledStep) -> Iterator[Node]:
-    maker, use, label = pipeline.inspection.steps[step.name].maker, step.use, f"steps.{step.name}"
-    inputs = {name: pipeline.asset_of(name) for name in use.inputs}
-    given = {"made by": maker.parameters, "inputs": use.inputs, "columns": step.columns, "key": list(step.key)}
+    """Describes what a step learns, if it does, and its frames."""
+    built, use = pipeline.inspection.steps[step.name].built, step.use
+    shared: dict[str, Any] = {
+        "part": step.name, "stage": use.stage, "launcher": use.launcher, "isolated": use.isolated,
+        "depends_on_threads": built.depends_on_threads,
+    }  # fmt: skip
+    code, inputs = [f"steps.{step.name}"], {name: pipeline.asset_of(name) for name in use.inputs}
+    given = {"made by": built.parameters, "inputs": use.inputs, "columns": step.columns, "key": list(step.key)}
     if step.learns:
-        recipe, places = _recipe(pipeline, "fitted", [label], {**given, "target": pipeline.spec.target})
-        name = f"{step.name}_fitted"
-        yield Node(name, step.fitted_asset, "fitted", step.name, inputs, None, use.stage, use.launcher,
-                   recipe, places, maker.depends_on_threads, use.isolated)  # fmt: skip
+        learnt = {**given, "target": pipeline.spec.target}
+        yield _node(pipeline, f"{step.name}_fitted", "fitted", inputs, learnt, uses=code, **shared)
         inputs = {**inputs, "fitted_state": step.fitted_asset}
-    recipe, places = _recipe(pipeline, "frame", [label], {**given, "suffix": use.suffix})
-    yield Node(step.name, step.asset, "frame", step.name, inputs, step.spans, use.stage, use.launcher,
-               recipe, places, maker.depends_on_threads, use.isolated)  # fmt: skip
+    framed = {**given, "suffix": use.suffix}
+    yield _node(pipeline, step.name, "frame", inputs, framed, uses=code, spans=step.spans, **shared)
 
 
 def _model(pipeline: CompiledPipeline, name: str) -> Node:
-    spec, maker = pipeline.spec, pipeline.inspection.models[name].maker
-    parameters = {
-        "made by": maker.parameters,
-        "features": spec.features.columns,
-        "task": spec.task,
-        "target": spec.target,
-        "key": list(pipeline.features.key),
-    }
-    recipe, places = _recipe(pipeline, "model", [f"models.{name}"], parameters)
-    inputs, model = {"features": pipeline.features.asset}, spec.models[name]
-    return Node(name, spec.asset(name), "model", name, inputs, None, "training", model.launcher,
-                recipe, places, maker.depends_on_threads, model.isolated)  # fmt: skip
+    built, model = pipeline.inspection.models[name].built, pipeline.spec.models[name]
+    parameters = {"made by": built.parameters, "features": pipeline.spec.features.columns, **_target(pipeline)}
+    return _node(
+        pipeline, name, "model", {"features": pipeline.features.asset}, parameters, stage="training",
+        uses=[f"models.{name}"], launcher=model.launcher, isolated=model.isolated,
+        depends_on_threads=built.depends_on_threads,
+    )  # fmt: skip
 
 
-def _judging(pipeline: CompiledPipeline) -> Iterator[Node]:
+def _selection(pipeline: CompiledPipeline) -> Node:
+    parameters = {"task": pipeline.spec.task}
+    return _node(pipeline, "selection", "selection", _model_assets(pipeline), parameters, stage="selection")
+
+
+def _evaluation(pipeline: CompiledPipeline) -> Node:
     spec = pipeline.spec
-    models = {name: spec.asset(name) for name in spec.models}
-    features = {"features": pipeline.features.asset}
-    gates = {name: gate.model_dump() for name, gate in spec.gates.items()}
-    evaluated = {
-        "pipeline": spec.pipeline, "description": spec.description, "by": spec.evaluation.by, "gates": gates,
-        "features": spec.features.columns, "task": spec.task, "target": spec.target, "key": list(pipeline.features.key),
+    inputs = {
+        "features": pipeline.features.asset, **_model_assets(pipeline), "selection": spec.asset("selection"),
     }  # fmt: skip
-    predicted = {"task": spec.task, "target": spec.target, "key": list(pipeline.features.key)}
+    parameters = {
+        "pipeline": spec.pipeline, "description": spec.description, "by": spec.evaluation.by,
+        "gates": _gates(pipeline), "features": spec.features.columns, **_target(pipeline),
+    }  # fmt: skip
+    return _node(
+        pipeline, "evaluation", "evaluation", inputs, parameters, stage="evaluation",
+        launcher=spec.evaluation.launcher, **_asking_models(pipeline),
+    )  # fmt: skip
 
-    def node(name: str, stage: str, inputs: Mapping[str, str], parameters: Any, **more: Any) -> Node:
-        # Whoever asks a model for probabilities runs its code.
-        asked = [f"models.{model}" for model in spec.models] if name in ("evaluation", "predictions") else []
-        recipe, places = _recipe(pipeline, name, asked, parameters)
-        return Node(name, spec.asset(name), name, name, inputs, more.pop("spans", None), stage,
-                    more.pop("launcher", ("cpu",)), recipe, places, **more)  # fmt: skip
 
-    yield node("selection", "selection", models, {"task": spec.task})
-    judged = {**features, **models, "selection": spec.asset("selection")}
-    threads = any(facts.maker.depends_on_threads for facts in pipeline.inspection.models.values())
-    yield node("evaluation", "evaluation", judged, evaluated,
-               launcher=spec.evaluation.launcher, depends_on_threads=threads)  # fmt: skip
-    yield node("approved", "deployment", {"evaluation": spec.asset("evaluation")}, {"gates": gates})
-    yield node("predictions", "inference", {**features, "approved": spec.asset("approved")}, predicted,
-               spans=pipeline.features.spans, depends_on_threads=threads)  # fmt: skip
+def _approval(pipeline: CompiledPipeline) -> Node:
+    inputs = {"evaluation": pipeline.spec.asset("evaluation")}
+    return _node(pipeline, "approved", "approved", inputs, {"gates": _gates(pipeline)}, stage="deployment")
+
+
+def _predictions(pipeline: CompiledPipeline) -> Node:
+    inputs = {"features": pipeline.features.asset, "approved": pipeline.spec.asset("approved")}
+    return _node(
+        pipeline, "predictions", "predictions", inputs, _target(pipeline), stage="inference",
+        spans=pipeline.features.spans, **_asking_models(pipeline),
+    )  # fmt: skip
+
+
+def _model_assets(pipeline: CompiledPipeline) -> dict[str, str]:
+    return {name: pipeline.spec.asset(name) for name in pipeline.spec.models}
+
+
+def _target(pipeline: CompiledPipeline) -> dict[str, Any]:
+    return {"task": pipeline.spec.task, "target": pipeline.spec.target, "key": list(pipeline.features.key)}
+
+
+def _gates(pipeline: CompiledPipeline) -> dict[str, Any]:
+    return {name: gate.model_dump() for name, gate in pipeline.spec.gates.items()}
+
+
+def _asking_models(pipeline: CompiledPipeline) -> dict[str, Any]:
+    """Describes what asks models for answers: it runs the code of all of them, on as many threads."""
+    models = pipeline.inspection.models
+    return {
+        "uses": [f"models.{name}" for name in pipeline.spec.models],
+        "depends_on_threads": any(model.built.depends_on_threads for model in models.values()),
+    }
+
+
+def _node(  # noqa: PLR0913  (the ways in which nodes differ)
+    pipeline: CompiledPipeline,
+    name: str,
+    kind: str,
+    inputs: Mapping[str, str],
+    parameters: Any,
+    *,
+    uses: Sequence[str] = (),
+    part: str = "",
+    **more: Any,
+) -> Node:
+    """Puts a node together.
+
+    Args:
+        uses: the parts of the pipeline whose code it runs, beside the platform's own.
+    """
+    codes = [pipeline.inspection.code[label] for label in (*uses, kind)]
+    known = [code for code in codes if code is not None]
+    total = reduce(lambda one, other: one | other, known)
+    is_known = len(known) == len(codes)
+    return Node(
+        name=name,
+        asset=pipeline.spec.asset(name),
+        kind=kind,
+        part=part or name,
+        inputs=inputs,
+        code=_described(parameters, total) if is_known else None,
+        places=total.places,
+        **more,
+    )
+
+
+def _described(parameters: Any, code: Code) -> dict[str, Any]:
+    return {
+        "parameters": parameters,
+        "symbols": code.symbols,
+        "distributions": code.distributions,
+        "platform": code.platform,
+    }
 
 
 def trusted_types(pipeline: CompiledPipeline, node: Node) -> Sequence[str]:

@@ -12,7 +12,7 @@ from ml_platform.artifacts.objects import stored_object, write_object
 from ml_platform.artifacts.reports import read_report, write_report
 from ml_platform.artifacts.store import Write
 from ml_platform.errors import PlatformError, naming
-from ml_platform.runtime.context import Work, kind_of
+from ml_platform.runtime.context import RunContext, kind_of
 from ml_platform.runtime.graph import Node, trusted_types
 from ml_platform.runtime.steps import check_inputs, fit_step, transformed
 from ml_platform.tasks import TASKS
@@ -37,13 +37,13 @@ def artifacts_of(values: Mapping[str, Value]) -> Iterator[Artifact]:
             yield value.ref
 
 
-class Maker:
+class Materializer:
     """How one kind of node computes a partition from its narrowed inputs."""
 
-    def __init__(self, work: Work, node: Node):
-        self.work = work
+    def __init__(self, run: RunContext, node: Node):
+        self.run = run
         self.node = node
-        self.pipeline = work.pipeline
+        self.pipeline = run.pipeline
 
     def decided_by(self, used: Mapping[str, Any]) -> dict[str, Any]:
         """Names what decides the result beside code and inputs."""
@@ -58,7 +58,7 @@ class Maker:
         raise NotImplementedError
 
 
-class _FrameMaker(Maker):
+class _FrameMaterializer(Materializer):
     transformer: Any = None
     known: Mapping[str, Any]
 
@@ -77,7 +77,7 @@ class _FrameMaker(Maker):
         return write
 
 
-class _ObjectMaker(Maker):
+class _ObjectMaterializer(Materializer):
     def fit(self, used: Mapping[str, Any]) -> Fitted:
         raise NotImplementedError
 
@@ -92,22 +92,22 @@ class _ObjectMaker(Maker):
         return write
 
 
-class _FittedMaker(_ObjectMaker):
+class _FittedMaterializer(_ObjectMaterializer):
     def fit(self, used: Mapping[str, Any]) -> Fitted:
         step = self.pipeline.steps[self.node.part]
         inputs = [used[name] for name in step.use.inputs]
-        return fit_step(step, inputs, self.work.split, self.pipeline.spec.target)
+        return fit_step(step, inputs, self.run.split, self.pipeline.spec.target)
 
 
-class _ModelMaker(_ObjectMaker):
+class _ModelMaterializer(_ObjectMaterializer):
     def fit(self, used: Mapping[str, Any]) -> Fitted:
         from ml_platform.training import train_model
 
         with naming(self.node.asset):
-            return train_model(self.pipeline, self.node.part, used["features"], self.work.split, self.work.report)
+            return train_model(self.pipeline, self.node.part, used["features"], self.run.split, self.run.report)
 
 
-class _ReportMaker(Maker):
+class _ReportMaterializer(Materializer):
     def report(self, used: Mapping[str, Any]) -> Report:
         raise NotImplementedError
 
@@ -115,22 +115,22 @@ class _ReportMaker(Maker):
         return lambda folder: write_report(folder, self.report(used))
 
 
-class _SelectionMaker(_ReportMaker):
+class _SelectionMaterializer(_ReportMaterializer):
     def report(self, used: Mapping[str, Any]) -> Report:
         from ml_platform.training import select_best
 
         return select_best(used, TASKS[self.pipeline.spec.task])
 
 
-class _EvaluationMaker(_ReportMaker):
+class _EvaluationMaterializer(_ReportMaterializer):
     def report(self, used: Mapping[str, Any]) -> Report:
         from ml_platform.evaluation import evaluate
 
         models = {name: used[name] for name in self.pipeline.spec.models}
-        return evaluate(self.pipeline, used["features"], models, used["selection"], self.work.split)
+        return evaluate(self.pipeline, used["features"], models, used["selection"], self.run.split)
 
 
-class _ApprovalMaker(_ReportMaker):
+class _ApprovalMaterializer(_ReportMaterializer):
     def writer(self, used: Mapping[str, Any], partition: str | None) -> Write:
         from ml_platform.evaluation import approve
 
@@ -138,7 +138,7 @@ class _ApprovalMaker(_ReportMaker):
         return lambda folder: write_report(folder, approval)
 
 
-class _PredictionsMaker(Maker):
+class _PredictionsMaterializer(Materializer):
     @cached_property
     def _models(self) -> dict[str, Fitted]:
         return {}
@@ -147,7 +147,7 @@ class _PredictionsMaker(Maker):
         from ml_platform.evaluation.approval import approved_model
 
         if not self._models:
-            self._models["approved"] = approved_model(self.pipeline, self.work.store, approval)
+            self._models["approved"] = approved_model(self.pipeline, self.run.store, approval)
         return self._models["approved"]
 
     def made_of(self, used: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -171,24 +171,24 @@ class _PredictionsMaker(Maker):
         )
 
 
-MAKERS: Mapping[str, type[Maker]] = {
-    "frame": _FrameMaker,
-    "fitted": _FittedMaker,
-    "model": _ModelMaker,
-    "selection": _SelectionMaker,
-    "evaluation": _EvaluationMaker,
-    "approved": _ApprovalMaker,
-    "predictions": _PredictionsMaker,
+MATERIALIZERS: Mapping[str, type[Materializer]] = {
+    "frame": _FrameMaterializer,
+    "fitted": _FittedMaterializer,
+    "model": _ModelMaterializer,
+    "selection": _SelectionMaterializer,
+    "evaluation": _EvaluationMaterializer,
+    "approved": _ApprovalMaterializer,
+    "predictions": _PredictionsMaterializer,
 }
 
 
-def value_of(work: Work, node: Node, parts: Mapping[str | None, Artifact]) -> Value:
+def value_of(run: RunContext, node: Node, parts: Mapping[str | None, Artifact]) -> Value:
     """Gives a node's artifacts as its readers take them."""
     kind = kind_of(node)
     if kind == frame_files.KIND:
-        return Frames(work.store, node.asset, parts)
+        return Frames(run.store, node.asset, parts)
     if None not in parts:
         raise PlatformError(f"{node.asset}: nothing there; make it first")
     if kind == object_files.KIND:
-        return stored_object(work.store, parts[None], trusted_types(work.pipeline, node))
-    return read_report(work.store, parts[None])
+        return stored_object(run.store, parts[None], trusted_types(run.pipeline, node))
+    return read_report(run.store, parts[None])

@@ -14,6 +14,7 @@ from ml_platform.versions.description import Undescribable, describe
 
 if TYPE_CHECKING:
     from ml_platform.pipeline.compiled import CompiledPipeline
+    from ml_platform.runtime.engines import Choices
 
 
 class NamedParts(BaseEstimator):
@@ -28,7 +29,8 @@ class NamedParts(BaseEstimator):
         def compiled(self) -> CompiledPipeline:
             """The pipeline with what stands in for declared parts."""
 
-        def _steps_within(self, pipeline: CompiledPipeline) -> set[str]: ...
+        @property
+        def _choices(self) -> Choices: ...
 
     @property
     def task(self) -> Task:
@@ -60,27 +62,26 @@ class NamedParts(BaseEstimator):
         Raises:
             ValueError: no such name, with those that exist.
         """
-        inner: dict[str, dict[str, Any]] = {}
-        if "replaced" in parameters:
-            self.replaced = parameters["replaced"]
-        replaced = dict(self.replaced or {})
-        known = [*self._get_param_names(), *self.spec.steps, *self.spec.models]
-        for key, value in parameters.items():
-            name, _, part = key.partition("__")
-            if name not in known:
-                raise ValueError(f"invalid parameter {name!r} of {self!r}: {expected_one_of(name, known)}")
-            if part:
-                inner.setdefault(name, {})[part] = value
-            elif name in self._get_param_names():
-                if name != "replaced":
-                    setattr(self, name, value)
-            else:
-                replaced[name] = value
-        if replaced != dict(self.replaced or {}):
-            self.replaced = replaced or None
-        for name, parts in inner.items():
-            self.replaced = {**(self.replaced or {}), name: clone(self._object(name)).set_params(**parts)}
+        own, parts = self._get_param_names(), [*self.spec.steps, *self.spec.models]
+        for key in parameters:
+            name = key.partition("__")[0]
+            if name not in (*own, *parts):
+                raise ValueError(f"invalid parameter {name!r} of {self!r}: {expected_one_of(name, [*own, *parts])}")
+        for name in parameters.keys() & set(own):
+            setattr(self, name, parameters[name])
+        # A whole part first: `calendar=..., calendar__parts=...` changes the new one, as in scikit-learn.
+        self._replace({name: parameters[name] for name in parts if name in parameters})
+        for name in parts:
+            inner = {
+                key.removeprefix(f"{name}__"): parameters[key] for key in parameters if key.startswith(f"{name}__")
+            }
+            if inner:
+                self._replace({name: clone(self._object(name)).set_params(**inner)})
         return self
+
+    def _replace(self, objects: Mapping[str, Any]) -> None:
+        if objects:
+            self.replaced = {**(self.replaced or {}), **objects}
 
     def _object(self, name: str) -> Any:
         """Gives the unfitted transformer or model that a name stands for."""
@@ -105,14 +106,14 @@ class NamedParts(BaseEstimator):
                 "single", built, names=name, name_caption=type(built).__name__, name_details=repr(built)
             )
 
-        within = self._steps_within(self.compiled)
+        within = self._choices.steps_needed()
         blocks = [block(name) for name in self.compiled.steps if name in within]
         if self.until is None:
             blocks.append(_VisualBlock("parallel", [block(name) for name in self.compiled.spec.models]))
         return _VisualBlock("serial", blocks, dash_wrapped=False)
 
 
-def told_of(built: Any) -> str:
+def description_of(built: Any) -> str:
     """Says what an object is, well enough to see that it was changed."""
     try:
         return repr(describe(built))

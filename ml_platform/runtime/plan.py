@@ -8,9 +8,9 @@ from typing import Any
 from ml_platform.artifacts import Artifact, ArtifactStore
 from ml_platform.artifacts.artifact import address_of
 from ml_platform.pipeline.compiled import CompiledPipeline
-from ml_platform.runtime.context import Work
+from ml_platform.runtime.context import RunContext
 from ml_platform.runtime.environment import environment_of
-from ml_platform.runtime.execution import recipe_for, source_recipe
+from ml_platform.runtime.execution import computation_for, source_computation
 from ml_platform.runtime.graph import Node, needed, nodes_of
 from ml_platform.runtime.materializers import Value, value_of
 from ml_platform.runtime.split import split_over
@@ -52,33 +52,33 @@ def plan(pipeline: CompiledPipeline, store: ArtifactStore, as_of: str = "latest"
         DataError: no partition to split at, or too few.
     """
     keys = next((source.spans.keys for source in pipeline.sources.values() if source.spans), [])
-    work = Work(store, pipeline=pipeline, resolve_split=lambda: split_over(pipeline, keys, as_of))
-    planner = _Planner(work)
+    run = RunContext(store, pipeline=pipeline, resolve_split=lambda: split_over(pipeline, keys, as_of))
+    planner = _Planner(run)
     return [planner.plan(node) for node in nodes_of(pipeline).values()]
 
 
-def is_known(work: Work, nodes: Mapping[str, Node], node: Node, partitions: Sequence[str | None]) -> bool:
+def is_known(run: RunContext, nodes: Mapping[str, Node], node: Node, partitions: Sequence[str | None]) -> bool:
     """Says whether making these partitions of a node, of what is there now, would only take what is known.
 
     Raises:
         PlatformError: inputs that are not there.
     """
-    if not node.inputs or any(work.store.current(node.asset, partition) is None for partition in partitions):
+    if not node.inputs or any(run.store.current(node.asset, partition) is None for partition in partitions):
         return False  # sources look at their files; what was never made here is not worth asking for a device
-    inputs = {name: _current(work, nodes[asset]) for name, asset in node.inputs.items()}
-    return all(work.known(recipe_for(work, node, inputs, partition)) is not None for partition in partitions)
+    inputs = {name: _current(run, nodes[asset]) for name, asset in node.inputs.items()}
+    return all(run.known(computation_for(run, node, inputs, partition)) is not None for partition in partitions)
 
 
-def _current(work: Work, node: Node) -> Value:
-    found = {key: work.store.current(node.asset, key) for key in node.keys}
-    return value_of(work, node, {key: artifact for key, artifact in found.items() if artifact is not None})
+def _current(run: RunContext, node: Node) -> Value:
+    found = {key: run.store.current(node.asset, key) for key in node.keys}
+    return value_of(run, node, {key: artifact for key, artifact in found.items() if artifact is not None})
 
 
 @dataclass
 class _Planner:
     """Walks the nodes in order, knowing of each partition the artifact that a run would find, or that there is none."""
 
-    work: Work
+    run: RunContext
     nodes: dict[str, Node] = field(default_factory=dict)
     found: dict[str, dict[str | None, Artifact | None]] = field(default_factory=dict)
 
@@ -105,62 +105,66 @@ class _Planner:
         if not node.is_addressable:
             return None, ["made anew each time: a parameter or a global of its code cannot be told"]
         waits = self._waits_for(node, partition)
-        recipe = None if waits else self._recipe(node, partition)
-        known = None if recipe is None else self.work.store.known(address_of(recipe))
+        computation = None if waits else self._computation(node, partition)
+        known = None if computation is None else self.run.store.known(address_of(computation))
         if known is not None:
             return known, []
-        former = self.work.store.current(node.asset, partition)
+        former = self.run.store.current(node.asset, partition)
         if former is None or not former.recipe:
             return None, ["never made"]
         reasons = list(self._code_reasons(node, former))
-        reasons += recipe_reasons(former.recipe, self._known_of(node, former) if recipe is None else recipe)
+        reasons += computation_changes(
+            former.recipe, self._known_of(node, former) if computation is None else computation
+        )
         reasons += [f"after {asset}" for asset in waits]
         return None, reasons or ["what it gave before is gone or damaged"]
 
     def _known_of(self, node: Node, former: Artifact) -> Mapping[str, Any]:
         """Gives what is known of a computation while its inputs are not."""
-        split = {"split": self.work.split.facts()} if node.depends_on_split else {}
+        split = {"split": self.run.split.facts()} if node.depends_on_split else {}
         return {**former.recipe, "environment": environment_of(node), **split}
 
     def _code_reasons(self, node: Node, former: Artifact) -> Iterator[str]:
         version = former.recipe["code"]
-        if version == node.code_version or node.recipe is None:
+        if version == node.code_version or node.code is None:
             return
-        then = self.work.store.noted(f"code/{version}")
+        then = self.run.store.noted(f"code/{version}")
         if then is None:
             yield f"code {version} is now {node.code_version}"
         else:
-            yield from code_reasons(then, node.recipe, node.places)
+            yield from code_changes(then, node.code, node.places)
 
     def _waits_for(self, node: Node, partition: str | None) -> list[str]:
         """Lists the inputs that would be recomputed before."""
         split = self._split(node)
         waits: dict[str, None] = {}
-        for _, asset, keys in needed(self.work.pipeline, node, split, partition):
+        for _, asset, keys in needed(self.run.pipeline, node, split, partition):
             known = self.found[asset]
             if any(known.get(key) is None for key in (known if keys is None else keys)):
                 waits[asset] = None
         return list(waits)
 
-    def _recipe(self, node: Node, partition: str | None) -> Mapping[str, Any] | None:
+    def _computation(self, node: Node, partition: str | None) -> Mapping[str, Any] | None:
         if node.kind == "source":
-            return source_recipe(node, self.work.pipeline.table(node.part), partition)
-        return recipe_for(self.work, node, {name: self._value(asset) for name, asset in node.inputs.items()}, partition)
+            return source_computation(node, self.run.pipeline.table(node.part), partition)
+        return computation_for(
+            self.run, node, {name: self._value(asset) for name, asset in node.inputs.items()}, partition
+        )
 
     def _value(self, asset: str) -> Value:
         parts = {key: artifact for key, artifact in self.found[asset].items() if artifact is not None}
-        return value_of(self.work, self.nodes[asset], parts)
+        return value_of(self.run, self.nodes[asset], parts)
 
     def _split(self, node: Node) -> Split | None:
-        return self.work.split if node.depends_on_split else None
+        return self.run.split if node.depends_on_split else None
 
     def _seconds(self, node: Node, partitions: Sequence[str | None]) -> float | None:
-        noted = self.work.store.noted(f"seconds/{node.asset}") or {}
+        noted = self.run.store.noted(f"seconds/{node.asset}") or {}
         known = [noted[key or ""] for key in partitions if (key or "") in noted]
         return round(sum(known), 3) if known else None
 
 
-def code_reasons(before: Mapping[str, Any], now: Mapping[str, Any], places: Mapping[str, str]) -> Iterator[str]:
+def code_changes(before: Mapping[str, Any], now: Mapping[str, Any], places: Mapping[str, str]) -> Iterator[str]:
     """Says which parameters, symbols (with file and line) and libraries differ between two codes."""
     yield from differences("", before["parameters"], now["parameters"])
     for kind, number in now["platform"].items():
@@ -223,7 +227,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def recipe_reasons(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def computation_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """Says what else differs: an input's content, the split, the environment, the file of a source."""
     for name in ("environment", "split", "threshold", "from", "until"):
         yield from differences(name, before.get(name), now.get(name))

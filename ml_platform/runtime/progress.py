@@ -7,7 +7,7 @@ from typing import Self
 from rich.console import Console
 from rich.status import Status
 
-from ml_platform.runtime.execution import Made
+from ml_platform.runtime.execution import Materialized
 from ml_platform.runtime.graph import Node
 
 NAME_WIDTH = 36
@@ -41,7 +41,7 @@ class Progress:
         if self._reused:
             self._console.print(f"[green]✓[/] {self._reused} more were there already, and were reused", highlight=False)
 
-    def tell(self, node: Node, made: Sequence[Made] | None) -> None:
+    def tell(self, node: Node, made: Sequence[Materialized] | None) -> None:
         """Takes news of a node: it begins, or it is done."""
         if made is None:
             self._status.update(f"{node.asset} ...")

@@ -13,11 +13,6 @@ from ml_platform.pipeline.compiled import CompiledPipeline, CompiledStep
 from ml_platform.runtime.steps import gives, transform_frame
 
 
-def entry_of(pipeline: CompiledPipeline, entry: str | None) -> str:
-    """Gives the source or step whose rows come in; by default the source that the features come from."""
-    return entry or path_to(pipeline, pipeline.spec.features.step)[0]
-
-
 def path_to(pipeline: CompiledPipeline, last: str) -> list[str]:
     """Lists the source and the steps that a frame goes through, first inputs only, up to `last`."""
     path = [last]

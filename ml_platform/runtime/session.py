@@ -5,16 +5,16 @@ from typing import Any
 
 from ml_platform.artifacts import Artifact, Fitted, Frames, Report
 from ml_platform.errors import DataError, first_few
-from ml_platform.runtime.context import Work
-from ml_platform.runtime.execution import Made, make
+from ml_platform.runtime.context import RunContext
+from ml_platform.runtime.execution import Materialized, materialize
 from ml_platform.runtime.graph import Node, needed, nodes_of
 from ml_platform.runtime.materializers import Value, value_of
 
 Wanted = Mapping[str, Sequence[str | None]]
-Tell = Callable[[Node, "Sequence[Made] | None"], None]
+Tell = Callable[[Node, "Sequence[Materialized] | None"], None]
 
 
-class InProcess:
+class Session:
     """Makes a pipeline's values in this process, moving no head of the store.
 
     Args:
@@ -22,15 +22,15 @@ class InProcess:
         tell: told of each node before and after it is made, for people who wait.
     """
 
-    def __init__(self, work: Work, partitions: Sequence[str] | None, tell: Tell):
-        self.work = work
-        self.nodes = nodes_of(work.pipeline)
-        self.made: dict[str, dict[str | None, Artifact]] = {}
+    def __init__(self, run: RunContext, partitions: Sequence[str] | None, tell: Tell):
+        self.run = run
+        self.nodes = nodes_of(run.pipeline)
+        self.artifacts: dict[str, dict[str | None, Artifact]] = {}
         self.partitions = None if partitions is None else self._checked(partitions)
         self._tell = tell
 
     def _checked(self, partitions: Sequence[str]) -> list[str]:
-        known = next((source.spans.keys for source in self.work.pipeline.sources.values() if source.spans), [])
+        known = next((source.spans.keys for source in self.run.pipeline.sources.values() if source.spans), [])
         unknown = [key for key in partitions if key not in known]
         if unknown:
             raise DataError(f"no partition {first_few(unknown)}; there are: {first_few(known, 12)}")
@@ -43,24 +43,24 @@ class InProcess:
             return [None]
         return [*(spans.keys if self.partitions is None else self.partitions)]
 
-    def make(self, *assets: str) -> None:
+    def materialize(self, *assets: str) -> None:
         """Makes assets and all that they need, for the chosen partitions."""
         wanted = self._demand({asset: self.keys_of(asset) for asset in assets})
         for asset, partitions in wanted.items():
-            node, known = self.nodes[asset], self.made.setdefault(asset, {})
+            node, known = self.nodes[asset], self.artifacts.setdefault(asset, {})
             missing = [key for key in partitions if key not in known]
             if not missing:
                 continue
             self._tell(node, None)
-            made = list(make(self.work, node, self._inputs(node), missing))
+            made = list(materialize(self.run, node, self._inputs(node), missing))
             known |= {one.artifact.partition: one.artifact for one in made}
             self._tell(node, made)
 
     def value(self, asset: str) -> Value:
         """Gives what was made of an asset, its partitions in order."""
-        parts = self.made[asset]
+        parts = self.artifacts[asset]
         ordered = {key: parts[key] for key in sorted(parts, key=str)}
-        return value_of(self.work, self.nodes[asset], ordered)
+        return value_of(self.run, self.nodes[asset], ordered)
 
     def frames(self, asset: str) -> Frames:
         """Gives what was made of an asset of frames."""
@@ -93,4 +93,4 @@ class InProcess:
         return {asset: sorted(wanted[asset], key=str) for asset in self.nodes if asset in wanted}
 
     def _needed(self, node: Node, key: str | None) -> Iterator[tuple[str, str, Any]]:
-        return needed(self.work.pipeline, node, self.work.split if node.depends_on_split else None, key)
+        return needed(self.run.pipeline, node, self.run.split if node.depends_on_split else None, key)

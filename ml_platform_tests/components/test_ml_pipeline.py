@@ -9,7 +9,7 @@ import pytest
 
 from ml_platform.definitions import defs
 from ml_platform.errors import PlatformError
-from ml_platform.runtime import Work, make, nodes_of
+from ml_platform.runtime import RunContext, materialize, nodes_of
 from ml_platform.runtime.split import split_in
 from ml_platform_tests import lake
 from ml_platform_tests.platform import Platform, failure_of, small_yaml
@@ -313,11 +313,11 @@ def test_a_column_that_is_missing_at_run_time_is_refused_before_any_work(tmp_pat
     platform = Platform(tmp_path, small_yaml())
     assert platform.run("lake/flights", "flight_delays/departures").success
     node = nodes_of(platform.pipeline)["flight_delays/calendar"]
-    work = Work(
+    run = RunContext(
         platform.store, pipeline=platform.pipeline, resolve_split=lambda: split_in(platform.pipeline, platform.store)
     )
     with pytest.raises(PlatformError, match="flight_delays/calendar: Calendar: no column 'scheduled'"):
-        next(make(work, node, {"aircraft": platform.frames("lake/flights")}, ["2013-01-01"]))
+        next(materialize(run, node, {"aircraft": platform.frames("lake/flights")}, ["2013-01-01"]))
 
 
 if __name__ == "__main__":

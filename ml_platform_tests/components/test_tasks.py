@@ -63,7 +63,7 @@ def test_predictions_are_numbers_and_the_evaluation_keeps_those_of_the_test_rows
 def test_a_notebook_makes_the_same_bytes_and_says_the_same(arrivals: Platform, tmp_path: Path) -> None:
     store = ArtifactStore(str(tmp_path))
     pipeline = Pipeline.load(arrivals.folder / "pipeline.yaml", store=store, verbose=False).fit()
-    made = pipeline.make_all().made
+    made = pipeline.materialize_all().artifacts
     store.promote(artifact for parts in made.values() for artifact in parts.values())
     nodes = nodes_of(arrivals.pipeline)
     compared = list(compare(nodes, Side("notebook", store), Side("dagster", arrivals.store)))

@@ -63,7 +63,7 @@ def test_the_network_lies_in_the_store_without_pickle(digits: Platform) -> None:
 def test_a_notebook_makes_the_same_bytes_and_the_same_answers(digits: Platform) -> None:
     store = ArtifactStore(str(digits.folder / "notebook"))
     pipeline = Pipeline.load(digits.folder / "pipeline.yaml", store=store, verbose=False).fit()
-    made = pipeline.make_all().made
+    made = pipeline.materialize_all().artifacts
     store.promote(artifact for parts in made.values() for artifact in parts.values())
     compared = list(compare(nodes_of(digits.pipeline), Side("notebook", store), Side("dagster", digits.store)))
     assert [difference for *_, difference in compared if difference] == []

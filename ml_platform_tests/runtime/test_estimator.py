@@ -61,7 +61,7 @@ class TestWithSources:
     def test_dagster_reads_what_a_notebook_made_and_computes_nothing(self, tmp_path: Path, made: Platform) -> None:
         platform = Platform(tmp_path)
         pipeline = notebook(platform).fit()
-        pipeline.make_all()
+        pipeline.materialize_all()
         assert heads(platform) == {}
         result = platform.run()
         assert result.success
@@ -202,7 +202,7 @@ class TestNothingIsWronglyReused:
         own = notebook(made).set_params(logistic=Flipped())
         found = nodes_of(own.compiled)
         for name in ("evaluation", "predictions"):
-            symbols = found[f"flight_delays/{name}"].recipe["symbols"]  # type: ignore[index]
+            symbols = found[f"flight_delays/{name}"].code["symbols"]  # type: ignore[index]
             assert "ml_platform_tests.planted.Flipped" in symbols
             assert found[f"flight_delays/{name}"].code_version != nodes[f"flight_delays/{name}"].code_version
 

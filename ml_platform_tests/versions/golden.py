@@ -28,21 +28,21 @@ def made(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _made_by(path: Path, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    session = Pipeline.load(path, store=ArtifactStore(str(folder)), verbose=False).make_all()
+    session = Pipeline.load(path, store=ArtifactStore(str(folder)), verbose=False).materialize_all()
     nodes = session.nodes
-    for asset, parts in session.made.items():
+    for asset, parts in session.artifacts.items():
         for artifact in parts.values():
             yield f"{path.stem}: {artifact.label}", _entry(nodes[asset], artifact)
 
 
 def _entry(node: Node, artifact: Artifact) -> dict[str, Any]:
-    assert node.recipe is not None
+    assert node.code is not None
     # Threads are no part: nothing here depends on them.
     computation = {name: value for name, value in artifact.recipe.items() if name not in ("code", "environment")}
-    code = {name: value for name, value in node.recipe.items() if name != "platform"}
+    code = {name: value for name, value in node.code.items() if name != "platform"}
     return {
         "kind": node.kind,
-        "platform": dict(node.recipe["platform"]),
+        "platform": dict(node.code["platform"]),
         "computation": hash_of([computation, code])[:20],
         "content": hash_of([artifact.digest, dict(artifact.facts)])[:20],
     }
