@@ -104,7 +104,7 @@ class ArtifactStore:
             # workers each keep their own bytes.
             if self._backend.create(address_key(address), made.to_bytes()):
                 return made
-        first = self.known(address)
+        first = self.find(address)
         # The address is taken, but what it names is damaged or gone: it is replaced, not respected.
         if first is None:
             self._publish(address_key(address), made.to_bytes())
@@ -117,7 +117,7 @@ class ArtifactStore:
         )  # fmt: skip
         return self.adopt(first, made.asset, made.partition, Origin(made.inputs, made.recipe, made.lineage))
 
-    def known(self, address: str) -> Artifact | None:
+    def find(self, address: str) -> Artifact | None:
         """Returns the value that is stored for a computation; None if there is none, or its files are not whole."""
         content = self._backend.read(address_key(address))
         if content is None:
