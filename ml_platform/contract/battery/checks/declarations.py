@@ -203,3 +203,6 @@ def declaration_problems(transformer: Any) -> Iterator[str]:
         return
     for _, problem in invalid_declarations(transformer):
         yield f"{type(transformer).__name__}: {problem}"
+
+
+CHECKS = (constructor_only_stores, copies_are_equal, yaml_gives_an_equal_object, wrong_values_are_refused)

@@ -216,3 +216,7 @@ def what_was_stored_answers_equally(subject: Subject, elsewhere: Elsewhere) -> N
     advice = "keep all that transform needs in attributes; keep nothing in globals"
     broken = Broken("stored and loaded in another process, it answers differently", "", advice)
     require_equal(here, elsewhere.found()["loaded"], ("before it", "after it"), broken)
+
+
+CHECKS_HERE = (fits_are_equal, fit_transform_is_fit_and_transform, chance_is_seeded)
+CHECKS_OF_STORAGE = (what_is_learnt_can_be_stored, nothing_is_learnt_in_secret, what_was_stored_answers_equally)
