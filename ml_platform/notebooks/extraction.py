@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ml_platform.errors import PlatformError
-from ml_platform.notebooks.lifting import Lifted, lift
-from ml_platform.notebooks.rendering import module_text
+from ml_platform.notebooks.dependencies import Lifted, lift
+from ml_platform.notebooks.module_source import module_text
 from ml_platform.project import find_project
 
 _SECONDS = 300  # for importing the module; torch alone can take half a minute on a cold disk

@@ -38,7 +38,7 @@ class Read:
     is_immediate: bool
 
 
-@dataclass
+@dataclass(eq=False)  # two equal statements are two: each is compared by identity
 class Statement:
     """A statement at the top of a cell.
 

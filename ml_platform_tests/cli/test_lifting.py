@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 from ml_platform.cli.main import commands
 from ml_platform.errors import PlatformError
 from ml_platform.notebooks import extraction
+from ml_platform.notebooks.dependencies import lift
 from ml_platform.notebooks.extraction import lift_class
-from ml_platform.notebooks.lifting import lift
-from ml_platform.notebooks.rendering import module_text
+from ml_platform.notebooks.module_source import module_text
 from ml_platform.project import Project
 
 IMPORTS = "import pandas as pd\nimport json, re\nfrom ml_platform import DataTransformer as Base\n%matplotlib inline"

@@ -5,7 +5,7 @@ import sys
 import textwrap
 from collections.abc import Iterable
 
-from ml_platform.notebooks.lifting import Lifted
+from ml_platform.notebooks.dependencies import Lifted
 from ml_platform.notebooks.statements import DEFINITIONS, Statement
 
 _WIDTH = 116
