@@ -1,4 +1,4 @@
-"""What can go wrong, as a small tree.
+"""Defines the errors that the platform raises, and helpers for their messages.
 
 PlatformError
 ├── SpecError       a pipeline's declaration is wrong: file, line, name, what was expected
@@ -83,7 +83,7 @@ class SpecError(PlatformError):
 
 
 def expected_one_of(given: str, known: Iterable[str]) -> str:
-    """Says which names exist, the likely one first.
+    """Returns which names exist, the likely one first, for a message.
 
     >>> expected_one_of("carier", ["carrier", "dest"])
     "did you mean 'carrier'? Expected one of: carrier, dest"
@@ -95,7 +95,7 @@ def expected_one_of(given: str, known: Iterable[str]) -> str:
 
 
 def first_few(items: Sequence[object], count: int = 5) -> str:
-    """Lists the first few items and says how many more there are.
+    """Returns the first few items as text, with how many more there are.
 
     >>> first_few([1, 2, 3], count=2)
     '1, 2 and 1 more'
@@ -106,11 +106,12 @@ def first_few(items: Sequence[object], count: int = 5) -> str:
 
 
 def without_password(url: str) -> str:
-    """Leaves the password out of a URL.
+    """Returns text with the passwords in its URLs replaced.
 
     >>> without_password("sftp://user:secret@host/path")
     'sftp://user:***@host/path'
     """
+    # Greedy up to the last @, as a password may hold one itself.
     return re.sub(r"(://[^\s/:@]*:)[^\s/]*@", r"\1***@", url)
 
 
@@ -139,4 +140,5 @@ class naming:
         if isinstance(error, PlatformError):
             raise type(error)(f"{self._label}: {error}") from error
         if isinstance(error, Exception):
+            # A note and no new class: somebody else's error must be caught as what it is.
             error.add_note(f"while making {self._label}")

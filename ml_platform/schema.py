@@ -1,4 +1,4 @@
-"""What columns does a frame have, of which types and ranges?"""
+"""Defines schemas: the columns of a frame, with types, missing values and ranges."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ _DECLARATION = re.compile(r"(?P<type>\w+(?:\|\w+)*)(?P<nullable>\?)?(?: (?P<low>
 
 
 def quoted_name(column: str) -> str:
-    """Writes a column's name as SQL does."""
+    """Returns a column's name, quoted for SQL."""
     return '"' + column.replace('"', '""') + '"'
 
 
@@ -41,7 +41,7 @@ class Column:
 
     @classmethod
     def parse(cls, name: str, declaration: str, *, strict: bool = False) -> Self:
-        """Reads the short form: a type (or several, as `datetime|timestamp`), `?` if values may be missing, a range.
+        """Parses the short form: a type (or several, as `datetime|timestamp`), `?` if values may be missing, a range.
 
         >>> Column.parse("month", "integer 1..12")
         Column(name='month', type='integer', nullable=False, minimum=1.0, maximum=12.0)
@@ -49,6 +49,8 @@ class Column:
         match = _DECLARATION.fullmatch(declaration)
         if match is None or any(kind not in DTYPES for kind in match["type"].split("|")):
             raise ValueError(f"column {name!r}: {declaration!r}: {expected_one_of(declaration, DTYPES)}")
+        # pandas keeps integers and booleans with a missing value as floats and objects: the dtype would depend on the
+        # rows (docs/decisions/0005). Schemas of stored frames say so all the same, hence `strict`.
         if match["nullable"] and match["type"] in ("integer", "boolean") and strict:
             raise ValueError(f"column {name!r}: {declaration!r} may not be missing; declare number?")
         low, high = match["low"], match["high"]
@@ -83,7 +85,7 @@ class Schema:
         return cls(tuple(Column.parse(name, text) for name, text in data["columns"]), data["is_open"])
 
     def to_json(self) -> dict[str, Any]:
-        """Gives the schema as plain JSON values; the columns are pairs, in order."""
+        """Returns the schema as plain JSON values; the columns are pairs, in order."""
         return {"columns": [[column.name, str(column)] for column in self.columns], "is_open": self.is_open}
 
     @property
@@ -95,12 +97,13 @@ class Schema:
         return next(column for column in self.columns if column.name == name)
 
     def with_columns(self, columns: Iterable[Column]) -> "Schema":
-        """Adds columns; one of an equal name is replaced where it stands."""
+        """Returns the schema with more columns; one of an equal name is replaced where it stands."""
+        # A dict keeps the first place of a key that is set again.
         merged = {column.name: column for column in (*self.columns, *columns)}
         return replace(self, columns=tuple(merged.values()))
 
     def empty_frame(self, like: "pd.DataFrame") -> "pd.DataFrame":
-        """Gives a frame without rows; columns that were not given a type of their own are as in another frame."""
+        """Returns a frame without rows; columns without a dtype of their own have that of another frame."""
         import pandas as pd
 
         def dtype(column: Column) -> Any:
@@ -110,11 +113,11 @@ class Schema:
         return pd.DataFrame({column.name: pd.Series([], dtype=dtype(column)) for column in self.columns})
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """Says which of these names a frame of this schema surely lacks."""
+        """Returns those of some names that a frame of this schema surely lacks."""
         return [] if self.is_open else [name for name in names if name not in self.names]
 
     def violations(self, frame: "pd.DataFrame", *, is_exact: bool = True) -> list[str]:
-        """Lists everything in which a frame departs from this schema: column, what, count, first rows.
+        """Returns everything in which a frame departs from this schema: column, what, count, first rows.
 
         Args:
             is_exact: whether a column's dtype must be the one that we store; else its kind is enough (any width of
@@ -124,6 +127,7 @@ class Schema:
         from pandera.errors import SchemaErrors
 
         found = [f"column {name!r} is missing" for name in self.names if name not in frame]
+        # Where one dtype is required pandera compares it; else the kind is compared here, which pandera cannot.
         kinds = [column for column in self.columns if column.name in frame and not (is_exact and column.is_exact)]
         wrong = {column.name: _kind_of(frame[column.name]) for column in kinds}
         wrong = {name: kind for name, kind in wrong.items() if kind not in self[name].type.split("|")}
@@ -133,6 +137,7 @@ class Schema:
             if self[name].type != "any"
         ]
         try:
+            # lazy=True collects all violations; otherwise pandera stops at the first.
             self._to_pandera(pa, is_exact, set(wrong)).validate(frame, lazy=True)
         except SchemaErrors as errors:
             # Cases of missing columns have no column to be grouped by.
@@ -140,7 +145,7 @@ class Schema:
         return found
 
     def _to_pandera(self, pa: Any, is_exact: bool, wrong: set[str]) -> Any:
-        """Gives the schema in pandera's words; of columns of a wrong kind only missing values are worth telling."""
+        """Returns the schema as pandera's; columns of a wrong kind are checked for missing values alone."""
 
         def declared(column: Column) -> Any:
             has_range = column.minimum is not None and column.name not in wrong
@@ -152,9 +157,10 @@ class Schema:
 
 
 def _describe(column: object, rows: "pd.DataFrame") -> str:
-    """Puts pandera's failure cases of one column into a sentence."""
+    """Returns pandera's failure cases of one column as a sentence."""
     parts = []
     for check, cases in rows.groupby("check", sort=False):
+        # NaN stands for failures of the whole column, such as a wrong dtype.
         places = [int(place) for place in cases["index"].dropna()]
         where = f" in {len(places):,} rows (first: {first_few(places)})" if places else ""
         values = first_few(list(dict.fromkeys(map(str, cases["failure_case"]))), 3)
@@ -163,12 +169,14 @@ def _describe(column: object, rows: "pd.DataFrame") -> str:
 
 
 def _kind_of(series: "pd.Series") -> str:
-    """Says which of our types a column in memory has, whatever its width or unit."""
+    """Returns which of our types a column in memory has, whatever its width or unit."""
     from pandas.api import types
 
+    # Before the table of tests: pandas takes times with a zone for no plain dtype.
     if types.is_datetime64_any_dtype(series.dtype):
         return "datetime" if getattr(series.dtype, "tz", None) is None else "timestamp"
     tests = {
+        # In this order: is_string_dtype is true of many object columns, so it comes last.
         "boolean": types.is_bool_dtype,
         "integer": types.is_integer_dtype,
         "number": types.is_float_dtype,
@@ -178,12 +186,12 @@ def _kind_of(series: "pd.Series") -> str:
 
 
 def frame_schema(frame: "pd.DataFrame") -> Schema:
-    """Reads the schema that a frame in memory has, in our words."""
+    """Returns the schema of a frame in memory."""
     return Schema(tuple(Column(str(name), _kind_of(frame[name]), nullable=True) for name in frame))
 
 
 def schema_of(table: "pa.Table") -> Schema:
-    """Reads the schema that an Arrow table has, in our words."""
+    """Returns the schema of an Arrow table."""
     import pyarrow as pa
 
     def name_of(kind: Any) -> str:

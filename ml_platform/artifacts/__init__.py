@@ -1,4 +1,4 @@
-"""Immutable, content-addressed values: where they lie and how they are read and written."""
+"""Stores immutable, content-addressed values (frames, fitted objects, reports) in a folder or a bucket."""
 
 from ml_platform.artifacts.artifact import Artifact, Origin
 from ml_platform.artifacts.frames import Frames

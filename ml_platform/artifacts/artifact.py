@@ -1,4 +1,4 @@
-"""Says of one immutable value what it is, of what it was made, and by which computation: its manifest."""
+"""Defines the manifest of a stored value: its files, what it was made of, and by which computation."""
 
 import hashlib
 import json
@@ -42,42 +42,45 @@ class Artifact:
 
     @cached_property
     def digest(self) -> str:
-        """Names the content alone: Dagster's data version."""
+        """Returns the hash of the content alone, which is Dagster's data version."""
+        # In the order of the manifest, which is sorted by name: the digest names folders in stores, so these bytes must
+        # not move.
         listing = "".join(f"{file.sha256} {file.name}\n" for file in self.files)
         return hashlib.sha256(listing.encode()).hexdigest()
 
     @cached_property
     def id(self) -> str:
-        """Names the whole manifest: content, computation and what it was made of."""
+        """Returns the hash of the whole manifest: content, computation and what it was made of."""
         return hashlib.sha256(self._canonical).hexdigest()
 
     @cached_property
     def address(self) -> str | None:
-        """Names the computation, None where nobody said what it was: equal addresses have equal digests."""
+        """Returns the hash of the recipe, by which a computation's result is found again; None without a recipe."""
         return address_of(self.recipe) if self.recipe else None
 
     @property
     def label(self) -> str:
-        """Says which value this is, for people."""
+        """Returns the asset and partition as messages show them."""
         return self.asset if self.partition is None else f"{self.asset}[{self.partition}]"
 
     def has(self, name: str) -> bool:
-        """Says whether a file of this name is part of the value."""
+        """Returns whether a file of this name is part of the value."""
         return any(file.name == name for file in self.files)
 
     @property
     def size_bytes(self) -> int:
-        """Adds up the files' sizes."""
+        """Returns the sum of the files' sizes."""
         return sum(file.size_bytes for file in self.files)
 
     def to_bytes(self) -> bytes:
-        """Gives the canonical JSON of the manifest."""
+        """Returns the canonical JSON of the manifest, which `id` is the hash of."""
         return self._canonical
 
     @cached_property
     def _canonical(self) -> bytes:
         plain = {one.name: getattr(self, one.name) for one in fields(self)}
         files = [vars(file) for file in self.files]
+        # The manifest's id is the hash of these bytes: key order, indentation and separators are part of the format.
         return json.dumps({**plain, "files": files}, sort_keys=True, allow_nan=False, indent=1).encode()
 
     @classmethod
@@ -90,10 +93,12 @@ class Artifact:
         try:
             return _read(content)
         except ArtifactError:
+            # The cached reader does not know where the bytes come from, so the error is raised anew with their place.
             parsed(content, source)  # refuses it again, by its place
             raise
 
 
+# Heads and addresses are copies of manifests, and the same few are read again and again while a plan is made.
 @lru_cache(maxsize=1024)
 def _read(content: bytes) -> Artifact:
     data = parsed(content, "")
@@ -102,7 +107,7 @@ def _read(content: bytes) -> Artifact:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a value comes from; see `Artifact`."""
+    """What a value was made of and by which computation; the fields are those of `Artifact`."""
 
     inputs: Mapping[str, str] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -110,7 +115,8 @@ class Origin:
 
 
 def address_of(recipe: Mapping[str, Any]) -> str:
-    """Names a computation by all that decides its result."""
+    """Returns the hash of a recipe, the canonical JSON of all that decides a computation's result."""
+    # No indent here, unlike in the manifest: existing stores have files under these hashes.
     return hashlib.sha256(json.dumps(recipe, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Notes in a bucket what nothing needed when a sweep looked, so that a later one may remove it."""
+"""Keeps the list of what a sweep of a bucket found unneeded, so that a later sweep may remove it."""
 
 import json
 import math
@@ -13,7 +13,7 @@ _CLOCK_SECONDS = 60.0  # what moments that a bucket tells may be off
 
 
 class Condemned:
-    """What former sweeps condemned; where a lock tells who relies on what (a folder), all that is doomed is due.
+    """What former sweeps condemned; in a folder, which has a lock, everything that is unneeded may go at once.
 
     Args:
         now: seconds since the epoch.
@@ -29,18 +29,21 @@ class Condemned:
             self._read(now)
 
     def _read(self, now: float) -> None:
+        # The bucket's own clock dates ledgers and objects alike; this machine's may be minutes off.
         written = {entry.key: entry.used for entry in self._backend.entries(CONDEMNED)}
         for key, content in self._backend.read_all(written).items():
             ledger = json.loads(content)
             if now - written[key] < self._backend.waits_seconds:
                 self._waiting |= set(ledger["keys"])
                 continue
+            # The ledger is written at the end of a sweep, but what was used since its beginning was not looked at
+            # again.
             looked = written[key] - ledger["seconds"] - _CLOCK_SECONDS
             self._done.append(key)
             self._ripe |= dict.fromkeys(ledger["keys"], looked)
 
     def due(self, key: str) -> float | None:
-        """Gives the moment before which a doomed thing must have been written to be removed now; None: it waits."""
+        """Returns the time before which an unneeded thing must have been written to be removed now; None: it waits."""
         return self._ripe.get(key) if self._backend.waits_seconds else math.inf
 
     def close(self, doomed: Iterable[str]) -> None:
@@ -49,9 +52,11 @@ class Condemned:
         Args:
             doomed: all that nothing needs now.
         """
+        # What waits in another ledger is not condemned anew: that would start its day again, and nothing would ever go.
         keys = sorted(set(doomed) - self._waiting - self._ripe.keys())
         if keys:
             ledger = {"keys": keys, "seconds": time.monotonic() - self._began}
             self._backend.write(f"{CONDEMNED}/{uuid.uuid4().hex}.json", json.dumps(ledger).encode())
+        # Last: killed before, the next sweep reads these ledgers again, and finds nothing left to remove.
         for key in self._done:
             self._backend.remove(key)

@@ -1,4 +1,4 @@
-"""Keeps a store in a folder of this machine, or one that machines share: fsync, then one rename.
+"""Keeps a store in a folder, on this machine or shared by several; a file appears by fsync and one rename.
 
 Who relies on what is there, a writer that reuses it or makes it current, holds `lock` shared meanwhile and sets the
 time of what it relies on; who removes holds it alone, and leaves what was used since it looked.
@@ -22,7 +22,7 @@ STAGING = "staging"
 
 
 class LocalBackend:
-    """A folder on this machine."""
+    """A store in a folder."""
 
     waits_seconds = 0.0
 
@@ -37,13 +37,14 @@ class LocalBackend:
 
     @contextmanager
     def relying(self) -> Iterator[None]:
-        """Holds the store's lock with others; who may not write here removes nothing either, and needs none."""
+        """Holds the store's lock, shared with other writers, so that no sweep removes anything meanwhile."""
         with self._locked(fcntl.LOCK_SH):
             yield
 
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
         descriptor = self._open_lock()
+        # A reader without the right to write needs no lock: it can neither publish nor remove. A sweep must have it.
         if descriptor is None and how == fcntl.LOCK_EX:
             raise ArtifactError(f"{self.base / LOCK}: cannot be opened; run this as the user whose store it is")
         if descriptor is None:
@@ -56,6 +57,7 @@ class LocalBackend:
             os.close(descriptor)
 
     def _open_lock(self) -> int | None:
+        # A lock file of another user may be open to reading alone, which is enough for flock.
         for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
             with suppress(OSError):
                 return os.open(self.base / LOCK, flags, 0o666)
@@ -64,11 +66,14 @@ class LocalBackend:
     def publish_folder(self, staged: Path, key: str) -> None:
         """Renames the staged folder into place; what stands there already is kept only if it is equal."""
         for path in staged.iterdir():
+            # Contents reach the disk before the name does: after a power cut a folder in place is whole.
             _fsync(path)
         _fsync(staged)
         target = self.base / key
         target.parent.mkdir(parents=True, exist_ok=True)
         with self.relying():
+            # Folders are named by their content, so one that differs is damaged: a disk or a hand changed it. It is
+            # kept aside until the staging folder is swept.
             if target.exists() and not _equal_folders(staged, target):
                 target.rename(staged.with_name(staged.name + DAMAGED))
             try:
@@ -77,12 +82,15 @@ class LocalBackend:
                 # Another writer published the same content first: folders are named by what is in them.
                 if not target.exists():
                     raise
+            # Still under the lock: equal bytes that were there may be old, and a sweep must see that they are needed
+            # again.
             self.hold(key)
         _fsync(target.parent)
 
     def write(self, key: str, content: bytes) -> None:
         """Writes beside the target, then renames over it."""
         with self._beside(key, content) as beside:
+            # rename replaces in one operation; readers see the former file or the new one, never a part.
             beside.rename(self.base / key)
         _fsync((self.base / key).parent)
 
@@ -93,6 +101,7 @@ class LocalBackend:
             return False
         with self._beside(key, content) as beside:
             try:
+                # link fails where the name exists, which rename does not: of two writers exactly one creates the file.
                 os.link(beside, target)
             except FileExistsError:
                 return False
@@ -100,7 +109,7 @@ class LocalBackend:
         return True
 
     def keep(self, key: str, content: bytes) -> None:
-        """Has a file that is named by its content be there, as used now; one that is damaged is written again."""
+        """Writes a file that is named by its content if it is not there whole, and marks it as used now."""
         with self.relying():
             if self.create(key, content):
                 return
@@ -126,18 +135,21 @@ class LocalBackend:
         (self.base / key).unlink(missing_ok=True)
 
     def sizes(self, key: str) -> dict[str, int]:
-        """Lists a folder's files."""
+        """Returns the sizes of a folder's files by name; empty if there is no folder."""
         try:
             return {entry.name: entry.stat().st_size for entry in os.scandir(self.base / key)}
         except (FileNotFoundError, NotADirectoryError):
             return {}
 
     def hold(self, key: str, by: str | None = None) -> dict[str, int]:
-        """Lists a folder's files, and has it be used now, by the time of one of them."""
+        """Returns the same, and marks the folder as used now by the time of one of its files."""
         with self.relying():
+            # The file that led here first: gone, a sweep is at this value, whose files go next.
             if by is not None and not _touch(self.base / by):
                 return {}
             found = self.sizes(key)
+            # One file's time is enough, as a value counts as used when the newest of its files was; one syscall instead
+            # of many.
             for name in list(found)[:1]:
                 _touch(self.base / key / name)
         return found
@@ -146,11 +158,13 @@ class LocalBackend:
         """Reads a file under the base; of one that is too large for a manifest, enough to see it."""
         path = self.base / key
         try:
+            # A fifo or a device would block or never end; the folder may be one that others write into.
             if not stat.S_ISREG(path.stat().st_mode):
                 raise ArtifactError(f"{path}: expected a file, found something else; remove it")
             with path.open("rb") as file:
                 return file.read(MOST_BYTES + 1)
         except OSError as error:
+            # A link that leads nowhere says "not found" too; taken for an absent file it would be written through.
             if path.is_symlink():  # to nothing, or to itself
                 raise ArtifactError(f"{path}: expected a file, found a link; remove it") from error
             if isinstance(error, FileNotFoundError):
@@ -158,12 +172,12 @@ class LocalBackend:
             raise
 
     def read_all(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """Reads files."""
+        """Reads those of many files that are there."""
         found = ((key, self.read(key)) for key in keys)
         return {key: content for key, content in found if content is not None}
 
     def names(self, prefix: str) -> list[str]:
-        """Lists files; those still being written start with a dot and are not shown."""
+        """Returns the names of files, sorted; those still being written start with a dot and are left out."""
         folder = self.base / prefix
         if not folder.is_dir():
             return []
@@ -174,6 +188,7 @@ class LocalBackend:
         for parent, folders, names in os.walk(self.base / prefix):
             folder = Path(parent).relative_to(self.base)
             if folder == Path():
+                # Changed in place: that is how os.walk is told not to go down.
                 folders[:] = [name for name in folders if name != STAGING]
             for name in names:
                 with suppress(FileNotFoundError):  # what is gone meanwhile is not there
@@ -186,10 +201,13 @@ class LocalBackend:
             return
         with self.staging() as trash:
             for key, moment in before.items():
+                # Held for one thing at a time, so that writers wait for a rename and not for the whole sweep.
                 with self._locked(fcntl.LOCK_EX):
                     found = self._of(key)
                     if not found or max(entry.used for entry in found) >= moment:
                         continue
+                    # Renamed away whole, then deleted outside of the lock: killed in between, the value is gone and
+                    # never half there. Names of files end at 255 bytes.
                     (self.base / key).rename(trash / key.replace("/", "_")[-200:])
                 yield key
 
@@ -212,16 +230,16 @@ class LocalBackend:
         return sweep(self.base / STAGING)
 
     def local_folder(self, key: str, names: Iterable[str]) -> Path:
-        """Gives the folder itself."""
+        """Returns the folder itself."""
         return self.base / key
 
     def forget(self, key: str) -> bool:
-        """Caches nothing."""
+        """Returns False: nothing is cached, so that reading again would not help."""
         return False
 
 
 def _touch(path: Path) -> bool:
-    """Says that a file is used now; False if it is gone.
+    """Marks a file as used now by its time of change; returns False if it is gone.
 
     Raises:
         ArtifactError: it belongs to somebody else, who would remove it as unused.

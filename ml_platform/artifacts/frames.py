@@ -1,4 +1,4 @@
-"""How is a frame written, and how are many partitions read as one dataset?"""
+"""Reads and writes frames as Parquet, and many partitions as one dataset."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,16 +60,20 @@ def read_frames(paths: Sequence[Path], columns: Sequence[str] | None = None) -> 
 
 
 def _read_table(path: Path, columns: Sequence[str] | None) -> "pa.Table":
-    """Reads texts and bytes as they are packed, each once, also in lists, and unpacks them when their size is known."""
+    """Reads texts and bytes dictionary-encoded, each once, and unpacks them when their size is known."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    # Before any page is read: a footer costs little, a page may unpack to gigabytes.
     schema = refuse_foreign(path, None, "frame")
     leaves = pq.read_metadata(path).schema
+    # A file of a few kilobytes may hold one long text a million times. Read as a dictionary it stays small until its
+    # full size is known.
     texts = [leaf.path for leaf in map(leaves.column, range(len(leaves))) if leaf.physical_type == "BYTE_ARRAY"]
     packed = pq.read_table(path, columns=columns, read_dictionary=texts)
     unpacked = sum(_unpacked_bytes(chunk) for column in packed.columns for chunk in column.chunks)
     refuse_unpacked(unpacked, path.stat().st_size, "frame")
+    # pyarrow names dictionary types where the file has plain ones; the schema that was written is restored.
     return packed.cast(pa.schema([schema.field(name) for name in packed.column_names], packed.schema.metadata))
 
 
@@ -80,15 +84,17 @@ def _unpacked_bytes(array: "pa.Array") -> int:
     if pa.types.is_nested(array.type):
         is_struct, is_map = pa.types.is_struct(array.type), pa.types.is_map(array.type)
         inner = array.flatten() if is_struct else [array.keys, array.items] if is_map else [array.flatten()]
+        # 8 bytes for the offset of each value, as the widest lists have it.
         return 8 * len(array) + sum(map(_unpacked_bytes, inner))
     if not pa.types.is_dictionary(array.type) or pa.types.is_primitive(array.type.value_type):
         return int(array.nbytes)
+    # The length of each text times how often it stands, in 64 bits, as the sum of 32-bit lengths overflows.
     lengths = pc.binary_length(array.dictionary).take(array.indices)
     return pc.sum(pc.cast(lengths, pa.int64())).as_py() or 0
 
 
 def refuse_foreign(path: Path, facts: Mapping[str, Any] | None, label: str) -> "pa.Schema":
-    """Refuses by its footer a file that `write_frame` did not write, or that its manifest tells otherwise of.
+    """Refuses, by its footer, a file that `write_frame` did not write or that differs from its manifest.
 
     Args:
         facts: what `write_frame` gave; None: do not compare.
@@ -108,6 +114,8 @@ def refuse_foreign(path: Path, facts: Mapping[str, Any] | None, label: str) -> "
     codecs = {chunk.compression for chunk in chunks}
     if not codecs <= _CODECS:
         raise ArtifactError(f"{label}: expected the compression {sorted(_CODECS)}, found {sorted(codecs)}")
+    # The footer says the number of rows twice, and a made-up one need not agree with itself; the larger one is what a
+    # reader may allocate.
     rows = max(footer.num_rows, sum(group.num_rows for group in groups))
     values = sum(chunk.num_values for chunk in chunks)
     refuse_unpacked(max(values, rows * sum(map(_least_bytes, schema))), path.stat().st_size, label)
@@ -118,7 +126,7 @@ def refuse_foreign(path: Path, facts: Mapping[str, Any] | None, label: str) -> "
 
 
 def _least_bytes(field: "pa.Field") -> int:
-    """Gives what a value of a column takes, without what a text or a list holds."""
+    """Returns the bytes that a value of a column takes at least, without the contents of a text or a list."""
     try:
         return max(1, int(field.type.bit_width) // 8)
     except ValueError:
@@ -152,10 +160,11 @@ class Frames:
 
     @classmethod
     def current(cls, store: ArtifactStore, asset: str, partitions: Sequence[str] | None = None) -> "Frames":
-        """Takes the current versions; of a partitioned asset those of `partitions` that exist."""
+        """Returns the current versions; of a partitioned asset those of `partitions` that exist."""
         keys: Iterable[str | None] = [None] if partitions is None else partitions
         found = {key: store.current(asset, key) for key in keys}
         parts = {key: part for key, part in found.items() if part is not None}
+        # A gap is a missing partition before one that is there: ends of a range that were not made yet are none.
         newest = max((key for key in parts if key is not None), default="")
         return cls(store, asset, parts, [key for key in found if key and key < newest and key not in parts])
 
@@ -194,13 +203,13 @@ class Frames:
             raise ArtifactError(f"{self.asset}: no partition {first_few(missing)}; materialize them first")
 
     def only(self, partitions: Sequence[str | None] | None) -> "Frames":
-        """Narrows to some partitions; None takes all, without a gap."""
+        """Returns some partitions; None takes all, and refuses gaps."""
         keys = [*self.parts, *self.gaps] if partitions is None else partitions
         self.require(keys or [None])
         return Frames(self.store, self.asset, {key: self.parts[key] for key in keys})
 
     def path(self, partition: str | None) -> Path:
-        """Gives the verified Parquet file of one partition."""
+        """Returns the verified Parquet file of one partition."""
         self.require([partition])
         part = self.parts[partition]
         path = self.store.file(part, FILE)

@@ -1,4 +1,4 @@
-"""Says where the local instance and its artifacts are."""
+"""Finds the local Dagster instance, its artifacts and the branch by environment variables and the project."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ from ml_platform.project import find_project
 
 
 def dagster_home() -> Path:
-    """Gives the local instance's folder: `$DAGSTER_HOME`, else `.dagster` in the project that the working folder is in.
+    """Returns the instance's folder: `$DAGSTER_HOME`, else `.dagster` in the project that the working folder is in.
 
     Raises:
         PlatformError: neither is there.
@@ -18,12 +18,12 @@ def dagster_home() -> Path:
 
 
 def default_base() -> str:
-    """Gives the store's base: `$ML_PLATFORM_ARTIFACTS`, else `artifacts` beside Dagster's own storage."""
+    """Returns the store's base: `$ML_PLATFORM_ARTIFACTS`, else `artifacts` beside Dagster's own storage."""
     return os.environ.get("ML_PLATFORM_ARTIFACTS") or str(dagster_home() / "artifacts")
 
 
 def default_branch() -> str:
-    """Gives the branch whose heads to read and move: `$ML_PLATFORM_BRANCH`; empty: what production serves."""
+    """Returns the branch whose heads to read and move: `$ML_PLATFORM_BRANCH`; empty: what production serves."""
     return os.environ.get("ML_PLATFORM_BRANCH", "")
 
 

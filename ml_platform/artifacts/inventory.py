@@ -1,4 +1,4 @@
-"""Lists what lies in a store, by what each file is."""
+"""Sorts the files of a store by what they are: values, manifests, addresses, leftovers, foreign files."""
 
 import re
 from collections.abc import Iterable
@@ -34,7 +34,8 @@ class Listing:
     foreign: list[str] = field(default_factory=list)
 
     def add(self, entry: Entry) -> None:
-        """Takes a file for what its name says."""
+        """Adds a file under the kind that its key says."""
+        # First, as such a file lies beside its target and its key may match that of a manifest otherwise.
         if _BESIDE.fullmatch(entry.key):
             self.leftovers[entry.key] = entry
         elif match := _VALUE.fullmatch(entry.key):
@@ -43,17 +44,20 @@ class Listing:
             self.manifests[match[1]] = entry
         elif match := _ADDRESS.fullmatch(entry.key):
             self.addresses[match[1]] = entry
+        # Heads, notes, ledgers and the lock are neither counted nor removed here. All else is somebody's: it is
+        # reported and left.
         elif not _KEPT.fullmatch(entry.key):
             self.foreign.append(entry.key)
 
     def _add_file(self, digest: str, entry: Entry) -> None:
         key, before = entry.key.rpartition("/")[0], self.values.get(digest)
         size, used = (before.size_bytes, before.used) if before else (0, 0.0)
+        # A value is as young as the youngest of its files: marking it as used touches one of them.
         self.values[digest] = Entry(key, size + entry.size_bytes, max(used, entry.used))
 
 
 def listed(entries: Iterable[Entry]) -> Listing:
-    """Sorts files by what they are."""
+    """Returns files, sorted by what they are."""
     found = Listing()
     for entry in entries:
         found.add(entry)

@@ -1,4 +1,4 @@
-"""Names where in a store a value's files, its manifests, its computation and its head lie."""
+"""Builds the keys under which a store keeps values, manifests, addresses and heads."""
 
 from urllib.parse import quote
 
@@ -9,28 +9,30 @@ WHOLE = "_whole"  # the head's name of an asset without partitions
 
 
 def object_key(artifact: Artifact) -> str:
-    """Names the folder of a value's files."""
+    """Returns the folder of a value's files."""
+    # Two digits first: folders of a hundred thousand entries are slow to list on most file systems.
     return f"objects/{artifact.digest[:2]}/{artifact.digest}"
 
 
 def manifest_key(asset: str, partition: str | None, artifact_id: str) -> str:
-    """Names the manifest of a version."""
+    """Returns the key of the manifest of a version."""
     return f"manifests/{checked_name(asset)}/{quoted(partition)}/{checked_id(artifact_id, asset)}.json"
 
 
 def address_key(address: str) -> str:
-    """Names the file that says what a computation gave."""
+    """Returns the key of the file that holds the first manifest of a computation."""
     return f"addresses/{address[:2]}/{address}.json"
 
 
 def head_key(asset: str, partition: str | None) -> str:
-    """Names what readers of an asset's partition see."""
+    """Returns the key of the manifest that readers of an asset's partition see."""
     return f"heads/{checked_name(asset)}/{quoted(partition)}.json"
 
 
 def quoted(partition: str | None) -> str:
-    """Makes a name that is a file's, and no way out of its folder."""
+    """Returns a partition's or a branch's name as that of one file, which cannot lead out of its folder."""
     if partition is None:
         return WHOLE
+    # quote leaves dots alone, and "." and ".." are no files.
     name = "%2E" * len(partition) if partition in (".", "..") else quote(partition, safe="")
     return checked_key(name, partition)

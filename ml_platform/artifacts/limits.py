@@ -1,4 +1,4 @@
-"""How is a file refused that cannot be read, or that would unpack to far more than it is?"""
+"""Refuses files that cannot be read or that would unpack to far more memory than files of their size do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ MOST_TIMES = 100  # larger ones: so many times their size; fitted objects take u
 
 
 def most_unpacked(packed_bytes: int) -> int:
-    """Gives the bytes that a file of this size may take in memory."""
+    """Returns how many bytes a file of this size may take in memory."""
     return max(SMALL_BYTES, MOST_TIMES * packed_bytes)
 
 
@@ -30,7 +30,7 @@ def refuse_unpacked(unpacked_bytes: int, packed_bytes: int, label: str) -> None:
 
 @contextmanager
 def reading(path: Path, label: str, expected: str) -> Iterator[None]:
-    """Names the file in whatever goes wrong while it is read.
+    """Turns any error while a file is read into one that names the file.
 
     Raises:
         ArtifactError: for every error, as files from elsewhere make libraries raise anything.

@@ -1,4 +1,4 @@
-"""Which versions of which steps values went through; what went through different ones is not mixed."""
+"""Collects the versions of steps that values went through, and refuses to mix values of different ones."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from ml_platform.errors import DataError, first_few
 
 
 def lineage(artifacts: Iterable[Artifact]) -> dict[str, Any]:
-    """Collects which versions of which steps values went through, refusing values that went through different ones.
+    """Returns the versions of the steps that values went through; refuses values that went through different ones.
 
     Returns:
         Step to `{"code": version}`, with `"fitted"` (digest of what it had learnt) and `"split"` where it learns.
@@ -21,6 +21,7 @@ def lineage(artifacts: Iterable[Artifact]) -> dict[str, Any]:
     seen: dict[str, tuple[Artifact, Any]] = {}
     for artifact in artifacts:
         for step, state in artifact.lineage.items():
+            # The first value that went through a step decides; it is kept to be named beside the one that differs.
             first, known = seen.setdefault(step, (artifact, state))
             if known != state:
                 raise DataError(
@@ -43,6 +44,7 @@ def require_same_lineage(frames: Frames, model: Fitted) -> None:
         DataError: names the steps, the frames and the model.
     """
     assert model.ref is not None
+    # Both ways: a step that only the frames or only the model went through is a difference as well.
     states, trained = lineage(frames.parts.values()), model.ref.lineage
     other = [step for step in sorted({*states, *trained}) if states.get(step) != trained.get(step)]
     if other:

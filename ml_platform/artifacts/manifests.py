@@ -1,4 +1,4 @@
-"""What may a manifest say, and what may a name be, when anybody could have written it?"""
+"""Validates manifests and names, which anybody with access to the store could have written."""
 
 import json
 import re
@@ -14,7 +14,7 @@ _LONGEST = 200  # a file system takes names of 255 bytes, and writing needs some
 
 
 def parsed(content: bytes, source: str) -> dict[str, Any]:
-    """Reads a manifest's plain values.
+    """Parses a manifest and checks the type of each value.
 
     Raises:
         ArtifactError: with what was expected where; `source` names the manifest.
@@ -22,8 +22,10 @@ def parsed(content: bytes, source: str) -> dict[str, Any]:
     if len(content) > MOST_BYTES:
         raise ArtifactError(f"{source}: not a manifest: expected {MOST_BYTES:,} bytes at most, found more")
     try:
+        # Python reads NaN and Infinity, which are no JSON; written back they would change the canonical bytes.
         data = json.loads(content, parse_constant=_refuse_constant)
         _require_types(data)
+    # A few kilobytes of brackets are enough to exhaust the parser's stack.
     except (ValueError, RecursionError) as error:
         told = f"expected what a store writes, found: {error}"
         raise ArtifactError(f"{source}: not a manifest ({told}); materialize the asset again") from error
@@ -35,6 +37,7 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _is_count(value: Any) -> bool:
+    # `isinstance` would take true and false, which are integers in Python.
     return type(value) is int and value >= 0
 
 
@@ -64,6 +67,7 @@ def _require_types(data: Any) -> None:
     _require("the manifest", data, _MANIFEST, _NEEDED)
     for file in data["files"]:
         _require("a file", file, _FILE, set(_FILE))
+    # One name twice would let a reader verify one file and open the other.
     names = [file["name"] for file in data["files"]]
     if len(set(names)) < len(names):
         raise ValueError(f"expected each file once, found {names!r:.200}")
@@ -80,7 +84,7 @@ def _require(what: str, data: Any, fields: Mapping[str, Any], needed: set[str]) 
 
 
 def checked_name(name: str) -> str:
-    """Gives back an asset's name, which stands for folders, unless it would lead elsewhere.
+    """Returns an asset's name, which becomes folders, and refuses one that would lead elsewhere.
 
     Raises:
         ArtifactError: a name that climbs, is absolute, or is none.
@@ -95,7 +99,7 @@ def checked_name(name: str) -> str:
 
 
 def checked_key(quoted: str, key: str) -> str:
-    """Gives back a partition's or a branch's name as a file's, unless that is none.
+    """Returns a quoted partition or branch name, and refuses one that no file can have.
 
     Raises:
         ArtifactError: a name that is empty or too long.
@@ -108,7 +112,7 @@ def checked_key(quoted: str, key: str) -> str:
 
 
 def checked_id(artifact_id: str, what: str) -> str:
-    """Gives back the id of a manifest.
+    """Returns the id of a manifest, and refuses what is none.
 
     Raises:
         ArtifactError: if it is none.

@@ -1,4 +1,4 @@
-"""How is a fitted network kept without pickle, and read without trusting its files?"""
+"""Stores fitted torch networks as safetensors and JSON, without pickle, and reads them without trusting the files."""
 
 import hashlib
 import importlib
@@ -17,7 +17,7 @@ _KEYS = {"format", "class", "state", "weights_sha256"}
 
 
 def is_network(estimator: Any) -> bool:
-    """Whether an estimator tells its state as weights and plain values."""
+    """Whether an estimator has `to_state` and `from_state`: weights and plain values."""
     return hasattr(estimator, "to_state") and hasattr(type(estimator), "from_state")
 
 
@@ -40,9 +40,11 @@ def write_network(folder: Path, estimator: Any, trusted: Collection[str] | None 
     if trusted is not None:
         _refuse_untrusted(name, trusted, kind.__name__)
     tensors, state = estimator.to_state()
+    # safetensors writes a view as the memory behind it, strides ignored: a transposed tensor would come back scrambled.
     weights = save({key: np.ascontiguousarray(value) for key, value in tensors.items()})
     known = {"format": _FORMAT, "class": name, "state": state, "weights_sha256": hashlib.sha256(weights).hexdigest()}
     try:
+        # A digest of the description itself, as its manifest verifies files only when they come from a store.
         document = known | {"sha256": _digest(known)}
         text = json.dumps(document, sort_keys=True, allow_nan=False, indent=1)
     except (TypeError, ValueError) as error:
@@ -52,16 +54,18 @@ def write_network(folder: Path, estimator: Any, trusted: Collection[str] | None 
 
 
 def read_network(folder: Path, trusted: Collection[str], label: str) -> Any:
-    """Loads a network.
+    """Loads a network of a trusted class.
 
     Args:
         trusted: dotted names of classes, from code and never from a file; no other is imported.
-        label: says which value this is, for people.
+        label: which value this is, for messages.
 
     Raises:
         ArtifactError: a class that is not trusted, files that are damaged, weights that do not fit.
     """
     known = _read_state(folder, label)
+    # Before the weights are read and long before anything is imported: importing runs code that the file would have
+    # chosen.
     _refuse_untrusted(known["class"], trusted, label)
     tensors = _read_weights(folder, known["weights_sha256"], label)
     try:
@@ -90,8 +94,10 @@ def _read_state(folder: Path, label: str) -> dict[str, Any]:
     try:
         text = (folder / STATE).read_text(encoding="utf-8")
         document = json.loads(text)
+        # `{"dtype": "<U1000000"}` in a few bytes asks numpy for gigabytes.
         refuse_unpacked(_array_bytes(document), len(text), f"{label}: {STATE}")
         digest = document.pop("sha256")
+        # Keys are compared exactly: what an older or newer release adds would be ignored silently otherwise.
         whole = digest == _digest(document) and document.keys() == _KEYS and document["format"] == _FORMAT
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArtifactError(f"{label}: {STATE} is not the description of a network ({error!r})") from error
@@ -101,7 +107,7 @@ def _read_state(folder: Path, label: str) -> dict[str, Any]:
 
 
 def _array_bytes(value: Any) -> int:
-    """Adds up what the arrays in a state take: it says their type, and so the size of an item, itself."""
+    """Returns how many bytes the arrays in a state take at most, by the type and the items that it states."""
     import numpy as np
 
     if isinstance(value, list):
@@ -119,6 +125,7 @@ def _read_weights(folder: Path, sha256: str, label: str) -> dict[str, Any]:
 
     try:
         content = (folder / WEIGHTS).read_bytes()
+        # Weights belong to this description: those of another training would load, and answer differently.
         if hashlib.sha256(content).hexdigest() != sha256:
             raise ArtifactError(f"{label}: {WEIGHTS} is damaged or was changed after it was written; fit again")
         return dict(load(content))

@@ -1,4 +1,4 @@
-"""How are fitted scikit-learn objects kept without pickle, and with equal bytes for equal objects?"""
+"""Stores fitted scikit-learn objects by skops, without pickle, with equal bytes for equal objects."""
 
 import io
 import json
@@ -89,13 +89,14 @@ def write_object(folder: Path, estimator: Any, trusted: Collection[str] = ()) ->
 
 
 def dump_object(estimator: Any, trusted: Collection[str] = ()) -> bytes:
-    """Gives the bytes that a scikit-learn object is stored as; equal objects give equal bytes.
+    """Returns the bytes that a scikit-learn object is stored as; equal objects have equal bytes.
 
     Raises:
         ArtifactError: if its state holds types that we would refuse to load; names the attributes.
     """
     refuse_nested(estimator, own_classes(estimator) if hasattr(estimator, "get_params") else ())
     try:
+        # Checked right after writing, as reading would check it: better to fail at the fit than at the next use.
         content = _canonical(load_skops().dumps(estimator))
         _refuse_untrusted(content, trusted, type(estimator).__name__)
     except Exception as error:
@@ -104,8 +105,9 @@ def dump_object(estimator: Any, trusted: Collection[str] = ()) -> bytes:
 
 
 def _why_not(estimator: Any, trusted: Collection[str], error: Exception) -> str:
-    """Says which attributes of an object cannot be stored."""
+    """Returns a message that names the attributes that cannot be stored."""
 
+    # skops says which type it refuses, not where it is; each attribute is tried by itself to name it.
     def can_be_stored(value: Any) -> bool:
         try:
             _refuse_untrusted(load_skops().dumps(value), trusted, "")
@@ -122,23 +124,23 @@ def _why_not(estimator: Any, trusted: Collection[str], error: Exception) -> str:
 
 
 def own_types(estimator: Any) -> list[str]:
-    """Names the classes of an object and of the estimators that it is built of: what code may trust in its file."""
+    """Returns the dotted names of `own_classes`: the types that code may trust in the object's file."""
     return sorted({f"{kind.__module__}.{kind.__qualname__}" for kind in own_classes(estimator)})
 
 
 def own_classes(estimator: Any) -> set[type]:
-    """Gives the classes of an object and of the estimators that it is built of."""
+    """Returns the classes of an object and of the estimators among its parameters."""
     parts = [estimator, *(part for part in estimator.get_params(deep=True).values() if hasattr(part, "get_params"))]
     return {type(part) for part in parts}
 
 
 def stored_object(store: ArtifactStore, artifact: Artifact, trusted: Collection[str] = ()) -> Fitted:
-    """Gives a stored scikit-learn object, which is read when it is used."""
+    """Returns a stored scikit-learn object, which is read when it is used."""
     return Fitted(lambda: read_object(store, artifact, trusted), artifact.facts, artifact)
 
 
 def read_object(store: ArtifactStore, artifact: Artifact, trusted: Collection[str] = ()) -> Any:
-    """Loads a scikit-learn object, in the format that its files are of.
+    """Loads a scikit-learn object or a network, whichever its files are.
 
     Raises:
         ArtifactError: if the file is damaged or names a type outside of the closed list.
@@ -154,11 +156,13 @@ def read_object(store: ArtifactStore, artifact: Artifact, trusted: Collection[st
 
 
 def load_object(content: bytes, trusted: Collection[str], label: str) -> Any:
-    """Loads what `dump_object` gave.
+    """Loads what `dump_object` returned.
 
     Raises:
         ArtifactError: if the content is damaged or names a type outside of the closed list.
     """
+    # skops loads the types that it is told to trust. The list comes from code; taken from the file, as its own advice
+    # goes, it would trust whatever the file names.
     allowed = _refuse_untrusted(content, trusted, label)
     try:
         return load_skops().loads(content, trusted=allowed)
@@ -171,7 +175,10 @@ def load_skops() -> Any:
 
     One of those imports torch, which takes as long as all others together and has no class to list: it is left out.
     """
+    # skops walks all of scikit-learn's modules; a None in sys.modules makes the import of this one fail as if it were
+    # not installed.
     passed_over = "sklearn.externals.array_api_compat.torch"
+    # Once either is imported there is nothing left to save, and removing the entry would take a module from somebody.
     if "skops.io" in sys.modules or passed_over in sys.modules:
         import skops.io
 
@@ -219,9 +226,12 @@ def _canonical(content: bytes) -> bytes:
             return node
         renamed = {key: rewrite(value) for key, value in node.items()}
         if "__id__" in node:
+            # skops gives a node the id() of its object. Two equal numbers may be one object here and two in another
+            # process; named by content, they are numbered alike.
             is_value = node.get("__loader__") == "JsonNode"
             renamed["__id__"] = int(number(f"value {node['content']}" if is_value else node["__id__"]))
         if "__loader__" in node and isinstance(node.get("file"), str):
+            # Arrays are files named by memory address as well; the ending says how to read them, and stays.
             renamed["file"] = number(node["file"], "." + node["file"].rsplit(".", 1)[-1])
         return renamed
 
@@ -229,6 +239,8 @@ def _canonical(content: bytes) -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(_entry("schema.json"), json.dumps(schema, indent=1))
+        # In the order in which skops wrote them, which is that of the object's attributes; a sort by the old names
+        # would follow addresses.
         for name in source.namelist():
             if name != "schema.json":
                 archive.writestr(_entry(numbers[name]), source.read(name))
@@ -236,6 +248,8 @@ def _canonical(content: bytes) -> bytes:
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
+    # 1980 is the earliest date that a zip can have. The bytes of stored objects are compared by hash: nothing here may
+    # change.
     entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
     entry.compress_type = zipfile.ZIP_DEFLATED
     return entry

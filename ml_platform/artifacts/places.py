@@ -1,4 +1,4 @@
-"""Names what a store needs of the place where it lies, be it a folder or a bucket."""
+"""Defines the interface of a store's backend, which folders and buckets implement."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +24,7 @@ class Entry:
 
 
 class Backend(Protocol):
-    """What the store needs of a place: whole folders and small files, published atomically.
+    """What a store asks of its backend: whole folders and small files, published atomically.
 
     Attributes:
         waits_seconds: how long what is condemned waits before it may be removed; 0 where a lock tells.
@@ -45,19 +45,19 @@ class Backend(Protocol):
         """Writes one small file at once, over what is there."""
 
     def create(self, key: str, content: bytes) -> bool:
-        """Writes one small file at once if there is none of its name; says whether it did."""
+        """Writes one small file at once if there is none of its name; returns whether it did."""
 
     def keep(self, key: str, content: bytes) -> None:
-        """Has a small file that is named by its content be there, whole, and as used now."""
+        """Writes a small file that is named by its content unless it is there whole, and marks it as used now."""
 
     def remove(self, key: str) -> None:
         """Removes one small file, if it is there."""
 
     def sizes(self, key: str) -> dict[str, int]:
-        """Gives the sizes in bytes of the files that are published under `key`."""
+        """Returns the sizes in bytes of the files that are published under `key`."""
 
     def hold(self, key: str, by: str | None = None) -> dict[str, int]:
-        """Gives the same, and says that somebody relies on them, and on the file that they were found by."""
+        """Returns the same, and marks the files as used, with the file `by` that led to them."""
 
     def read(self, key: str) -> bytes | None:
         """Reads one small file, None if there is none."""
@@ -66,28 +66,28 @@ class Backend(Protocol):
         """Reads those of many small files that are there."""
 
     def names(self, prefix: str) -> list[str]:
-        """Lists the names of the files right under a prefix."""
+        """Returns the names of the files right under a prefix, sorted."""
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         """Lists all files below a prefix, staging left out."""
 
     def discard(self, before: Mapping[str, float]) -> Iterator[str]:
-        """Removes files and values by their keys, except those that were used since a moment; gives the keys."""
+        """Removes files and values by key, unless used since the time given with each; yields the keys removed."""
 
     def staged(self) -> list[Staged]:
         """Lists the folders that are or were being written."""
 
     def sweep(self) -> list[Staged]:
-        """Removes what killed writers left; tells what there was."""
+        """Removes what killed writers left; returns what there was."""
 
     def local_folder(self, key: str, names: Iterable[str]) -> Path:
-        """Gives a local folder that holds these files of `key`."""
+        """Returns a local folder that holds these files of `key`."""
 
     def forget(self, key: str) -> bool:
-        """Drops what is cached of `key`; says whether reading again may help."""
+        """Drops what is cached of `key`; returns whether reading again may help."""
 
 
 def sha256_of(path: Path) -> str:
-    """Hashes a file."""
+    """Returns the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

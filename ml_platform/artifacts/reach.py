@@ -1,4 +1,4 @@
-"""Follows from heads, and from what was used of late, which manifests, values and addresses are needed."""
+"""Finds the manifests, values and addresses that heads, and whatever was used lately, still need."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +12,7 @@ from ml_platform.errors import ArtifactError
 
 @dataclass
 class Reach:
-    """What is needed.
+    """What must stay in a store.
 
     Attributes:
         ids: of manifests.
@@ -27,7 +27,7 @@ class Reach:
     missing: set[str] = field(default_factory=set)
 
     def take(self, artifact: Artifact) -> set[str]:
-        """Takes a version as needed; gives the ids of what it was made of."""
+        """Marks a version as needed; returns the ids of what it was made of."""
         self.ids.add(artifact.id)
         self.digests.add(artifact.digest)
         self.addresses |= {artifact.address} if artifact.address else set()
@@ -40,6 +40,7 @@ def current_in(backend: Backend, base: str) -> list[Artifact]:
     Raises:
         ArtifactError: one that cannot be read, as what it reaches cannot be told.
     """
+    # Heads that are being renamed into place start with a dot; their content is not current yet.
     keys = [one.key for prefix in ("heads", "branches") for one in backend.entries(prefix) if _is_head(one.key)]
     return [Artifact.from_bytes(content, f"{base}/{key}") for key, content in backend.read_all(keys).items()]
 
@@ -51,7 +52,7 @@ def _is_head(key: str) -> bool:
 def reach_of(
     backend: Backend, current: Iterable[Artifact], listing: Listing, since: float, report: Callable[[str], None]
 ) -> Reach:
-    """Follows heads and what was used since a moment to all that they were made of.
+    """Returns all that heads, and what was used since a moment, were made of.
 
     A reader follows `inputs`, by ids, as far as the sources; values are found by the digests of these manifests. What
     an address that stays would give stays as well.
@@ -59,6 +60,8 @@ def reach_of(
     found = Reach()
     wanted = {id_ for artifact in current for id_ in found.take(artifact)}
     wanted |= {id_ for id_, entry in listing.manifests.items() if entry.used >= since}
+    # A generation at a time, so that a bucket is asked for many manifests in one call. Inputs form no cycle, as an id
+    # is a hash of what it names.
     while wanted := wanted - found.ids - found.missing:
         report(f"following {len(wanted):,} versions")
         read = _read(backend, {id_: listing.manifests[id_] for id_ in wanted if id_ in listing.manifests})
@@ -66,17 +69,20 @@ def reach_of(
         wanted = {id_ for artifact in read.values() for id_ in found.take(artifact)}
     found.digests |= {digest for digest, entry in listing.values.items() if entry.used >= since}
     found.addresses |= {address for address, entry in listing.addresses.items() if entry.used >= since}
+    # Last: an address that stays may lead to a value that no manifest above names, as the next run would adopt it.
     stay = {address: listing.addresses[address] for address in found.addresses & listing.addresses.keys()}
     found.digests |= {artifact.digest for artifact in _read(backend, stay, by_id=False).values()}
     return found
 
 
 def _read(backend: Backend, entries: Mapping[str, Entry], *, by_id: bool = True) -> dict[str, Artifact]:
-    """Reads manifests; what is damaged is none to a reader either."""
+    """Reads manifests, damaged ones left out: a reader could not use them either."""
     contents = backend.read_all(entry.key for entry in entries.values())
     found = {}
     for name, entry in entries.items():
         content = contents.get(entry.key)
+        # A manifest is named by its hash; an address file by the hash of a recipe, which is checked by whoever reads
+        # it.
         if content is None or (by_id and hashlib.sha256(content).hexdigest() != name):
             continue
         try:

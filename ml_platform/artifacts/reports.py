@@ -1,4 +1,4 @@
-"""How is a report kept: facts as JSON, pictures beside them, perhaps a page."""
+"""Stores reports: facts as JSON, pictures as PNG, perhaps an HTML page and the answers as Parquet."""
 
 import json
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ class Report:
 
 
 def write_report(folder: Path, report: Report) -> dict[str, Any]:
-    """Stores a report and returns its facts in short."""
+    """Writes a report's files and returns the facts for its manifest."""
     (folder / FACTS).write_text(json.dumps(report.facts, indent=2, sort_keys=True, allow_nan=False))
     for name, picture in report.pictures.items():
         (folder / f"{name}.png").write_bytes(picture)
@@ -69,5 +69,5 @@ def read_answers(store: ArtifactStore, artifact: Artifact) -> "pd.DataFrame":
 
 
 def page_path(store: ArtifactStore, artifact: Artifact) -> Path:
-    """Gives the path of the report's HTML page."""
+    """Returns the path of the report's HTML page, verified."""
     return store.file(artifact, PAGE)

@@ -1,4 +1,4 @@
-"""Removes from a store what no head reaches and nobody used of late, beside writers that are at work.
+"""Removes from a store what no head reaches and nobody used lately, while writers are at work.
 
 What leads to a value goes first (its address, its manifest), then its bytes: killed anywhere, a sweep leaves a store
 whose values are whole, and the next one ends it. In a folder, whoever comes to rely on a value says so by a file's time
@@ -38,7 +38,7 @@ class Count:
 
 @dataclass
 class Collected:
-    """What became of each kind of thing, and what else is to be said."""
+    """What a sweep removed of each kind of thing, with remarks for people."""
 
     counts: dict[str, Count] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Sweep:
         since: what was made or used since then stays; seconds since the epoch.
         now: the same for this moment.
         is_dry: whether only to say what would be removed.
-        report: told what long work is at.
+        report: called with what long work is at, for a progress line.
     """
 
     def __init__(
@@ -68,19 +68,24 @@ class Sweep:
         self.collected = Collected()
 
     def run(self) -> Collected:
-        """Looks, then removes.
+        """Lists the store, then removes what nothing needs.
 
         Raises:
             ArtifactError: a head that cannot be read: what it reaches cannot be told, so nothing is removed.
         """
+        # A writer that began before may hold values that no head names yet: everything since its beginning stays.
         self._since = min([self._since, *(one.started for one in self._backend.staged() if one.is_held)])
         condemned = Condemned(self._backend, self._now)
         current = current_in(self._backend, self._base)  # first: what stops being current says that it was used
         self._report(f"{len(current):,} heads; listing {self._base}")
+        # After the heads: a value that is published between the two is too young to be removed, whereas a head read
+        # later could name one that the listing lacks.
         listing = listed(self._backend.entries())
         reach = reach_of(self._backend, current, listing, self._since, self._report)
         self.collected.counts["heads"] = Count(kept=len(current))
         self._remove_leftovers(listing)
+        # What leads to a value goes before the value: cut off anywhere, nothing points at what is gone. Addresses need
+        # no ledger, as a computation without one is only done again.
         self._remove("addresses", listing.addresses, reach.addresses, lambda _: math.inf)
         doomed = self._remove("versions", listing.manifests, reach.ids, condemned.due)
         doomed |= self._remove("values", listing.values, reach.digests, condemned.due)
@@ -90,8 +95,9 @@ class Sweep:
         return self.collected
 
     def _remove(self, kind: str, found: Mapping[str, Entry], needed: Container[str], due: Due) -> set[str]:
-        """Removes what of a kind is not needed, and is due; gives the keys of all that is not needed."""
+        """Removes what of a kind is not needed and is due; returns the keys of all that is not needed."""
         doomed = {entry.key: entry.size_bytes for name, entry in found.items() if name not in needed}
+        # Never later than `since`: what was used after the listing keeps its place, whatever a ledger allows.
         moments = {key: min(self._since, moment) for key in doomed if (moment := due(key)) is not None}
         gone = set()
         for key in moments if self._is_dry else self._backend.discard(moments):
@@ -105,6 +111,7 @@ class Sweep:
 
     def _remove_leftovers(self, listing: Listing) -> None:
         """Removes what killed writers left: folders that nobody holds, small files that are old."""
+        # A small file beside its target belongs to a writer that is about to rename it; a day later nobody is.
         before = min(self._since, self._now - LEFTOVER_SECONDS)
         old = {key: entry.size_bytes for key, entry in listing.leftovers.items() if entry.used < before}
         staged = self._backend.staged() if self._is_dry else self._backend.sweep()

@@ -1,4 +1,4 @@
-"""Would a skops file unpack to more than it is, and does it say twice what is the same?"""
+"""Refuses skops files that would unpack to far more memory than their size, before they are unpacked."""
 
 import io
 import json
@@ -23,9 +23,12 @@ def refuse_bombs(content: bytes, label: str) -> None:
             they are one and are not.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        # The directory at the end of a zip says the sizes. zipfile stops reading a member there, so a lie cannot unpack
+        # to more.
         sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
         _require_members(archive, label)
         refuse_unpacked(sum(sizes.values()), len(content), label)
+        # Parsed JSON takes much more than its text, so the schema has a smaller limit of its own.
         if sizes[SCHEMA] > max(_SMALL_SCHEMA_BYTES, most_unpacked(len(content)) - SMALL_BYTES):
             raise ArtifactError(f"{label}: {SCHEMA} would unpack to {sizes[SCHEMA]:,} bytes, of {len(content):,}")
         for name in sizes:
@@ -48,7 +51,7 @@ def _require_members(archive: zipfile.ZipFile, label: str) -> None:
 
 
 def _nested_bytes(archive: zipfile.ZipFile, name: str) -> int:
-    """Gives what a member that is an archive itself would unpack to."""
+    """Returns how many bytes a member that is an archive itself would unpack to."""
     if not name.endswith(".npz"):
         return 0
     with archive.open(name) as member, zipfile.ZipFile(member) as nested:
@@ -72,7 +75,7 @@ class _Parts:
         self.bytes = 0
 
     def fingerprint(self, part: Any) -> bytes:
-        """Gives a digest of a part, of which ids and the names of files are none.
+        """Returns a digest of a part's content, its ids and the names of its files left out.
 
         Raises:
             ArtifactError: two parts of one id that differ.
@@ -82,6 +85,7 @@ class _Parts:
             digest.update(b"{")
             for key, value in part.items():
                 if key != "__id__":
+                    # The length first, so that no two pairs of keys and values run together to equal bytes.
                     digest.update(f"{len(key)}:{key}".encode())
                     digest.update(self._of_file(value) if key == "file" else self.fingerprint(value))
             self._remember(part.get("__id__"), digest.digest())
@@ -94,6 +98,7 @@ class _Parts:
         return digest.digest()
 
     def _of_file(self, name: Any) -> bytes:
+        # CRC and size stand for a file's content: hashing it would unpack it, which is what must not happen yet.
         checksum, size = self._files.get(name, (0, 0)) if isinstance(name, str) else (0, 0)
         self.bytes += size
         return blake2b(f"{checksum}:{size}".encode(), digest_size=16).digest()
@@ -101,6 +106,8 @@ class _Parts:
     def _remember(self, number: Any, digest: bytes) -> None:
         if isinstance(number, list | dict):
             raise ArtifactError(f"{self._label}: expected a number for a part's id, found {number!r:.80}")
+        # Equal content under one id is counted once by skops' memo; different content would be read once and used for
+        # both.
         if number is not None and self._seen.setdefault(number, digest) != digest:
             raise ArtifactError(
                 f"{self._label}: expected all parts of id {number!r:.80} to be one, found that they differ"

@@ -1,4 +1,4 @@
-"""Keeps folders that are being written from being swept: a writer holds a lock on each as long as it is at it.
+"""Makes the staging folders that writers hold by a lock, and sweeps those whose writer was killed.
 
 `staging/NAME.lock` is locked (`flock`) before `staging/NAME` is there and until it is gone. The system lets a lock go
 when the last process that holds it ends, however it ends and in whichever container it was. A process's number says
@@ -43,6 +43,7 @@ def staging_in(root: Path) -> Iterator[Path]:
     root.mkdir(parents=True, exist_ok=True)
     sweep(root)
     folder = root / f"{os.getpid()}-{uuid.uuid4().hex}"
+    # Locked before the folder exists: a folder without a held lock is one whose writer is gone.
     descriptor = _lock_new(folder)
     try:
         folder.mkdir()
@@ -53,12 +54,12 @@ def staging_in(root: Path) -> Iterator[Path]:
 
 
 def staged_in(root: Path) -> list[Staged]:
-    """Lists the folders that are or were being written; takes none."""
+    """Lists the folders that are or were being written, and removes none."""
     return [_look(root / name, take=False) for name in _names(root)]
 
 
 def sweep(root: Path) -> list[Staged]:
-    """Removes what killed writers left behind, and lists what there was; no reader ever looks here."""
+    """Removes what killed writers left behind, and returns what there was; no reader ever looks here."""
     return [_look(root / name, take=True) for name in _names(root)]
 
 
@@ -73,22 +74,25 @@ def _names(root: Path) -> list[str]:
 
 
 def _lock_new(folder: Path) -> int:
-    """Makes and locks the lock's file of a new folder, again where a sweep took the file before it was locked."""
+    """Makes and locks the lock's file of a new folder; returns its descriptor."""
     path = _lock_of(folder)
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Between open and flock a sweep may have held the lock and unlinked the file: this lock is then on a file that
+        # nobody else opens, and the next try makes a new one.
         if _is_at(path, descriptor):
             return descriptor
         os.close(descriptor)
 
 
 def _look(folder: Path, *, take: bool) -> Staged:
-    """Looks at a folder with its lock held, if it can be had, and removes it then if it is to be taken."""
+    """Describes a folder, with its lock held if it can be had, and then removes it if `take`."""
     started, size = _started(folder), sum(map(_size, (folder, _damaged(folder))))
     try:
         descriptor = os.open(_lock_of(folder), os.O_RDWR)
     except FileNotFoundError:
+        # No lock file: of an older version, or the folder of one that was removed just now.
         is_held = time.time() - started < _UNLOCKED_SECONDS
         if take and not is_held:
             _remove(folder)
@@ -96,6 +100,7 @@ def _look(folder: Path, *, take: bool) -> Staged:
     except PermissionError:
         return Staged(folder.name, started, size, True)  # another user's
     try:
+        # Not waiting: who holds it may write for hours.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if take and _is_at(_lock_of(folder), descriptor):
             _remove(folder)
@@ -122,7 +127,7 @@ def _damaged(folder: Path) -> Path:
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
-    """Whether a file that was opened is the one of this name still."""
+    """Whether a file that was opened is still the one of this name."""
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Where does each version of each asset lie, and which one is current?
+"""Keeps the versions of each asset, finds them by computation, and says which one is current.
 
     objects/<digest>/...                         the files of one value, named by what is in them
     manifests/<asset>/<partition>/<id>.json      what was made, of what; immutable
@@ -62,13 +62,13 @@ class ArtifactStore:
         self._verified: set[str] = set()
 
     def fenced_by(self, publishing: Fence) -> Self:
-        """Gives the same store, which holds `publishing` while a reader comes to see something."""
+        """Returns the same store, which enters `publishing` around every write that readers can see."""
         other = copy(self)
         other._publishing = publishing
         return other
 
     def on_branch(self, branch: str) -> Self:
-        """Gives the same store with the heads of a branch."""
+        """Returns the same store with the heads of a branch."""
         other = copy(self)
         other.branch = branch
         return other
@@ -92,16 +92,20 @@ class ArtifactStore:
             facts = write(staged)
             files = [File(p.name, sha256_of(p), p.stat().st_size) for p in sorted(staged.iterdir())]
             made = Artifact(asset, partition, kind, tuple(files), facts, origin.inputs, origin.recipe, origin.lineage)
+            # Files, manifest, address, and later the head: each is whole before the next one points at it.
             self._backend.publish_folder(staged, object_key(made))
             self._keep_manifest(made)
             return made if made.address is None else self._settle(made, made.address)
 
     def _settle(self, made: Artifact, address: str) -> Artifact:
-        """Gives the address to what was made, unless it has an intact value already."""
+        """Puts what was made under its address; returns the value that stands there, or that is adopted from it."""
         with self._publishing():
+            # Whoever creates the file first decides what this computation gives. A look and a write would let two
+            # workers each keep their own bytes.
             if self._backend.create(address_key(address), made.to_bytes()):
                 return made
-        first = self.known(address)
+        first = self.find(address)
+        # The address is taken, but what it names is damaged or gone: it is replaced, not respected.
         if first is None:
             self._publish(address_key(address), made.to_bytes())
             return made
@@ -113,8 +117,8 @@ class ArtifactStore:
         )  # fmt: skip
         return self.adopt(first, made.asset, made.partition, Origin(made.inputs, made.recipe, made.lineage))
 
-    def known(self, address: str) -> Artifact | None:
-        """Gives what a computation gave before, None if it was never stored or its files are not whole."""
+    def find(self, address: str) -> Artifact | None:
+        """Returns the value that is stored for a computation; None if there is none, or its files are not whole."""
         content = self._backend.read(address_key(address))
         if content is None:
             return None
@@ -122,29 +126,32 @@ class ArtifactStore:
             artifact = Artifact.from_bytes(content, f"{self.base}/{address_key(address)}")
         except ArtifactError:
             artifact = None
+        # Removing it is safe, as the worst that follows is the same computation once more.
         if artifact is None or artifact.address != address:
             self.forget(address)  # damaged, or another computation's: it is computed again
             return None
         return artifact if self._holds(artifact) else None
 
     def _holds(self, artifact: Artifact) -> bool:
-        """Whether a value's files are there; if so, they are used now."""
+        """Whether a value's files are there; if so, they are marked as used now."""
         key = object_key(artifact)
         try:
+            # Held by its address: a sweep that has just removed that has decided that the value goes.
             found = self._backend.hold(key, address_key(artifact.address) if artifact.address else None)
         except ArtifactError:
+            # Times of another user's files cannot be set. That user's store is not swept by us, so looking is enough.
             found = self._backend.sizes(key)  # somebody else's, to be read
         return found == {file.name: file.size_bytes for file in artifact.files}
 
     def adopt(self, known: Artifact, asset: str, partition: str | None, origin: Origin) -> Artifact:
-        """Takes a known value for an asset, naming what it would be made of now; computes and copies nothing."""
+        """Takes a stored value for an asset, with what it would be made of now; nothing is computed or copied."""
         adopted = replace(known, asset=asset, partition=partition, inputs=origin.inputs, lineage=origin.lineage)
         artifact = known if adopted == known else adopted  # which has made its bytes
         self._keep_manifest(artifact)
         return artifact
 
     def forget(self, address: str | None) -> None:
-        """Lets a computation be done again; what it gave before stays where it is."""
+        """Removes an address, so that its computation is done again; the value stays where it is."""
         if address is not None:
             self._backend.remove(address_key(address))
 
@@ -164,12 +171,17 @@ class ArtifactStore:
             ArtifactError: the files of one are not there (any more); no head was moved.
         """
         keys = {self._root + head_key(one.asset, one.partition): one for one in artifacts}
+        # Read before the lock, as reading may take long; a head that moved meanwhile is written over, as the last one
+        # wins.
         formers = {key: self._backend.read(key) for key in keys}
         moved = {key: one for key, one in keys.items() if formers[key] != one.to_bytes()}
         with self._backend.relying():
+            # Two loops: all files of all partitions are looked for before the first head moves, so that a range becomes
+            # current whole or not at all.
             for one in moved.values():
                 self._require_files(one)
             for key, one in moved.items():
+                # The head last: before it, a kill leaves the former version current, and its manifest marked as used.
                 self._keep_former(formers[key], one)
                 self._keep_manifest(one)
                 self._publish(key, one.to_bytes())
@@ -182,22 +194,23 @@ class ArtifactStore:
             raise ArtifactError(f"{artifact.label}: {missing[0]} is not in {where} any more; materialize it again")
 
     def _keep_former(self, content: bytes | None, artifact: Artifact) -> None:
-        """Says that what was current is used: whoever reads it now may name it later as what a value was made of."""
+        """Marks what was current as used: whoever reads it now may name it later as what a value was made of."""
         with suppress(ArtifactError):
             if content is not None:
                 former = _of(content, "", artifact.asset, artifact.partition)
                 self._backend.keep(manifest_key(former.asset, former.partition, former.id), former.to_bytes())
 
     def current(self, asset: str, partition: str | None = None) -> Artifact | None:
-        """Gives the version that readers see, None if there is none."""
+        """Returns the version that readers see; None if there is none."""
         key = head_key(asset, partition)
         content = self._backend.read(self._root + key)
+        # A branch that never wrote an asset reads production's.
         if content is None and self.branch:
             content = self._backend.read(key)
         return None if content is None else _of(content, f"{self.base}/{self._root}{key}", asset, partition)
 
     def require(self, asset: str, partition: str | None = None) -> Artifact:
-        """Gives the version that readers see.
+        """Returns the version that readers see, and refuses if there is none.
 
         Raises:
             ArtifactError: if there is none; names asset and partition.
@@ -209,11 +222,12 @@ class ArtifactStore:
         return artifact
 
     def version(self, asset: str, artifact_id: str, partition: str | None = None) -> Artifact:
-        """Gives one version by its id, current or not."""
+        """Returns one version by its id, current or not."""
         key = manifest_key(asset, partition, artifact_id)
         content = self._backend.read(key)
         if content is None:
             raise ArtifactError(f"{asset}: no version {artifact_id} in {self.base}")
+        # Manifests are named by their hash, so one that was edited by hand is found out here, whatever it says.
         found = hashlib.sha256(content).hexdigest()
         if found != artifact_id:
             raise ArtifactError(f"{self.base}/{key}: changed after it was written: expected its name, found {found}")
@@ -228,11 +242,11 @@ class ArtifactStore:
         return sorted(key for key in keys if key != WHOLE)
 
     def note(self, name: str, value: Any) -> None:
-        """Keeps a small plain JSON value that no artifact depends on, such as the seconds that a step took."""
+        """Writes a small plain JSON value that no artifact depends on, such as the seconds that a step took."""
         self._backend.write(f"notes/{name}.json", json.dumps(value, sort_keys=True).encode())
 
     def noted(self, name: str) -> Any:
-        """Gives what was noted last, None if nothing was."""
+        """Returns what was noted last; None if nothing was."""
         content = self._backend.read(f"notes/{name}.json")
         try:
             return None if content is None else json.loads(content)
@@ -240,7 +254,7 @@ class ArtifactStore:
             return None  # damaged: nothing depends on it
 
     def open(self, artifact: Artifact) -> Path:
-        """Gives a local folder with the artifact's files, verified.
+        """Returns a local folder with the artifact's files, verified.
 
         Raises:
             ArtifactError: if a file is missing or not what the manifest says.
@@ -252,15 +266,18 @@ class ArtifactStore:
         try:
             _verify_all(folder, artifact)
         except ArtifactError:
+            # In a bucket the damage may be in the cache alone: it is dropped and fetched again, once. In a folder there
+            # is nothing else to read.
             if not self._backend.forget(key):
                 self.forget(artifact.address)
                 raise
             self._verify_again(key, names, artifact)
+        # Once in each process: hashing gigabytes at each read would cost more than most steps.
         self._verified.add(artifact.digest)
         return folder
 
     def file(self, artifact: Artifact, name: str) -> Path:
-        """Gives the local path of one of the artifact's files, verified.
+        """Returns the local path of one of the artifact's files, verified.
 
         Raises:
             ArtifactError: if the manifest names no such file, or as `open` does.
@@ -280,6 +297,7 @@ class ArtifactStore:
 
 
 def _verify_all(folder: Path, artifact: Artifact) -> None:
+    # A link could lead to files that change after they were verified, or out of the store.
     if folder.is_symlink():
         raise ArtifactError(f"{artifact.label}: {folder}: expected a folder, found a link to one; remove it")
     for file in artifact.files:

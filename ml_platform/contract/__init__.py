@@ -1,1 +1,1 @@
-"""What a transformer promises, how it is built and applied, and the battery that proves its promises."""
+"""The contract of transformers: the base class, how they are built and applied, and the checks that prove it."""

@@ -1,4 +1,4 @@
-"""Applies a transformer to frames in memory, and refuses inputs and answers that break what it declares."""
+"""Applies a transformer to frames in memory, and refuses inputs and results that break what it declares."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -27,19 +27,21 @@ def refuse_unfit(transformer: Any, frame: "pd.DataFrame", side: Mapping[str, "pd
 
 
 def empty_answer(transformer: Any, frame: "pd.DataFrame", side: Mapping[str, "pd.DataFrame"]) -> "pd.DataFrame | None":
-    """Answers an empty frame with an empty frame of the declared schema; most transformers refuse one.
+    """Returns an empty frame of the declared schema for an empty frame, which most transformers refuse.
 
     Returns:
-        None where the schema is not declared, or rows are not made of rows: then the transformer must answer.
+        None where the schema is not declared, or rows are aggregated: then the transformer itself must answer.
     """
+    # count(*) of no rows is one row in some aggregates and none in others; only the transformer knows.
     if transformer.rows == "aggregate":
         return None
     schema = transformer.output_schema(frame_schema(frame), **{name: frame_schema(one) for name, one in side.items()})
+    # The runtimes get an empty frame when a partition has no row left after a filter.
     return None if schema.is_open else schema.empty_frame(frame)
 
 
 def refuse_rows(transformer: Any, before: int, after: int) -> None:
-    """Refuses another number of rows than a transformer declares to give.
+    """Refuses a result with another number of rows than a transformer declares.
 
     Raises:
         DataError: with both numbers.
@@ -52,7 +54,9 @@ def refuse_rows(transformer: Any, before: int, after: int) -> None:
 
 
 def transform_in_time(transformer: Any, frame: "pd.DataFrame", side: Mapping[str, Any], as_of: str) -> "pd.DataFrame":
-    """Gives a transformer its rows in the order of their times, and answers in the order in which they came."""
+    """Transforms rows in the order of their times, and returns the result in the order in which they came."""
+    # A stable sort keeps rows of one time as they came, so that two runs agree. The sorted index is how rows find their
+    # way back.
     ordered = frame.reset_index(drop=True).sort_values(as_of, kind="stable")
     result: pd.DataFrame = transformer.transform(ordered.reset_index(drop=True), **side)
     refuse_rows(transformer, len(frame), len(result))
@@ -60,10 +64,10 @@ def transform_in_time(transformer: Any, frame: "pd.DataFrame", side: Mapping[str
 
 
 def plain_frame(transformer: Any, result: Any, given: "pd.DataFrame", name: str) -> "pd.DataFrame":
-    """Gives what a plain scikit-learn transformer answers as a frame.
+    """Returns the result of a plain scikit-learn transformer as a frame.
 
     Args:
-        given: what it answers.
+        given: the frame that was transformed, for its columns' names.
         name: what columns are called that nobody names.
 
     Raises:
@@ -79,10 +83,11 @@ def plain_frame(transformer: Any, result: Any, given: "pd.DataFrame", name: str)
 
 
 def _names_of(transformer: Any, width: int, given: "pd.DataFrame", name: str) -> list[str]:
-    """Names the columns of an answer; one that learns nothing was not fitted, so a fitted copy is asked."""
+    """Returns the names of a result's columns; of a transformer that learns nothing, those of a fitted copy."""
     from sklearn.base import clone
     from sklearn.exceptions import NotFittedError
 
+    # FunctionTransformer and the like name nothing: as many columns as came in are taken for the same columns.
     if not hasattr(transformer, "get_feature_names_out"):
         return list(given.columns) if width == given.shape[1] else [f"{name}_{index}" for index in range(width)]
     try:

@@ -1,4 +1,4 @@
-"""How does `uses` and `with` become an object?"""
+"""Builds objects from `uses` and `with`, as YAML gives them, and declares objects in the same form."""
 
 import importlib
 import inspect
@@ -20,7 +20,7 @@ class BuildError(PlatformError):
 
 
 def resolve(path: str) -> Any:
-    """Imports what a dotted path names.
+    """Returns what a dotted path names, imported.
 
     Raises:
         BuildError: no such module or attribute.
@@ -31,6 +31,7 @@ def resolve(path: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
+        # The module is there and fails to import something else: its own message says more than "no module" would.
         if not module_name.startswith(str(error.name)):
             raise BuildError(("uses",), f"module {module_name!r} cannot be imported: {error}") from error
         raise BuildError(("uses",), f"no module {module_name!r} to take {path!r} from ({error})") from error
@@ -52,6 +53,7 @@ def build(uses: str, parameters: Mapping[str, Any]) -> Any:
     if not inspect.isclass(target):
         return target
     accepted = inspect.signature(target).parameters
+    # Names are checked before the call, as a TypeError of a class names one of several wrong parameters at best.
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
     for name in parameters:
         if name not in accepted and not takes_any:
@@ -62,6 +64,7 @@ def build(uses: str, parameters: Mapping[str, Any]) -> Any:
         name: _as_tuple(_build_value(value, ("with", name)), accepted.get(name), hints.get(name))
         for name, value in parameters.items()
     }
+    # Before the constructor: it only stores, so a wrong type would surface at the first fit, hours later.
     _check_types(target, built, hints)
     try:
         instance = target(**built)
@@ -72,7 +75,7 @@ def build(uses: str, parameters: Mapping[str, Any]) -> Any:
 
 
 def declare(built: Any) -> dict[str, Any]:
-    """Says what `uses` and `with` an object is built from; parameters at their defaults are left out.
+    """Returns the `uses` and `with` that an object is built from; parameters at their defaults are left out.
 
     Raises:
         BuildError: a parameter that YAML has no words for.
@@ -83,6 +86,7 @@ def declare(built: Any) -> dict[str, Any]:
     given = {}
     for name, value in built.get_params(deep=False).items():
         try:
+            # Compared by description: arrays and estimators have no plain ==.
             if name not in defaults or describe(value) != describe(defaults[name]):
                 given[name] = _declare_value(value, ("with", name))
         except Undescribable as error:
@@ -111,7 +115,7 @@ def _declare_value(value: Any, place: Place) -> Any:
 
 
 def _annotations(target: Any) -> dict[str, Any]:
-    """Gives the types that a constructor declares; none where they cannot be told."""
+    """Returns the types that a constructor declares; none where they cannot be evaluated."""
     try:
         return get_type_hints(target.__init__)
     except (NameError, TypeError, AttributeError):
@@ -119,8 +123,9 @@ def _annotations(target: Any) -> dict[str, Any]:
 
 
 def _as_tuple(value: Any, parameter: inspect.Parameter | None, hint: Any) -> Any:
-    """YAML has lists alone: one becomes a tuple where a tuple is declared, or, undeclared, stands as the default."""
+    """Turns a list into a tuple where the constructor declares one, or has one as its default."""
     by_default = hint is None and parameter is not None and isinstance(parameter.default, tuple)
+    # YAML has no tuples. scikit-learn compares some parameters with tuples, so a list would be refused there.
     is_tuple = get_origin(hint) is tuple or by_default
     return tuple(value) if is_tuple and isinstance(value, list) else value
 
@@ -131,7 +136,10 @@ def _check_types(target: Any, built: Mapping[str, Any], hints: Mapping[str, Any]
         if name not in hints:
             continue
         try:
+            # Strict, as pydantic would otherwise take "3" for 3, and hand over a check that passed with a value that
+            # did not.
             adapter = TypeAdapter(hints[name], config=ConfigDict(arbitrary_types_allowed=True))
+        # Raised for hints of classes that pydantic cannot build a schema for; they are left to the class itself.
         except PydanticUserError:
             continue  # a type that brings its own rules for validation
         try:
@@ -153,6 +161,7 @@ def _build_value(value: Any, place: Place) -> Any:
         return {key: _build_value(item, (*place, key)) for key, item in value.items()}
     if isinstance(value, list):
         items = [_build_value(item, (*place, index)) for index, item in enumerate(value)]
+        # scikit-learn refuses a list for the pair (name, estimator) in Pipeline and ColumnTransformer.
         return tuple(items) if any(hasattr(item, "fit") for item in items) else items
     return value
 

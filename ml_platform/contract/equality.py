@@ -1,4 +1,4 @@
-"""What is the first thing in which two frames differ?"""
+"""Compares two frames and finds the first column and row in which they differ."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ def first_difference(
     """
     left, right = list(one.columns), list(other.columns)
     if left != right:
+        # The longer one's column where one ends: padded by None, so that it differs from anything.
         column = next((a or b for a, b in zip([*left, None], [*right, None], strict=False) if a != b), None)
         return column, None, [f"{names[0]} has columns {left}", f"{names[1]} has {right}"]
     if len(one) != len(other):
@@ -61,21 +62,23 @@ def _equal(one: "pd.Series", other: "pd.Series") -> "pd.Series":
 
     if one.dtype == object:
         return pd.Series([_is_same(*pair) for pair in zip(one, other, strict=True)], dtype=bool)
+    # Comparisons of nullable types give NA, which is no bool; missing on both sides counts as equal.
     same = (one == other).astype("boolean").fillna(False).astype(bool)
     return same | (one.isna() & other.isna())
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Compares two cells of any kind."""
+    """Returns whether two cells of any kind are equal."""
     import numpy as np
 
     if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
         return type(one) is type(other) and np.array_equal(one, other)
+    # Cells of an object column may be anything, and their == may raise or return an array.
     return one is other or repr(one) == repr(other)
 
 
 def _digits(dtype: Any) -> str:
-    """Names the width of a float type, whoever carries it; empty of others."""
+    """Returns the name of a float type, numpy's, pandas' or Arrow's, as `TOLERANCES` has it; empty for others."""
     name = str(dtype).lower().removesuffix("[pyarrow]").replace("double", "float64")
     return name if name in TOLERANCES else ""
 
@@ -92,11 +95,13 @@ def _largest(frames: "Sequence[pd.DataFrame]") -> float:
 
 
 def _close(one: "pd.Series", other: "pd.Series", scale: float) -> Any:
-    """Says which numbers are as near as rounding: by the largest of their column, and some last bits of the frame's."""
+    """Returns which numbers differ by rounding alone, measured by the largest of their column and of the frame."""
     import numpy as np
 
     left, right = _numbers(one), _numbers(other)
+    # Infinite values would allow any difference.
     finite = np.abs(left[np.isfinite(left)])
+    # A column of differences near zero carries the rounding of the large columns that it was made of.
     allowed = max(TOLERANCES[_digits(one.dtype)] * np.max(finite, initial=0.0), _LAST_BITS * scale)
     return np.abs(left - right) <= allowed
 

@@ -1,4 +1,4 @@
-"""What does a transformer promise beyond scikit-learn's contract?"""
+"""Defines `DataTransformer`, the base class of steps, with what a step declares beyond scikit-learn."""
 
 from datetime import timedelta
 from typing import Any, ClassVar, Literal, Self
@@ -58,7 +58,7 @@ class DataTransformer(TransformerMixin, BaseEstimator):
         return None
 
     def output_schema(self, schema: Schema, **side: Schema) -> Schema:
-        """Says which columns come out for those that come in.
+        """Returns the columns that come out for those that come in.
 
         Raises:
             DataError: a column that is missing or of the wrong type.
@@ -71,5 +71,6 @@ class DataTransformer(TransformerMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        # By this tag scikit-learn's own meta-estimators know, too, that an unfitted one may transform.
         tags.requires_fit = self.learns
         return tags

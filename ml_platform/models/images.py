@@ -1,4 +1,4 @@
-"""What does a network make of small images?"""
+"""Defines `ConvolutionalClassifier`, a network for small images in table columns."""
 
 import math
 from collections.abc import Sequence
@@ -32,6 +32,7 @@ class ConvolutionalModule(nn.Module):
         rows, columns, channels = shape
         layers = nn.Sequential()
         for place, into in enumerate(filters):
+            # GroupNorm of one group is normalisation by image: BatchNorm would make an answer depend on the batch.
             layers.extend([nn.Conv2d(channels, into, 3, padding=1), nn.GroupNorm(1, into), nn.ReLU()])
             channels = into
             if place and min(rows, columns) > 1:
@@ -45,7 +46,7 @@ class ConvolutionalModule(nn.Module):
         self.layers = layers.extend([nn.Dropout(dropout), nn.Linear(width, outputs)])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Takes images [images, channels, rows, columns]; gives [images, outputs]."""
+        """Takes images [images, channels, rows, columns]; returns [images, outputs]."""
         answer: Tensor = self.layers(images)
         return answer
 
@@ -54,6 +55,8 @@ def shifted(images: Tensor, most: int) -> Tensor:
     """Moves each image [images, channels, rows, columns] by up to so many pixels; its edges are repeated."""
     count, _, rows, columns = images.shape
     moves = torch.randint(-most, most + 1, (2, count, 1), device=images.device)
+    # Indexed by clamped positions, which repeats the edges; padding and cropping each image by itself would need a
+    # loop.
     from_row = (torch.arange(rows, device=images.device) + moves[0]).clamp(0, rows - 1)  # [images, rows]
     from_column = (torch.arange(columns, device=images.device) + moves[1]).clamp(0, columns - 1)
     image = torch.arange(count, device=images.device)[:, None, None]
@@ -134,13 +137,15 @@ class ConvolutionalClassifier(NetworkClassifier):
         self.lowest_, self.highest_ = float(pixels.min()), float(pixels.max())
 
     def _inputs(self, frame: pd.DataFrame) -> tuple[Tensor, ...]:
+        # A constant image set has no span.
         span = self.highest_ - self.lowest_ or 1.0
         pixels = ((self._pixels(frame) - self.lowest_) / span).astype(np.float32)
+        # Rows of a table have the last index (channels) running fastest; torch wants channels first.
         images = torch.from_numpy(pixels).reshape(len(frame), *self._dimensions)
         return (images.permute(0, 3, 1, 2).contiguous(),)
 
     def _pixels(self, frame: pd.DataFrame) -> np.ndarray:
-        """Gives the pixels in double precision, [images, pixels]."""
+        """Returns the pixels in double precision, [images, pixels]."""
         for name, kind in frame.dtypes.items():
             if not pd.api.types.is_numeric_dtype(kind):
                 raise self._refusal(f"column {name!r} is {kind}; expected numbers, one column a pixel")

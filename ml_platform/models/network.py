@@ -1,4 +1,4 @@
-"""How is a torch network trained, asked and kept behind scikit-learn's interface?"""
+"""Trains torch networks behind scikit-learn's interface, reproducibly, and stores them as plain values."""
 
 import logging
 import math
@@ -48,16 +48,17 @@ class Batch:
 
 
 def shuffled(rows: Batch, size: int) -> Iterator[Batch]:
-    """Cuts rows into batches by one permutation: on tables in memory several times as fast as a DataLoader."""
+    """Yields batches of rows in one random order, several times as fast as a DataLoader on tables in memory."""
     for positions in torch.split(torch.randperm(len(rows), device=rows.target.device), size):
         yield rows.take(positions)
 
 
 def train_epoch(module: nn.Module, loss: Loss, batches: Iterable[Batch], optimizer: Any, schedule: Any) -> float:
-    """Takes one optimizer step a batch and gives the mean loss a row."""
+    """Takes one optimizer step a batch; returns the mean loss a row."""
     module.train()
     total, rows = torch.zeros((), device=next(module.parameters()).device), 0
     for batch in batches:
+        # None and not zeros: one pass over memory less in each step.
         optimizer.zero_grad(set_to_none=True)
         value = loss(module(*batch.inputs), batch.target)
         value.backward()  # type: ignore[no-untyped-call]
@@ -69,7 +70,7 @@ def train_epoch(module: nn.Module, loss: Loss, batches: Iterable[Batch], optimiz
 
 
 def answers(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
-    """Asks a network in its evaluation mode; gives [rows, outputs] on the inputs' device."""
+    """Returns a network's outputs in evaluation mode, [rows, outputs], on the inputs' device."""
     module.eval()
     with torch.inference_mode():
         chunks = zip(*(torch.split(part, ROWS_AT_ONCE) for part in inputs), strict=True)
@@ -77,7 +78,7 @@ def answers(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
 
 
 def find_device() -> torch.device:
-    """Gives the accelerator that torch finds here, else the processor."""
+    """Returns the accelerator that torch finds here, else the processor."""
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return torch.device("cpu") if found is None else torch.device(found.type, torch.accelerator.current_device_index())
 
@@ -87,6 +88,8 @@ def reproducible(seed: int, device: torch.device) -> Iterator[None]:
     """Makes what is drawn and computed within depend on the seed alone, and leaves torch as it was."""
     strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     workspace = os.environ.get(WORKSPACE)
+    # torch's generators are global. They are forked, so that what somebody else draws goes on as if nothing had been
+    # drawn here.
     devices = [] if device.type == "cpu" else [device.index]
     with torch.random.fork_rng(devices, device_type="cuda" if device.type == "cpu" else device.type):
         try:
@@ -96,6 +99,7 @@ def reproducible(seed: int, device: torch.device) -> Iterator[None]:
             yield
         finally:
             torch.use_deterministic_algorithms(strict, warn_only=warns)
+            # Set within, whatever was there before; it is put back, not left to other code in this process.
             del os.environ[WORKSPACE]
             if workspace is not None:
                 os.environ[WORKSPACE] = workspace
@@ -134,15 +138,15 @@ class Network(BaseEstimator):
         raise NotImplementedError
 
     def _module(self, outputs: int) -> nn.Module:
-        """Builds a module that gives [rows, outputs]."""
+        """Returns a module that returns [rows, outputs]."""
         raise NotImplementedError
 
     def _learn_target(self, y: np.ndarray) -> Tensor:
-        """Learns what the answers mean and gives them as a tensor [rows]."""
+        """Learns what the target's values mean; returns them as a tensor [rows]."""
         raise NotImplementedError
 
     def _loss(self, answer: Tensor, target: Tensor) -> Tensor:
-        """Gives the mean loss of answers [rows, outputs]."""
+        """Returns the mean loss of answers [rows, outputs]."""
         raise NotImplementedError
 
     @property
@@ -167,6 +171,7 @@ class Network(BaseEstimator):
             raise self._refusal(f"the target is missing in {pd.isna(target).sum():,} rows; leave those out")
         self._learn_inputs(frame)
         rows = Batch(self._inputs(frame), self._learn_target(target))
+        # Drawn through scikit-learn's rules: None, a number or a generator, as in its own estimators.
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         device = find_device()
         with reproducible(seed, device):
@@ -187,6 +192,7 @@ class Network(BaseEstimator):
         return DataError(f"{type(self).__name__}: {message}")
 
     def _learn_columns(self, X: Any) -> pd.DataFrame:
+        # A second fit on an array must not keep the names of a first one on a frame.
         self.__dict__.pop("feature_names_in_", None)
         frame = self._as_frame(X)
         self.n_features_in_ = frame.shape[1]
@@ -214,11 +220,12 @@ class Network(BaseEstimator):
         return frame[names]
 
     def _hold_out(self, rows: Batch) -> tuple[Batch, Batch]:
-        """Draws the rows that find the best epoch; gives the others, and them."""
+        """Draws the rows that find the best epoch; returns the others, and them."""
         count = math.ceil(len(rows) * self.validation_fraction)
         if count >= len(rows):
             raise self._refusal(f"{len(rows)} rows, of which {count} would be held out; give more rows")
         order = torch.randperm(len(rows))
+        # Sorted again, so that the rows kept stand in the order of the table and the draw decides only which.
         return rows.take(order[count:].sort().values), rows.take(order[:count].sort().values)
 
     def _train(self, rows: Batch, held_out: Batch) -> None:
@@ -229,6 +236,7 @@ class Network(BaseEstimator):
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate_init, total_steps=steps)
         self.loss_curve_: list[float] = []
         self.validation_curve_: list[float] = []
+        # A copy of the weights in memory for the best epoch; the last one is rarely it.
         self.best_iter_, best = 0, self._weights()
         logged_at = time.monotonic()
         for epoch in range(1, self.max_iter + 1):
@@ -238,12 +246,14 @@ class Network(BaseEstimator):
             if self._is_best(epoch):
                 self.best_iter_, best = epoch, self._weights()
             is_last = epoch == self.max_iter or epoch - self.best_iter_ >= self.n_iter_no_change
+            # By time and not by epoch: an epoch takes anything from milliseconds to hours.
             if is_last or time.monotonic() - logged_at >= SECONDS_BETWEEN_RECORDS:
                 logged_at = time.monotonic()
                 LOG.info("%s", self._told(is_last))
             if is_last:
                 break
         self.n_iter_ = epoch
+        # Evaluation mode and no gradients: a fitted network answers, and keeps no graph.
         self.module_.load_state_dict(best)
         self.module_.eval().requires_grad_(False)
 
@@ -270,14 +280,14 @@ class Network(BaseEstimator):
         return told
 
     def _answer(self, X: Any) -> np.ndarray:
-        """Gives the module's outputs in double precision, [rows, outputs]."""
+        """Returns the module's outputs in double precision, [rows, outputs]."""
         inputs = self._inputs(self._known_columns(X))
         device = next(self.module_.parameters()).device
         answer: np.ndarray = answers(self.module_, tuple(part.to(device) for part in inputs)).cpu().double().numpy()
         return answer
 
     def to_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Gives all that the fitted network is: weights as arrays, and plain JSON values."""
+        """Returns all that the fitted network is: weights as arrays, and plain JSON values."""
         check_is_fitted(self)
         tensors = {name: weight.cpu().numpy() for name, weight in self._weights().items()}
         learnt = {name: value for name, value in vars(self).items() if name.endswith("_") and name != "module_"}
@@ -285,13 +295,15 @@ class Network(BaseEstimator):
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Self:
-        """Makes the fitted network again that `to_state` told.
+        """Builds a fitted network from what `to_state` returned.
 
         Raises:
             ArtifactError: weights that are missing, unknown, or of another shape than the parameters ask for.
         """
         network = cls(**state["parameters"])
         network.__dict__.update({name: _restored(value) for name, value in state["learnt"].items()})
+        # The shapes come from parameters that somebody may have made up, and weights are compared with them before
+        # memory is taken.
         with torch.device("meta"):  # shapes alone: no memory, and no random number drawn
             module = network._module(network._outputs)
         weights = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
@@ -312,7 +324,7 @@ def _check_weights(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) 
 
 
 def _plain(value: Any) -> Any:
-    """Gives JSON values; an array says its type."""
+    """Returns a value as JSON has it; an array as a dict of its type and values."""
     if isinstance(value, np.ndarray):
         return {"dtype": str(value.dtype), "values": value.tolist()}
     if isinstance(value, np.generic):
@@ -354,14 +366,15 @@ class NetworkClassifier(ClassifierMixin, Network):
         return nn.functional.cross_entropy(answer, target)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Gives the probability of each class, [rows, classes]."""
+        """Returns the probability of each class, [rows, classes]."""
         scores = self._answer(X)
+        # Softmax in double precision, less the largest score, so that exp cannot overflow.
         odds = np.exp(scores - scores.max(axis=1, keepdims=True))
         shares: np.ndarray = odds / odds.sum(axis=1, keepdims=True)
         return shares
 
     def predict(self, X: Any) -> np.ndarray:
-        """Gives the most probable class of each row."""
+        """Returns the most probable class of each row."""
         best = self.predict_proba(X).argmax(axis=1)
         classes: np.ndarray = self.classes_[best]
         return classes
@@ -389,5 +402,5 @@ class NetworkRegressor(RegressorMixin, Network):
         return nn.functional.mse_loss(answer[:, 0], target)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Gives a number for each row."""
+        """Returns a number for each row."""
         return self._answer(X)[:, 0] * self.spread_ + self.center_

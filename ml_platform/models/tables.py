@@ -1,4 +1,4 @@
-"""What does a network make of a table's categories and numbers?"""
+"""Defines networks for tables, which learn a vector for each category (entity embeddings)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,7 +34,7 @@ class EmbeddingModule(nn.Module):
         self.layers = layers.append(nn.Linear(width, outputs))
 
     def forward(self, codes: Tensor, numbers: Tensor) -> Tensor:
-        """Takes codes [rows, categorical columns] and numbers [rows, numbers]; gives [rows, outputs]."""
+        """Takes codes [rows, categorical columns] and numbers [rows, numbers]; returns [rows, outputs]."""
         embedded = [embedding(codes[:, place]) for place, embedding in enumerate(self.embeddings)]
         answer: Tensor = self.layers(torch.cat([*embedded, numbers], dim=1))
         return answer
@@ -91,6 +91,7 @@ class _TableNetwork(Network):
         numbers = self._numbers(frame)
         missing = np.isnan(numbers)
         self.indicated_ = np.flatnonzero(missing.any(axis=0)).tolist()
+        # A column that is missing throughout gets 0, which standardising turns into a constant.
         self.medians_ = [float(np.median(column[~gone])) if not gone.all() else 0.0
                          for column, gone in zip(numbers.T, missing.T, strict=True)]  # fmt: skip
         filled = np.where(missing, self.medians_, numbers)
@@ -103,6 +104,7 @@ class _TableNetwork(Network):
         missing = np.isnan(numbers)
         scaled = (np.where(missing, self.medians_, numbers) - self.means_) / self.scales_
         beside = np.hstack([scaled, missing[:, self.indicated_]]).astype(np.float32)
+        # A table without categories still needs a tensor of codes, with no columns.
         empty = np.empty((len(frame), 0), dtype=np.int64)
         return torch.from_numpy(np.column_stack([empty, *codes])), torch.from_numpy(beside)
 
@@ -112,17 +114,20 @@ class _TableNetwork(Network):
         return EmbeddingModule(sizes, numbers, self.hidden_layer_sizes, self.dropout, outputs)
 
     def _codes(self, values: pd.Series, seen: Sequence[str | int]) -> np.ndarray:
-        """Gives each value its code, [rows]; 0 for a missing value and one that was not seen."""
+        """Returns the code of each value, [rows]; 0 for a missing value and one that was not seen."""
         keys = self._keys(values)
         if seen and _are_strings(keys) != isinstance(seen[0], str):
             expected = "strings" if isinstance(seen[0], str) else "whole numbers"
             raise self._refusal(f"column {values.name!r} is {values.dtype}; expected {expected}, as in training")
         known: Any = seen
+        # get_indexer gives -1 for what is not there, and missing values are never among the categories: plus one, that
+        # is code 0.
         codes: np.ndarray = pd.Index(known, dtype=keys.dtype).get_indexer(keys) + 1
         return codes
 
     def _keys(self, values: pd.Series) -> Any:
-        """Gives a categorical column's values as strings, or as whole numbers in double precision."""
+        """Returns a categorical column's values as strings, or as whole numbers in double precision."""
+        # By the categories' own type: the codes of pandas depend on the frame that they came with.
         if isinstance(values.dtype, pd.CategoricalDtype):
             values = values.astype(values.cat.categories.dtype)
         kind = pd.api.types.infer_dtype(values, skipna=True)
@@ -137,7 +142,7 @@ class _TableNetwork(Network):
         return pd.Index(numbers)
 
     def _numbers(self, frame: pd.DataFrame) -> np.ndarray:
-        """Gives the numeric columns in double precision, [rows, columns]; missing ones are NaN."""
+        """Returns the numeric columns in double precision, [rows, columns]; missing ones are NaN."""
         for name in self.numeric_:
             if not pd.api.types.is_numeric_dtype(frame[name]):
                 known = f"name it in categorical ({first_few(list(self.categorical)) or 'empty'}) if it is a category"
@@ -154,7 +159,7 @@ def _are_strings(keys: Any) -> bool:
 
 
 def _values(keys: Any) -> list[str | int]:
-    """Lists the values that a column has, sorted."""
+    """Returns the values that a column has, sorted."""
     values = keys.dropna().unique().sort_values()
     return [value if isinstance(value, str) else int(value) for value in values]
 

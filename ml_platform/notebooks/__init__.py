@@ -1,1 +1,1 @@
-"""Python that people write in notebooks: read cell by cell, and lifted into modules."""
+"""Moves a class that was written in a notebook, with all that it needs, into a module of the project."""

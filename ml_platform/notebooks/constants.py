@@ -1,4 +1,4 @@
-"""Is an expression the same value wherever and whenever it is evaluated? Read as text: nothing is evaluated."""
+"""Decides from an expression's source whether it is a constant: the same value wherever it is evaluated."""
 
 import ast
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ _SURROUNDINGS = {"os", "sys"}  # what is in them differs from process to process
 
 
 def obstacle(value: ast.expr, imports: Mapping[str, str], bound: Mapping[str, object]) -> str | None:
-    """Says what keeps an expression from being a constant; names in it are somebody else's to judge.
+    """Returns what keeps an expression from being a constant, or None; the names in it are not judged.
 
     Args:
         imports: names to the dotted paths that imports bind them to.
@@ -57,11 +57,12 @@ def obstacle(value: ast.expr, imports: Mapping[str, str], bound: Mapping[str, ob
 
 
 def _parts(node: ast.AST) -> Iterator[ast.AST]:
-    """Lists what is evaluated: not the bodies of lambdas."""
+    """Lists the nodes that are evaluated with an expression: not the bodies of lambdas."""
     yield node
     inner = [node.args] if isinstance(node, ast.Lambda) else list(ast.iter_child_nodes(node))
     for part in inner:
         if isinstance(part, ast.arguments):
+            # Defaults of a lambda are evaluated where it stands, its body when it is called.
             for default in (*part.defaults, *filter(None, part.kw_defaults)):
                 yield from _parts(default)
         else:
@@ -73,12 +74,14 @@ def _is_constant_call(call: ast.Call, imports: Mapping[str, str], bound: Mapping
     if path is not None:
         return path in _CALLS
     if isinstance(call.func, ast.Name):
+        # A name that the notebook binds itself is no builtin there, even if it is called `sum`.
         return call.func.id in _BUILTINS and call.func.id not in bound
+    # By name alone: what the method is called on has been judged as a part of the expression.
     return isinstance(call.func, ast.Attribute) and call.func.attr in _METHODS
 
 
 def _path(node: ast.expr, imports: Mapping[str, str]) -> str | None:
-    """Gives the dotted path of what an import binds: `pd.Timedelta` is pandas.Timedelta."""
+    """Returns the dotted path of what an import binds: `pd.Timedelta` is pandas.Timedelta."""
     attributes: list[str] = []
     while isinstance(node, ast.Attribute):
         attributes.append(node.attr)

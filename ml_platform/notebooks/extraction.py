@@ -1,4 +1,4 @@
-"""Writes a class from a notebook into a package of the project, where a pipeline can name it."""
+"""Writes a class from a notebook into a module of the project, where a pipeline can name it."""
 
 import inspect
 import json
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ml_platform.errors import PlatformError
-from ml_platform.notebooks.lifting import Lifted, lift
-from ml_platform.notebooks.rendering import module_text
+from ml_platform.notebooks.dependencies import Lifted, lift
+from ml_platform.notebooks.module_source import module_text
 from ml_platform.project import find_project
 
 _SECONDS = 300  # for importing the module; torch alone can take half a minute on a cold disk
@@ -23,7 +23,7 @@ _SECONDS = 300  # for importing the module; torch alone can take half a minute o
 
 @dataclass(frozen=True)
 class Moved:
-    """A class that is in the package now.
+    """A class that was written into a module of the project.
 
     Attributes:
         path: of the module, from the project's folder.
@@ -57,6 +57,7 @@ def lift_class(notebook: Path, name: str, to: str | None, *, force: bool = False
     module = to or f"{project.transformers_module}.{snake_case(name)}"
     path = _file_of(module, root)
     lifted = lift(notebook, name)
+    # Formatted before it is compared, so that lifting again finds an equal file and leaves it.
     text = _formatted(module_text(lifted, module.split(".", maxsplit=1)[0]), path, root)
     before = path.read_bytes() if path.exists() else None
     is_unchanged = before == text.encode()
@@ -70,7 +71,7 @@ def lift_class(notebook: Path, name: str, to: str | None, *, force: bool = False
 
 
 def snake_case(name: str) -> str:
-    """Gives the module's name for a class's.
+    """Returns the module's name for a class's.
 
     >>> snake_case("UsualDelay"), snake_case("SQLStep"), snake_case("SQL")
     ('usual_delay', 'sql_step', 'sql')
@@ -95,7 +96,8 @@ def _file_of(module: str, root: Path) -> Path:
 
 
 def _formatted(text: str, path: Path, root: Path) -> str:
-    """Formats as the project's files are, where ruff is installed."""
+    """Returns a module's text, formatted as the project's files are where ruff is installed."""
+    # The one of this environment before any on the path: versions of ruff format differently.
     beside = Path(sys.executable).with_name("ruff")
     ruff = str(beside) if beside.exists() else shutil.which("ruff")
     if ruff is None:
@@ -108,11 +110,13 @@ def _formatted(text: str, path: Path, root: Path) -> str:
 
 
 def _tried(path: Path, text: str, before: bytes | None, import_path: str, root: Path) -> list[str]:
-    """Writes a module and looks at it in a fresh process; puts back what was there if it is no good.
+    """Writes a module and imports it in a fresh process; restores what was there if that fails.
 
     Returns:
         The constructor's parameters that have no default.
     """
+    # Written first and tried where it lies, as relative imports and the package's own __init__ decide whether it can be
+    # imported.
     _write(path, text.encode())
     is_good = False
     try:
@@ -121,6 +125,7 @@ def _tried(path: Path, text: str, before: bytes | None, import_path: str, root: 
     finally:
         if not is_good and before is None:
             path.unlink(missing_ok=True)
+        # Also when the child was interrupted: `is_good` is set only after its answer.
         elif not is_good and before is not None:
             _write(path, before)
     if is_good:
@@ -136,6 +141,7 @@ def _write(path: Path, content: bytes) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         beside.write_bytes(content)
+        # Replaced in one operation: an editor or a code server that reads the file sees one text or the other.
         beside.replace(path)
     except OSError as error:
         raise PlatformError(f"{path} cannot be written: {error}") from error
@@ -144,7 +150,8 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _ask_child(import_path: str, root: Path) -> dict[str, Any]:
-    code = f"from ml_platform.notebooks.extraction import tell_problems; tell_problems({import_path!r})"
+    code = f"from ml_platform.notebooks.extraction import print_problems; print_problems({import_path!r})"
+    # No .pyc is left of a module that may be taken back.
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         child = subprocess.run(  # noqa: S603  (our own module, under our own interpreter)
@@ -153,6 +160,7 @@ def _ask_child(import_path: str, root: Path) -> dict[str, Any]:
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return {"problems": [f"importing it took more than {_SECONDS} seconds"]}
+    # The answer is the last line; whatever the module prints when it is imported comes before.
     last = (child.stdout.splitlines() or [""])[-1]
     if child.returncode != 0 or not last.startswith("{"):
         return {"problems": [f"importing it ended the process (status {child.returncode}): {child.stderr[-500:]}"]}
@@ -160,7 +168,7 @@ def _ask_child(import_path: str, root: Path) -> dict[str, Any]:
     return told
 
 
-def tell_problems(import_path: str) -> None:
+def print_problems(import_path: str) -> None:
     """Prints, as JSON, what keeps a class from being a step of a pipeline; runs in a process of its own."""
     module, _, name = import_path.rpartition(".")
     try:
@@ -171,6 +179,7 @@ def tell_problems(import_path: str) -> None:
         required, problems = [], [f"{error}: a module that lies beside the notebook has to move to the package first"]
     except Exception as error:  # noqa: BLE001  (whatever a module does when it is imported)
         required, problems = [], [f"it cannot be imported: {type(error).__name__}: {error}"]
+    # A line of its own, as a module may have printed without ending its line.
     sys.stdout.write("\n" + json.dumps({"required": required, "problems": problems}) + "\n")
 
 
@@ -189,6 +198,7 @@ def _problems(kind: type, required: Sequence[str]) -> list[str]:
     if missing:
         return [f"{name} has no {' and no '.join(missing)}; expected a transformer: derive it from DataTransformer"]
     try:
+        # None for each: a constructor that only stores takes anything, and one that works with a value is not a step.
         built = kind(**dict.fromkeys(required))
     except Exception as error:  # noqa: BLE001  (the class's own)
         advice = "assign each parameter to an attribute of its name and nothing else; work with it in fit or transform"

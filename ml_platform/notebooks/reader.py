@@ -1,4 +1,4 @@
-"""Which Python is in a notebook, cell by cell?"""
+"""Reads the Python of a notebook's code cells, with IPython's magics replaced."""
 
 import ast
 import io
@@ -64,7 +64,7 @@ def read_notebook(path: Path) -> list[Cell]:
 
 
 def compiled(body: list[ast.stmt]) -> CodeType:
-    """Compiles statements as a notebook does: `await` may stand at the top."""
+    """Returns compiled statements, with `await` allowed at the top as in a notebook."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the notebook's own, told when its cells ran
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
@@ -73,7 +73,7 @@ def compiled(body: list[ast.stmt]) -> CodeType:
 
 
 def without_magics(text: str) -> str:
-    """Replaces what is IPython's and not Python's, keeping the number of lines.
+    """Returns a cell's text with IPython's syntax replaced, line by line.
 
     >>> print(without_magics("%matplotlib inline\\nfiles = !ls\\nprint(7\\n  % 4)"))
     get_ipython()
@@ -85,6 +85,7 @@ def without_magics(text: str) -> str:
     first = next((index for index, line in enumerate(lines) if line.strip()), 0)
     if lines[first].startswith("%%"):
         name = lines[first][2:].split(maxsplit=1)[0:1]
+        # Emptied, not removed: messages name lines of cells as people see them.
         if name and name[0] in _PYTHON_CELLS:
             lines[first] = ""
         else:
@@ -101,6 +102,7 @@ def without_magics(text: str) -> str:
 
 def _without_magic(line: str, before: list[str]) -> str:
     found = _MAGIC.match(line)
+    # `% 4` may be the rest of an expression, and `!` part of a text that goes over lines.
     if found is None or _is_open("\n".join(before)):
         return line
     timed = _TIMED.match(found["magic"])
@@ -109,12 +111,13 @@ def _without_magic(line: str, before: list[str]) -> str:
 
 
 def _is_open(text: str) -> bool:
-    """Says whether the next line belongs to a statement or string that text began."""
+    """Returns whether the next line belongs to a statement or string that text began."""
     if text.endswith("\\"):
         return True
     try:
         list(tokenize.generate_tokens(io.StringIO(text).readline))
     except tokenize.TokenError as error:
+        # tokenize says it in words only: other errors mean broken Python, which the parser reports better.
         return "EOF in multi-line" in str(error) or "unterminated triple-quoted" in str(error)
     except SyntaxError:
         return False
@@ -133,6 +136,7 @@ def _opened(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is missing of newer formats
             book = read(path, as_version=4)
+            # read repairs some faults with a warning and lets others through.
             nbformat.validate(book)
     except Exception as error:
         reason = str(error).split("\n", maxsplit=1)[0]
@@ -151,6 +155,7 @@ def _parsed(path: Path, number: int, text: str) -> Cell:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(text)
+        # `return` at the top and the like pass the parser and are refused by the compiler.
         compiled(tree.body)
     except (SyntaxError, ValueError) as error:
         place = Place(number, getattr(error, "lineno", None) or 1)

@@ -1,4 +1,4 @@
-"""What does a statement at the top of a module bind, read and change?
+"""Finds which names a statement at the top of a cell binds, reads and changes.
 
 Reads and bindings are taken from what Python compiles the statement to, so that scopes are Python's own: parameters,
 local names, comprehensions, closures, class bodies and `global` need no rules here. Nothing is run.
@@ -38,7 +38,7 @@ class Read:
     is_immediate: bool
 
 
-@dataclass
+@dataclass(eq=False)  # two equal statements are two: each is compared by identity
 class Statement:
     """A statement at the top of a cell.
 
@@ -61,6 +61,7 @@ class Statement:
     def __post_init__(self) -> None:
         code = compiled([self.node])
         bound = list(_bound(code))
+        # Reversed, so that the first line that binds a name is the one that stays.
         self.binds = {name: line for name, line, _ in reversed(bound)}
         self.sets = frozenset(name for name, _, is_set in bound if is_set)
         self.reads = list(self._reads(code, is_immediate=True))
@@ -78,6 +79,7 @@ class Statement:
         """Its text, with the comments right above it and on its lines."""
         lines, first, last = self.cell.lines, self.place.line, self.node.end_lineno or self.node.lineno
         others = [other for other in self.cell.body if other is not self.node]
+        # Statements that share a line are taken by their columns, as whole lines would bring the others along.
         if any(other.end_lineno == first or other.lineno == last for other in others):  # a = 1; b = 2
             return ast.get_source_segment(self.cell.text, self.node) or ""
         while first > 1 and lines[first - 2].startswith("#"):
@@ -89,6 +91,7 @@ class Statement:
         own: set[str] = set()
         for instruction in dis.get_instructions(code):
             name = str(instruction.argval)
+            # A class body reads a name from its own namespace first, once it was stored there.
             if instruction.opname == "STORE_NAME":
                 own.add(name)
             elif instruction.opname in _LOADS and not (instruction.opname != "LOAD_GLOBAL" and name in own):
@@ -96,6 +99,7 @@ class Statement:
                 yield Read(name, self._reader(code), place, is_immediate)
             elif isinstance(instruction.argval, CodeType):
                 inner = instruction.argval
+                # A class body is not optimized and runs where it stands, as comprehensions do; functions run later.
                 runs_now = not inner.co_flags & inspect.CO_OPTIMIZED or inner.co_name in _COMPREHENSIONS
                 yield from self._reads(inner, is_immediate=is_immediate and runs_now)
 
@@ -107,7 +111,7 @@ class Statement:
 
 
 def statements_of(cells: list[Cell]) -> list[Statement]:
-    """Lists the statements at the top of cells, in order."""
+    """Returns the statements at the top of cells, in order."""
     return [Statement(cell, node) for cell in cells for node in cell.body]
 
 
@@ -122,6 +126,7 @@ def _bound(code: CodeType, *, is_top: bool = True) -> Iterator[tuple[str, int, b
         kind, _, scope = instruction.opname.partition("_")
         if isinstance(instruction.argval, CodeType):
             yield from _bound(instruction.argval, is_top=False)
+        # STORE_NAME in an inner code object is a class's attribute; STORE_GLOBAL is a global wherever it stands.
         elif kind in ("STORE", "DELETE") and (scope == "GLOBAL" or (scope == "NAME" and is_top)):
             yield str(instruction.argval), _line(instruction, code), kind == "DELETE" or not is_top
 
@@ -135,6 +140,7 @@ def _names_in_annotations(statement: ast.stmt) -> Iterator[str]:
 
 def _names_in(annotation: ast.expr) -> Iterator[str]:
     """Lists the names in an annotation; the texts of a `Literal` are no names."""
+    # `Literal["a"]` holds a text that is no forward reference.
     if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value).endswith("Literal"):
         yield from _names_in(annotation.value)
     elif isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
@@ -157,6 +163,7 @@ def _changed(tree: ast.AST) -> Iterator[tuple[str, int]]:
             yield from _rooted(node)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _CHANGING:
             yield from _rooted(node.func)
+        # Bodies of functions change things when they are called, which is not where the statement stands.
         if not isinstance(node, (*DEFINITIONS, ast.Lambda)):
             yield from _changed(node)
 

@@ -43,7 +43,7 @@ class SourceContext:
 
     def known(self, computation: Mapping[str, Any] | None) -> Artifact | None:
         """Finds what a computation gave before, if that may be reused."""
-        return self.store.known(address_of(computation)) if computation is not None and self.reuse else None
+        return self.store.find(address_of(computation)) if computation is not None and self.reuse else None
 
     def add(self, node: Node, partition: str | None, write: Write, origin: Origin) -> Artifact:
         """Computes a value and keeps it; what was asked to be fresh takes the place of what was known.

@@ -106,7 +106,7 @@ class _Planner:
             return None, ["made anew each time: a parameter or a global of its code cannot be told"]
         waits = self._waits_for(node, partition)
         computation = None if waits else self._computation(node, partition)
-        known = None if computation is None else self.run.store.known(address_of(computation))
+        known = None if computation is None else self.run.store.find(address_of(computation))
         if known is not None:
             return known, []
         former = self.run.store.current(node.asset, partition)

@@ -1,1 +1,1 @@
-"""Writes projects and pipelines for people to go on from."""
+"""Writes new projects and pipelines from templates, for people to go on from."""

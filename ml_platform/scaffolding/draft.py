@@ -99,12 +99,13 @@ class Draft:
         if self.task == "regression":
             return {"name": "better_than_the_mean", "metric": "r2", "at_least": 0.0}
         counts = self.table.columns[self.target].values.values()
+        # Rounded down, so that the gate is never above what the most frequent class gives.
         share = math.floor(1000 * max(counts) / sum(counts)) / 1000
         return {"name": "better_than_the_most_frequent", "metric": "accuracy", "at_least": share}
 
 
 def draft_pipeline(name: str, table: TableProfile, target: str, time: str | None = None) -> Draft:
-    """Looks at a table and decides.
+    """Returns the draft of a pipeline over a table.
 
     Raises:
         DataError: a column that is not there, or cannot be a target or a time.
@@ -131,7 +132,7 @@ def draft_pipeline(name: str, table: TableProfile, target: str, time: str | None
 
 
 def _task_of(target: ColumnProfile) -> tuple[str, str | None, str | None]:
-    """Tells the task, what SQL makes of the target, and the text that means yes."""
+    """Returns the task, the SQL that makes the label of the target, and the text that means yes."""
     values, name = set(target.values), quoted_name(target.name)
     if len(values) < 2:
         raise DataError(
@@ -154,7 +155,7 @@ def _task_of(target: ColumnProfile) -> tuple[str, str | None, str | None]:
 
 
 def _task_of_numbers(values: set[float], name: str, *, is_whole: bool) -> tuple[str, str | None]:
-    """Tells the task; whole numbers of which some are missing are read as others are, and made whole again."""
+    """Returns the task and the SQL of the label; whole numbers with gaps are read as floats, and cast back."""
     if values == {0.0, 1.0}:
         return "binary", None if is_whole else f"{name} = 1"
     if len(values) <= MOST_INTEGER_CLASSES and all(value.is_integer() for value in values):
@@ -163,7 +164,7 @@ def _task_of_numbers(values: set[float], name: str, *, is_whole: bool) -> tuple[
 
 
 def _key_of(table: TableProfile, target: str, time: str | None) -> tuple[tuple[str, ...], bool]:
-    """Finds what identifies a row: one column, the time and one column, else the row's place in the file."""
+    """Returns what identifies a row: one column, the time and one column, else the row's place in the file."""
     whole = [
         column.name
         for column in table.of_type("integer", "string", "timestamp", "datetime")
@@ -172,6 +173,7 @@ def _key_of(table: TableProfile, target: str, time: str | None) -> tuple[tuple[s
     unique = [name for name in whole if table.are_unique(name)]
     if unique:
         order = ["integer", "string", "timestamp", "datetime"]
+        # A column that is called an identifier before one that only happens to be unique, such as an amount.
         named = {name: not _IDENTIFIER.search(name) for name in unique}
         return (min(unique, key=lambda name: (named[name], order.index(table.columns[name].type))),), False
     if time in whole:
@@ -183,7 +185,7 @@ def _key_of(table: TableProfile, target: str, time: str | None) -> tuple[tuple[s
 
 
 def _partitions_of(table: TableProfile, time: str) -> Partitions:
-    """Takes the longest spans of which there are enough, each with rows."""
+    """Returns the longest spans of which there are enough, each with rows."""
     column = table.columns[time]
     if column.type not in ("datetime", "timestamp"):
         found = next(iter(column.values), "nothing")
@@ -196,6 +198,7 @@ def _partitions_of(table: TableProfile, time: str) -> Partitions:
     days = _days_of(column)
     if days[-1].year > LAST_YEAR:
         raise DataError(f"--time: {time!r} goes to {days[-1]}; expected no year after {LAST_YEAR}; mend or leave out")
+    # From the longest on: fewer partitions are fewer files, and enough for a split.
     for every in ("month", "week", "day"):
         partitions = Partitions.covering(every, days[0], days[-1])
         if len(partitions.keys) < FEWEST_PARTITIONS:
@@ -221,6 +224,7 @@ def _days_of(column: ColumnProfile) -> list[date]:
 
 
 def _empty_partitions(partitions: Partitions, days: Sequence[date]) -> list[str]:
+    # Starts are sorted, so the partition of a day is found without walking through them.
     starts = [date.fromisoformat(key) for key in partitions.keys]
     filled = {bisect_right(starts, day) - 1 for day in days}
     return [key for place, key in enumerate(partitions.keys) if place not in filled]
@@ -233,10 +237,12 @@ def _roles(table: TableProfile, taken: set[str | None]) -> tuple[list[str], list
             continue
         if column.distinct < 2:
             left_out[column.name] = "has one value in all rows" if column.distinct else "is empty"
+        # A number in each row is learnt by heart and says nothing of new rows.
         elif column.type == "integer" and column.distinct == table.rows:
             left_out[column.name] = "has another value in each row, as identifiers have"
         elif column.type in ("integer", "number", "boolean"):
             numbers.append(column.name)
+        # The drafted step Codes adds this name.
         elif column.type == "string" and f"{column.name}_code" in table.columns:
             left_out[column.name] = f"would be coded as {column.name}_code, which is there already"
         elif column.type == "string" and column.distinct <= MOST_CATEGORIES:

@@ -50,7 +50,9 @@ def new_pipeline(
         for name in files:
             _write(folder / name, render(f"{name}.jinja", **words), written)
         project.put_on_path()
+        # Loaded once as a user would: a draft that does not load is a fault of the template, and is taken back.
         load_pipeline(folder / "pipeline.yaml")
+    # Also on Ctrl-C: only what was written here is removed, and the folder only if it is new.
     except BaseException:
         for path in written:
             path.unlink()
@@ -61,8 +63,9 @@ def new_pipeline(
 
 
 def _write(path: Path, text: str, written: list[Path]) -> None:
-    """Writes a file that is not there yet, and notes it."""
+    """Writes a file that is not there yet, and appends it to `written`."""
     try:
+        # Created exclusively: a file that appeared since the check is somebody's.
         with path.open("x", encoding="utf-8") as file:
             written.append(path)
             file.write(text)
@@ -76,6 +79,7 @@ def _require_name(project: Project, folder: Path) -> None:
         raise PlatformError(f"{name!r} is not a pipeline's name: expected such as returns or late_flights")
     if not folder.resolve().is_relative_to(project.defs.resolve()):
         raise PlatformError(f"{folder}: expected a folder in {project.defs}")
+    # A module and a package of one name: Python imports the package, and the module silently goes.
     if folder.with_suffix(".py").exists():
         raise PlatformError(f"{folder.with_suffix('.py')} has the name {name!r} already; choose another name")
     if name in _TAKEN:
@@ -86,7 +90,7 @@ def _require_name(project: Project, folder: Path) -> None:
 
 
 def _words(project: Project, folder: Path, draft: Draft) -> dict[str, Any]:
-    """Gives what the templates say that is not in the draft."""
+    """Returns the values that the templates need beside the draft."""
     relative = folder.resolve().relative_to(project.sources_root.resolve())
     return {
         "draft": draft,
@@ -103,12 +107,13 @@ def _words(project: Project, folder: Path, draft: Draft) -> dict[str, Any]:
 
 
 def _flow(value: Any) -> str:
-    """Writes a value as YAML on one line."""
+    """Returns a value as YAML on one line."""
+    # A scalar alone ends with "..." in YAML; the width keeps it from breaking lines.
     return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n...\n").strip()
 
 
 def _folder_expression(project: Project, folder: Path, data: Path) -> str:
-    """Says where the data lie: from the source's file where both are in the project, so that it can be moved."""
+    """Returns Python for the data's folder, relative to the source's file where both are in the project."""
     root = project.root.resolve()
     if not data.is_relative_to(root):
         return f"Path({str(data)!r})"

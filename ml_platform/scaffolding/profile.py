@@ -1,4 +1,4 @@
-"""Reads a CSV file of which nothing is known, and says what is in its columns."""
+"""Profiles a CSV file: the type, missing values and distinct values of each column."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class ColumnProfile:
 
     @property
     def declaration(self) -> str:
-        """What a schema says of it."""
+        """The column's type as a schema declares it."""
         return f"{self.type}{'?' if self.missing else ''}"
 
 
@@ -59,19 +59,19 @@ class TableProfile:
     text: "pa.Table"
 
     def are_unique(self, *names: str) -> bool:
-        """Says whether no two rows have the same values in some columns, whatever is written for them."""
+        """Returns whether no two rows have the same values in some columns; 1.0 and 1.00 are the same."""
         import pyarrow as pa
 
         typed = {name: typed_as(self.text[name], self.columns[name].type) for name in names}
         return int(pa.table(typed).group_by(list(names)).aggregate([]).num_rows) == self.rows
 
     def of_type(self, *types: str) -> list[ColumnProfile]:
-        """Lists the columns of some types."""
+        """Returns the columns of some types."""
         return [column for column in self.columns.values() if column.type in types]
 
 
 def profile_table(path: Path) -> TableProfile:
-    """Reads a file and finds the narrowest type for each column.
+    """Returns the profile of a file, with the narrowest type for each column.
 
     Raises:
         DataError: no CSV with a header and rows, as the platform's tables read it.
@@ -92,6 +92,7 @@ def profile_table(path: Path) -> TableProfile:
 
 
 def _require_header(path: Path, header: Sequence[str]) -> None:
+    # The mark would become a part of the first column's name, which then looks right and is not found.
     if header[0].startswith("\ufeff"):
         raise DataError(f"{path}: begins with a byte order mark; save it as UTF-8 without one")
     if ROW in header:
@@ -108,6 +109,7 @@ def _require_header(path: Path, header: Sequence[str]) -> None:
 
 def _profile(name: str, column: Any) -> ColumnProfile:
     """Counts a column's values; a type is that of every different value, so each is looked at once."""
+    # A column of a million rows has few different values more often than not.
     counts = {one["values"]: one["counts"] for one in column.value_counts().to_pylist()}
     missing = counts.pop(None, 0)
     return ColumnProfile(name, _type_of(counts, missing), missing, counts)
@@ -127,8 +129,9 @@ def _type_of(values: Mapping[str, int], missing: int) -> str:
 
 
 def _is_code(value: str) -> bool:
-    """Knows what looks like a number and is none: `00123`, `nan`, or more digits than a number keeps."""
+    """Returns whether a text only looks like a number: `00123`, `nan`, or more digits than a number keeps."""
     digits = value.lstrip("+-")
     return digits.lower() in ("nan", "inf", "infinity") or (
+        # int64 holds 18 digits whatever they are; leading zeros are those of codes and get lost in a number.
         digits.isdigit() and (len(digits) > 18 or (len(digits) > 1 and digits[0] == "0"))
     )

@@ -32,6 +32,7 @@ def new_project(name: str, place: Path) -> Path:
         for target, text in _files(name, package).items():
             (root / target).parent.mkdir(parents=True, exist_ok=True)
             (root / target).write_text(text, encoding="utf-8")
+    # Also on Ctrl-C: half a project would be in the way of the next try.
     except BaseException:
         shutil.rmtree(root, ignore_errors=True)
         if was_there:
@@ -43,6 +44,7 @@ def new_project(name: str, place: Path) -> Path:
 def _require_free(name: str, package: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", name) or keyword.iskeyword(package):
         raise PlatformError(f"{name!r} is not a project's name: expected such as shop or flight-delays")
+    # find_spec sees what is installed here; names of Python's own modules win over any project.
     if package in sys.stdlib_module_names or importlib.util.find_spec(package) is not None:
         raise PlatformError(f"a package {package!r} is installed, and would be imported instead; choose another name")
 

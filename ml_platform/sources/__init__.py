@@ -1,4 +1,4 @@
-"""Outside data: which tables there are, and how they are read and checked."""
+"""Reads and checks data from outside: CSV files, and the sources that installed distributions add."""
 
 from ml_platform.sources.kinds import Source, require_source
 from ml_platform.sources.partitions import Partitions

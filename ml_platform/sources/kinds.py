@@ -1,4 +1,4 @@
-"""Says what a source of data is: tables of the platform's own, and classes that installed distributions add."""
+"""Defines the interface of data sources, which tables and classes of installed distributions implement."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -55,10 +55,10 @@ class Source(Protocol):
 
     @property
     def content_hash(self) -> str:
-        """Names what there is to read now; another hash makes the data anew."""
+        """Hash of what there is to read now; the data are read again when it changes."""
 
     def declaration(self) -> dict[str, Any]:
-        """Says as plain JSON values all that decides what comes out, but for what is read."""
+        """Returns as plain JSON values all that decides what comes out, but for what is read."""
 
     def read(self, partitions: Sequence[str | None]) -> dict[str | None, "pd.DataFrame"]:
         """Reads partitions, `[None]` for the whole; refuses what breaks the schema with a `DataError`."""

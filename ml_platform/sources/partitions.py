@@ -1,4 +1,4 @@
-"""Which spans of time is a dataset cut into?"""
+"""Defines partitions: equal spans of time, by day, week or month, that a dataset is cut into."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,6 +38,7 @@ class Partitions:
             raise PlatformError(f"partitions every {self.every!r}: {expected_one_of(self.every, _NEXT)}")
         if self.every == "month" and self.start.day != 1:
             raise PlatformError(f"partitions by month start on {self.start}; expected the first day of a month")
+        # Dagster's own partitions would leave out a last span that is cut off, without a word.
         if self.end_of(self.keys[-1]) != self.end:
             whole = self.end_of(self.keys[-1])
             raise PlatformError(
@@ -46,7 +47,7 @@ class Partitions:
 
     @classmethod
     def covering(cls, every: str, first: date, last: date) -> "Partitions":
-        """Gives the spans that hold all days from `first` to `last`.
+        """Returns the spans that hold all days from `first` to `last`.
 
         >>> Partitions.covering("month", date(2013, 1, 15), date(2013, 2, 1))
         Partitions(every='month', start=datetime.date(2013, 1, 1), end=datetime.date(2013, 3, 1))
@@ -72,18 +73,19 @@ class Partitions:
         return [day.isoformat() for day in self._walk()]
 
     def end_of(self, key: str) -> date:
-        """Gives the first day after a partition."""
+        """Returns the first day after a partition."""
         return _NEXT[self.every](date.fromisoformat(key))
 
     def between(self, start: date, end: date) -> list[str]:
-        """Lists the partitions that lie wholly within `start` (included) and `end` (excluded)."""
+        """Returns the partitions that lie wholly within `start` (included) and `end` (excluded)."""
         return [k for k in self.keys if start <= date.fromisoformat(k) and self.end_of(k) <= end]
 
     def with_lookback(self, key: str, lookback: timedelta) -> list[str]:
-        """Lists the partitions that a row of `key` may look back into, `key` included, oldest first."""
+        """Returns the partitions that a row of `key` may look back into, `key` included, oldest first."""
+        # Whole days, rounded up (floor division of the negative): a row at midnight looks back into the day before.
         reach = date.fromisoformat(key) - timedelta(days=-(-lookback // timedelta(days=1)))
         return [k for k in self.keys if k <= key and self.end_of(k) > reach]
 
     def steps_back(self, lookback: timedelta) -> int:
-        """Says how many partitions a lookback reaches at most."""
+        """Returns how many partitions a lookback reaches at most."""
         return max((len(self.with_lookback(key, lookback)) - 1 for key in self.keys), default=0)

@@ -1,4 +1,4 @@
-"""How does a CSV file become typed frames that keep what their schema promises?"""
+"""Reads CSV files into typed frames, partition by partition, and refuses what breaks the declared schema."""
 
 import csv
 import gzip
@@ -81,6 +81,7 @@ class TableSource:
         """Where the file lies; the package is found, not imported."""
         if self.folder is not None:
             return self.folder / self.file
+        # Not imported: packages of data may import pandas, and definitions load without it.
         spec = importlib.util.find_spec(self.package)
         if spec is None or not spec.submodule_search_locations:
             if self.package in EXTRAS:
@@ -93,7 +94,7 @@ class TableSource:
         return "; install the package again" if self.folder is None else ""
 
     def declaration(self) -> dict[str, Any]:
-        """Says as plain JSON values what is declared of the file; not where it lies, nor which partitions there are."""
+        """Returns what is declared of the file as plain JSON values, without its place and the range of partitions."""
         is_one = isinstance(self.dated_by, str)
         return {
             "asset": self.asset,
@@ -102,6 +103,7 @@ class TableSource:
             "key": list(self.key),
             "dated_by": (self.dated_by if is_one else list(self.dated_by)) if self.partitions else None,
             "every": self.partitions.every if self.partitions else None,
+            # Only where it differs from the default, so that declarations from before these fields hash as they did.
             **({} if self.has_header else {"has_header": False}),
             **({"numbered": self.numbered} if self.numbered else {}),
             **({"rows": self._rows_kept} if self.rows else {}),
@@ -114,7 +116,7 @@ class TableSource:
 
     @property
     def content_hash(self) -> str:
-        """Names what the file holds now."""
+        """Returns the hash of the file as it is now."""
         try:
             status = self.path.stat()
         except FileNotFoundError as error:
@@ -135,7 +137,7 @@ class TableSource:
         return {key: self._checked(parts[key], key) for key in partitions}
 
     def read_text(self) -> "pa.Table":
-        """Reads every declared column as text, with the line that each row stands on."""
+        """Returns every declared column as text, with the line that each row stands on."""
         import pyarrow as pa
 
         content = _content_of(self.path, self._remedy)
@@ -151,6 +153,7 @@ class TableSource:
         table = _parse_csv(content, self.path, header if self.has_header else declared, has_header=self.has_header)
         first = 2 if self.has_header else 1
         if self.numbered:
+            # As text, like all columns, so that the one cast that follows serves it too.
             table = table.append_column(self.numbered, pa.array(map(str, range(table.num_rows)), pa.string()))
         return table.select(self.schema.names).append_column(ROW, pa.array(range(first, table.num_rows + first)))
 
@@ -164,6 +167,8 @@ class TableSource:
             return  # not a distribution: nothing was recorded to compare with
         for file in files:
             size = self.path.stat().st_size
+            # RECORD lists files relative to site-packages; where a package is laid out otherwise nothing matches, and
+            # nothing is compared.
             if str(file) != f"{self.package}/{self.file}":
                 continue
             if file.size is None:
@@ -178,7 +183,7 @@ class TableSource:
                 )
 
     def _split(self, text: "pa.Table", keys: Sequence[str | None]) -> dict[str | None, "pa.Table"]:
-        """Cuts the text into partitions by the date that each row carries."""
+        """Returns the text of each partition, cut by the date that each row carries."""
         import numpy as np
         import pyarrow as pa
 
@@ -194,13 +199,14 @@ class TableSource:
         return found
 
     def _days(self, text: "pa.Table") -> "np.ndarray":
-        """Gives the time of each row, NaT where it has none; what is no day by the calendar is none."""
+        """Returns the time of each row, NaT where there is none; 30 February is none."""
         import pandas as pd
 
         if isinstance(self.dated_by, str):
             times: np.ndarray = self._cast(text, self.dated_by, "all rows").to_numpy(zero_copy_only=False)
             return times
         columns = [self._cast(text, name, "all rows") for name in self.dated_by]
+        # to_datetime takes columns of exactly these names.
         dates = pd.DataFrame(dict(zip(("year", "month", "day"), columns, strict=True)))
         days: np.ndarray = pd.to_datetime(dates, errors="coerce").to_numpy()
         return days
@@ -213,11 +219,12 @@ class TableSource:
             raise DataError(f"{self.path}: columns {names}: {len(rows):,} rows are no day (lines {first_few(rows)})")
 
     def _cast(self, text: "pa.Table", name: str, partition: str | None) -> "pa.Array":
-        """Turns one column of text into its declared type, or names the rows that are not of it."""
+        """Returns one column of text in its declared type, and refuses rows that are not of it, by line."""
         import pyarrow as pa
 
         declared = self.schema[name].type
         try:
+            # Cast first, and look for the bad rows only on failure: a cast takes milliseconds, the search seconds.
             return typed_as(text[name], declared)
         except pa.ArrowInvalid:
             values = text[name].to_pylist()
@@ -229,13 +236,14 @@ class TableSource:
         )
 
     def _checked(self, text: "pa.Table", partition: str | None) -> "pd.DataFrame":
-        """Types one partition and compares it with the schema, rows numbered as in the file."""
+        """Returns one partition as a typed frame, sorted by the key, and refuses what breaks the schema."""
         import pyarrow as pa
 
         if text.num_rows == 0:
             raise DataError(f"{self.path}: {_where(partition)}no rows (file has other partitions, or none)")
         columns = {name: self._cast(text, name, partition) for name in self.schema.names}
         frame = pa.table(columns).to_pandas()
+        # By line numbers, so that the violations name lines that an editor shows.
         frame.index = text[ROW].to_pandas()
         violations = self.schema.violations(frame)
         twice = frame.index[frame.duplicated(list(self.key), keep=False)]
@@ -247,10 +255,12 @@ class TableSource:
         ordered: pd.DataFrame = frame.sort_values(list(self.key), ignore_index=True)
         if self._rows_kept is None or self._rows_kept >= len(ordered):
             return ordered
+        # Evenly spaced in the key's order, in whole numbers: equal on every machine.
         places = [position * len(ordered) // self._rows_kept for position in range(self._rows_kept)]
         return ordered.iloc[places].reset_index(drop=True)
 
 
+# Size and time of change are a part of the key, so a file that changes is hashed again.
 @lru_cache(maxsize=256)
 def _hash_of(path: Path, _size: int, _modified: int) -> str:
     with path.open("rb") as file:
@@ -262,9 +272,10 @@ def _where(partition: str | None) -> str:
 
 
 def _content_of(path: Path, remedy: str = "") -> bytes:
-    """Reads the file, unzipped if need be, and refuses one that was cut short."""
+    """Returns the file's bytes, unpacked if need be, and refuses a file that was cut short."""
     try:
         if path.suffix == ".zip":
+            # The first member; what a zip of one CSV holds besides (macOS adds folders) comes after it.
             with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as file:
                 content = _unpacked(file, path)
         elif path.suffix == ".gz":
@@ -281,6 +292,7 @@ def _content_of(path: Path, remedy: str = "") -> bytes:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     if not content:
         raise DataError(f"{path}: the file is empty{remedy}")
+    # A download that broke off inside of a line leaves a row that still parses, with a shorter last value.
     if not content.endswith(b"\n"):
         line = content.count(b"\n") + 1
         advice = remedy or "; if it is whole, end it with a newline, else get it again"
@@ -289,7 +301,7 @@ def _content_of(path: Path, remedy: str = "") -> bytes:
 
 
 def header_of(path: Path) -> list[str]:
-    """Reads the names in a file's first line.
+    """Returns the names in a file's first line.
 
     Raises:
         DataError: no such file, one that is damaged, or none in UTF-8.
@@ -305,8 +317,9 @@ def _header_in(content: bytes, path: Path) -> list[str]:
 
 
 def _unpacked(file: IO[bytes] | gzip.GzipFile, path: Path) -> bytes:
-    """Reads what an archive holds, no further than files of its size hold."""
+    """Returns what an archive holds, and refuses to unpack far more than files of its size hold."""
     packed = path.stat().st_size
+    # One byte more than allowed is enough to know, and no more memory is taken.
     content = file.read(most_unpacked(packed) + 1)
     if len(content) > most_unpacked(packed):
         raise DataError(
@@ -323,12 +336,16 @@ def _parse_csv(content: bytes, path: Path, header: list[str], *, has_header: boo
 
     def note(row: Any) -> str:
         ragged.append((row.number, row.actual_columns))
+        # Skipped here and refused below, all of them together with their lines.
         return "skip"
 
     # One thread: only then does a ragged row know its number.
     options = arrow_csv.ReadOptions(use_threads=False, column_names=None if has_header else header)
     types = arrow_csv.ConvertOptions(
-        column_types=dict.fromkeys(header, pa.string()), null_values=MISSING, strings_can_be_null=True
+        # All as text: pyarrow would guess types from the first block, and another block could change the guess.
+        column_types=dict.fromkeys(header, pa.string()),
+        null_values=MISSING,
+        strings_can_be_null=True,
     )
     parsing = arrow_csv.ParseOptions(invalid_row_handler=note)
     try:
@@ -355,12 +372,12 @@ def _arrow_type(declared: str) -> "pa.DataType":
 
 
 def typed_as(column: "pa.ChunkedArray", declared: str) -> "pa.Array":
-    """Casts a column of text to a declared type."""
+    """Returns a column of text, cast to a declared type."""
     return column.combine_chunks().cast(_arrow_type(declared))
 
 
 def are_of_type(values: Sequence[str | None], declared: str) -> bool:
-    """Says whether texts are all values of a declared type."""
+    """Returns whether texts are all values of a declared type."""
     import pyarrow as pa
 
     try:

@@ -1,1 +1,1 @@
-"""Dagster's own storage as the platform keeps it: in SQLite on one machine, in PostgreSQL where several share it."""
+"""Dagster storages with kept connections: SQLite on one machine, PostgreSQL where several share it."""

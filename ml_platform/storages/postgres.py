@@ -1,4 +1,4 @@
-"""How is Dagster's storage in PostgreSQL kept, so that asking costs little and a server's restart fails no run?
+"""Keeps Dagster's storage in PostgreSQL, over kept connections and through restarts of the server.
 
 Stock storage connects anew for each statement and looks before each read of a run whether its columns are there; a
 statement that is cut off by the server's fall fails the run. Here a process keeps its connection, and asks again for up
@@ -43,9 +43,10 @@ Storage = TypeVar("Storage", bound=type)
 
 
 def _patient(of: type) -> Callable[[Storage], Storage]:
-    """Has everything that a kind of storage can be asked go through outages."""
+    """Returns a class decorator that repeats the methods of a kind of storage while the database is away."""
 
     def decorate(storage: Storage) -> Storage:
+        # What a storage must implement is what Dagster calls; other methods call these, and are repeated through them.
         for name in (of.__abstractmethods__ | _ALSO_REPEATED) - _NOT_REPEATED:  # type: ignore[attr-defined]
             method = getattr(storage, name, None)
             if isfunction(method):
@@ -65,11 +66,14 @@ def _through(method: Callable[..., Any]) -> Callable[..., Any]:
 
 @cache
 def _engine_of(url: str) -> db.Engine:
-    """Gives this process's engine; one connection is kept, more are closed after use."""
+    """Returns this process's engine; one connection is kept, more are closed after use."""
     return own_after_fork(
         db.create_engine(
             url,
+            # As Dagster's own engine has it: its statements stand alone, and transactions are opened where it needs
+            # one.
             isolation_level="AUTOCOMMIT",
+            # A server that restarted closes connections without a word; a ping costs less than a failed statement.
             pool_pre_ping=True,
             pool_size=1,
             max_overflow=10,
@@ -80,15 +84,17 @@ def _engine_of(url: str) -> db.Engine:
 
 
 def _settings(config: Mapping[str, Any]) -> tuple[str, bool]:
+    # Its passwords expire, and a kept engine would go on with the first.
     if config.get("auth_provider"):
         raise PlatformError("storage: auth_provider is not supported by KeptPostgresStorage; give a password")
     return pg_url_from_config(config), config.get("should_autocreate_tables", True)
 
 
 class _Kept:
-    """A storage whose connection is kept."""
+    """Mixin of a storage that keeps its connection."""
 
     def __init__(self, postgres_url: str, should_autocreate_tables: bool = True, inst_data: Any = None):
+        # The stock constructor builds an engine without a pool, which the next line replaces.
         super().__init__(postgres_url, should_autocreate_tables, inst_data)  # type: ignore[call-arg]
         self._engine = _engine_of(postgres_url)
 
@@ -101,7 +107,7 @@ class _Kept:
 
 @_patient(RunStorage)
 class KeptPostgresRunStorage(_Kept, PostgresRunStorage):
-    """Dagster's runs."""
+    """Dagster's table of runs, over a kept connection."""
 
     @functools.cached_property
     def _has_run_stats(self) -> bool:
@@ -119,6 +125,8 @@ class KeptPostgresRunStorage(_Kept, PostgresRunStorage):
             nonlocal tries
             tries += 1
             super(KeptPostgresRunStorage, self).add_run_tags(run_id, new_tags)
+            # Dagster writes the run's own tags first and the index second, and skips the index for tags that the run
+            # has already.
             if tries > 1:
                 self._index_tags(run_id, new_tags)
 
@@ -154,6 +162,8 @@ class KeptPostgresEventLogStorage(_Kept, PostgresEventLogStorage):
         def once() -> None:
             nonlocal tries
             tries += 1
+            # Looked for only in a repeat: whether the first try was written before its answer was lost cannot be known
+            # otherwise.
             ids = self._ids_of(events) if tries > 1 else []
             if ids:
                 self._finish(events, ids)
@@ -164,6 +174,7 @@ class KeptPostgresEventLogStorage(_Kept, PostgresEventLogStorage):
 
     def _ids_of(self, events: Sequence[EventLogEntry]) -> list[int]:
         log = SqlEventLogStorageTable.c
+        # By the whole serialized event: it holds the time of day to the microsecond, so equal text is the same event.
         same = [(log.run_id == event.run_id) & (log.event == serialize_value(event)) for event in events]
         with self._connect() as connection:
             found = connection.execute(db.select(log.id).where(db.or_(*same)).order_by(log.id))
@@ -176,6 +187,7 @@ class KeptPostgresEventLogStorage(_Kept, PostgresEventLogStorage):
         ]
         if of_assets:
             with self.index_transaction() as connection:
+                # The cut-off try may have written some of the tags; deleted first, they are not there twice.
                 connection.execute(db.delete(AssetEventTagsTable).where(AssetEventTagsTable.c.event_id.in_(ids)))
                 self._store_asset_event_tags(connection, *map(list, zip(*of_assets, strict=True)))
                 self._store_asset_event(connection, *of_assets[-1])
@@ -193,6 +205,7 @@ class KeptPostgresStorage(DagsterPostgresStorage):
     """All of Dagster's storage, in one database; in `dagster.yaml`, under `storage`, `custom`."""
 
     def __init__(self, postgres_url: str, should_autocreate_tables: bool = True, inst_data: Any = None):
+        # Its grandparent's constructor, on purpose.
         super(DagsterPostgresStorage, self).__init__()  # not the stock one's own, which would make stock storages
         self.postgres_url, self.should_autocreate_tables = postgres_url, should_autocreate_tables
         self._inst_data = inst_data
@@ -208,17 +221,17 @@ class KeptPostgresStorage(DagsterPostgresStorage):
 
     @property
     def run_storage_data(self) -> ConfigurableClassData | None:
-        """Says how the runs' storage is built by itself."""
+        """Returns how Dagster builds the runs' storage by itself."""
         return self._part("KeptPostgresRunStorage")
 
     @property
     def event_storage_data(self) -> ConfigurableClassData | None:
-        """Says how the event log is built by itself."""
+        """Returns how Dagster builds the event log by itself."""
         return self._part("KeptPostgresEventLogStorage")
 
     @property
     def schedule_storage_data(self) -> ConfigurableClassData | None:
-        """Says how the schedules' storage is built by itself."""
+        """Returns how Dagster builds the schedules' storage by itself."""
         return self._part("KeptPostgresScheduleStorage")
 
     def _part(self, name: str) -> ConfigurableClassData | None:

@@ -1,4 +1,4 @@
-"""How is Dagster's local event log kept, so that an event costs little and each partition has its own data version?
+"""Keeps Dagster's event log in SQLite over one engine, with a data version for each partition.
 
 Dagster tags all partitions of a step with one data version; the IO manager says each partition's own in the
 metadata of its event, and here the tag is set to it.
@@ -43,6 +43,8 @@ class KeptEngineSqliteEventLogStorage(ConsolidatedSqliteEventLogStorage):
         with self._connect() as connection:
             ids = [self._insert(connection, event) for event in own]
             of_assets = [(event, id_) for event, id_ in zip(own, ids, strict=True) if _is_of_asset(event)]
+            # Each write of this table replaces the row of the asset, so writing all of them would cost time and leave
+            # the same.
             last = {(event.dagster_event_type, _asset_of(event)): (event, id_) for event, id_ in of_assets}
             if of_assets:
                 self._store_asset_event_tags(connection, *map(list, zip(*of_assets, strict=True)))
@@ -58,7 +60,7 @@ class KeptEngineSqliteEventLogStorage(ConsolidatedSqliteEventLogStorage):
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        """Takes an optional folder; by default `storage` in the instance's own."""
+        """Returns the schema of the configuration: an optional folder, by default `storage` in the instance's own."""
         from dagster import Field
 
         return {"base_dir": Field(StringSource, is_required=False)}
@@ -72,6 +74,8 @@ class KeptEngineSqliteEventLogStorage(ConsolidatedSqliteEventLogStorage):
 
     def _kept_engine(self) -> db.Engine:
         if self._engine is None:
+            # Threads of one process share the engine; SQLite's own check of threads would refuse connections that the
+            # pool hands on.
             arguments = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
             self._engine = create_engine(self._conn_string, poolclass=QueuePool, connect_args=arguments)
             db.event.listen(self._engine, "connect", _set_synchronous)
@@ -98,12 +102,12 @@ def _asset_of(event: EventLogEntry) -> Any:
 
 
 def ask_for_batches() -> None:
-    """Has Dagster hand over the events of an asset's partitions at once, unless somebody said otherwise."""
+    """Sets Dagster's variable for storing events in batches, unless it is set already."""
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
 
 
 def with_own_data_version(entry: EventLogEntry) -> EventLogEntry:
-    """Tags a partition's materialization with the data version that its metadata names, where it names one."""
+    """Returns an event with the data version that its metadata names, if it is of a partition and names one."""
     event = entry.dagster_event
     if event is None or not event.is_step_materialization:
         return entry
@@ -112,9 +116,11 @@ def with_own_data_version(entry: EventLogEntry) -> EventLogEntry:
     named = materialization.metadata.get("data_version")
     if named is None or materialization.partition is None:
         return entry
+    # Dagster computes one version from code and inputs of the step, which says nothing of a partition's content.
     tagged = materialization._replace(tags={**(materialization.tags or {}), DATA_VERSION_TAG: str(named.value)})
     return entry._replace(dagster_event=event._replace(event_specific_data=data._replace(materialization=tagged)))
 
 
 def _set_synchronous(connection: Any, _record: Any) -> None:
+    # For each connection: SQLite keeps WAL in the file and this only in the connection.
     connection.execute("PRAGMA synchronous=NORMAL")

@@ -1,4 +1,4 @@
-"""The steps that everyone uses."""
+"""The steps that come with the platform; pipelines name them by `uses`."""
 
 from ml_platform.transformers.aggregate import Aggregate
 from ml_platform.transformers.asof import AsOfLookup

@@ -1,4 +1,4 @@
-"""What do many rows of one kind say together?"""
+"""Defines `Aggregate`: one row a group, with SQL aggregates such as counts and means."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -57,7 +57,7 @@ class Aggregate(DataTransformer):
         return Schema.of(**dict.fromkeys(self._names(), "any?"))
 
     def output_schema(self, schema: Schema, **side: Schema) -> Schema:
-        """Gives the key and the aggregates.
+        """Returns the key and the aggregates.
 
         Raises:
             DataError: no key, no aggregate, or a column that is not there or cannot be added up so.
@@ -69,6 +69,7 @@ class Aggregate(DataTransformer):
             raise DataError(f"Aggregate: {clash[0]!r} stands in by and in columns; give the aggregate another name")
         if not schema.is_open:
             require_columns(schema.names, self._names(), "Aggregate")
+        # A type that nobody declared binds as a number, and an aggregate of text would be refused wrongly.
         known = all(column.is_exact for column in schema.columns if column.name in self._names())
         try:
             return self._sql().output_schema(schema if known else Schema(is_open=True))
@@ -76,13 +77,13 @@ class Aggregate(DataTransformer):
             raise DataError(f"Aggregate: {error}") from error
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
-        """Adds up rows in memory."""
+        """Aggregates rows in memory."""
         require_columns(X.columns, self._names(), "Aggregate")
         return self._sql().transform(X[self._names()])
 
     @contextmanager
     def transform_files(self, paths: Sequence[Path]) -> Iterator[pa.RecordBatchReader]:
-        """Adds up rows of Parquet files, a batch at a time."""
+        """Aggregates rows of Parquet files, a batch at a time."""
         with self._sql().transform_files(paths) as reader:
             yield reader
 
@@ -92,7 +93,10 @@ class Aggregate(DataTransformer):
 
     def _sql(self) -> SQL:
         by, names = (", ".join(map(quoted_name, part)) for part in (self.by, self._names()))
+        # Newlines around the expression, so that a comment (--) in it cannot take the rest of the query along.
         added = "".join(f", (\n{text}\n) AS {quoted_name(name)}" for name, text in self.columns.items())
+        # Sums of floats depend on their order in the last bits. ORDER BY ALL makes the order one of values, not of
+        # files.
         ordered = f"SELECT {names} FROM counted ORDER BY ALL"  # noqa: S608  (names are quoted)
         query = f"SELECT {by}{added} FROM ({ordered}) GROUP BY {by}"  # noqa: S608  (expressions were parsed)
         return SQL(query, self.by, self.as_of, self.memory_limit)

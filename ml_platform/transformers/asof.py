@@ -1,4 +1,4 @@
-"""What was known at another place, some time before?"""
+"""Defines `AsOfLookup`: the newest row of another table that was known some time before (merge_asof)."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -90,12 +90,15 @@ class AsOfLookup(DataTransformer):
     def transform(self, X: pd.DataFrame, **side: pd.DataFrame) -> pd.DataFrame:
         """Adds the columns; rows keep their order."""
         (other,) = side.values()
+        # Sorted by the other keys as well, so that rows of equal time stand in one order whatever they came in.
         known = other[[self.on, *self.by, *self.columns]].sort_values([self.on, *self.by])
+        # The lag is added to the other table's times: merge_asof looks back from a time, not from a time less a lag.
         lagged = known.assign(**{self.on: known[self.on] + timedelta(hours=self.lag_hours)})
         wanted = X[[self.on, *self.by]].reset_index(drop=True)
         ordered = wanted.sort_values(self.on, kind="stable")
         tolerance = pd.Timedelta(hours=self.tolerance_hours)
         found = pd.merge_asof(ordered, lagged, on=self.on, by=list(self.by), tolerance=tolerance)
+        # merge_asof numbers its result anew; rows find their way back by the index of what was asked.
         found.index = ordered.index
         values = found.sort_index()[list(self.columns)].set_axis(X.index)
         return X.assign(**{name: values[name].astype("float64") for name in self.columns})

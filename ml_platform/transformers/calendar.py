@@ -1,4 +1,4 @@
-"""What does a point in time say about the day and the hour?"""
+"""Defines `Calendar`: hour, weekday, day of the year and other parts of a time, as integers."""
 
 from collections.abc import Callable, Sequence
 
@@ -62,4 +62,5 @@ class Calendar(DataTransformer):
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         """Adds the parts."""
+        # pandas gives 32 bits; frames are stored with 64.
         return X.assign(**{part: _PARTS[part](X[self.column]).astype("int64") for part in self.parts})

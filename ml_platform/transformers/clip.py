@@ -1,4 +1,4 @@
-"""How far from the rest may a number be?"""
+"""Defines `Clip`: holds numbers between two quantiles of the training rows (winsorizing)."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -46,7 +46,7 @@ class Clip(DataTransformer):
         return Schema.of(**dict.fromkeys(self.columns, f"{NUMBERS}?"))
 
     def output_schema(self, schema: Schema, **side: Schema) -> Schema:
-        """Gives the same columns, as numbers.
+        """Returns the same columns, as numbers.
 
         Raises:
             DataError: no quantiles in order, or a column that is not there or no number.
@@ -70,6 +70,7 @@ class Clip(DataTransformer):
             raise DataError(
                 f"Clip: column {values.name!r}: expected finite numbers in the training rows, found {bounds}"
             )
+        # Plain floats: learned state is numbers, strings, lists and dicts (`artifacts/objects.py`).
         return [float(bound) for bound in bounds]
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:

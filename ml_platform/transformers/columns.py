@@ -1,4 +1,4 @@
-"""Does a step get the columns that it needs, of the right types?"""
+"""Refuses columns that a step needs and lacks, of a wrong type, or whose names clash."""
 
 from collections.abc import Sequence
 
@@ -21,6 +21,7 @@ def require_typed(given: Schema | pd.DataFrame, columns: Sequence[str], types: s
     Raises:
         DataError: with the column, what was expected and what was found.
     """
+    # A text is a sequence, too: of its letters.
     if isinstance(columns, str):
         raise DataError(f"{who}: expected a list of columns, found {columns!r}; write [{columns!r}]")
     is_open = isinstance(given, Schema) and given.is_open
@@ -29,6 +30,7 @@ def require_typed(given: Schema | pd.DataFrame, columns: Sequence[str], types: s
     schema = given if isinstance(given, Schema) else frame_schema(given[list(columns)])
     allowed = types.split("|")
     for column in (c for c in schema.columns if c.name in columns):
+        # A declared column may be of several types; all of them must be allowed, as any may come.
         if not {*column.type.split("|")} <= {*allowed, "any"}:
             raise DataError(f"{who}: column {column.name!r} is {column.type}; expected {' or '.join(allowed)}")
 

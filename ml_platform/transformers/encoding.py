@@ -1,4 +1,4 @@
-"""How do categories become numbers?"""
+"""Defines `Codes` (ordinal encoding) and `OneHot` for string columns."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -117,12 +117,14 @@ class OneHot(DataTransformer):
         """
         require_typed(X, self.columns, "string", "OneHot")
         self.encoders_ = {name: self._encoder(X[[name]]) for name in self.columns}
+        # Checked at fit: which columns come out is known only when the categories are.
         require_no_clash([name for names in self._names() for name in names], list(X.columns), "OneHot")
         return self
 
     def _encoder(self, X: pd.DataFrame) -> OneHotEncoder:
         (name,) = X.columns
         texts = _texts(X, [name])
+        # Missing values are no category: left out here, all columns are 0 where a value is missing.
         known = np.array(sorted(X[name].dropna().unique()), dtype=object)
         if not len(known):
             raise DataError(f"OneHot: column {name!r}: expected a value in the training rows, found none")
@@ -148,11 +150,12 @@ class OneHot(DataTransformer):
         (name,) = X.columns
         ones = np.zeros((len(X), len(names)))
         is_known = X[name].notna().to_numpy()
+        # scikit-learn refuses an array without rows.
         if is_known.any():
             ones[is_known] = self.encoders_[name].transform(_texts(X[is_known], [name]))
         return pd.DataFrame(ones, columns=names, index=X.index)
 
 
 def _texts(X: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
-    """Gives string columns as scikit-learn takes them."""
+    """Returns string columns as scikit-learn takes them: objects, with NaN for a missing value."""
     return X[list(columns)].to_numpy("object", na_value=np.nan)

@@ -1,4 +1,4 @@
-"""Which columns does a SQL expression read, and is it one expression?"""
+"""Parses a SQL expression and lists the columns that it reads; refuses what is more than one expression."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _REFUSED = {
 
 @lru_cache(maxsize=64)
 def columns_read(expression: str, who: str) -> tuple[str, ...]:
-    """Names the columns that an expression reads, in the order in which they stand.
+    """Returns the columns that an expression reads, in the order in which they stand.
 
     Args:
         who: what the expression is for, for messages.
@@ -28,6 +28,8 @@ def columns_read(expression: str, who: str) -> tuple[str, ...]:
     >>> columns_read("delay > 15 AND dest <> 'BOS'", "where")
     ('delay', 'dest')
     """
+    # Compared with the parse of `SELECT NULL`: whatever else differs (FROM, WHERE, LIMIT) came from text that is more
+    # than an expression.
     node, shape = _parsed(expression, who), _parsed("NULL", who)
     found = node.pop("select_list")
     shape.pop("select_list")
@@ -42,7 +44,8 @@ def columns_read(expression: str, who: str) -> tuple[str, ...]:
 
 
 def _parsed(expression: str, who: str) -> dict[str, Any]:
-    """Parses a SELECT of nothing but the expression; gives its one statement, without places."""
+    """Returns the parsed SELECT of nothing but the expression, without positions in the text."""
+    # DuckDB's own parser, so that what is accepted here is what runs later.
     with SQL("", key=[])._connect() as connection:
         text = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT\n{expression}\n"]).fetchall()[0][0]
     parsed = json.loads(text, object_hook=_without_places)

@@ -1,4 +1,4 @@
-"""Which rows go on?"""
+"""Defines `Filter`: keeps the rows for which a SQL condition is true."""
 
 import numpy as np
 import pandas as pd
@@ -41,13 +41,15 @@ class Filter(DataTransformer):
         return Schema.of(**dict.fromkeys(self._names(), "any?"))
 
     def output_schema(self, schema: Schema, **side: Schema) -> Schema:
-        """Gives what comes in.
+        """Returns the schema that comes in.
 
         Raises:
             DataError: no condition, or a column that is not there or cannot be compared so.
         """
         names, query = self._names(), self._query()
         try:
+            # First without columns: functions that answer otherwise another day are refused even where the schema is
+            # open.
             query.output_schema(Schema(is_open=True))
             if not schema.is_open:
                 require_columns(schema.names, names, "condition")
@@ -62,6 +64,8 @@ class Filter(DataTransformer):
         """Keeps rows."""
         names = self._names()
         require_columns(X.columns, names, "Filter")
+        # The query returns places and not rows, so that values and types stay as pandas has them, nanoseconds and
+        # categories included.
         places = self._query().transform(X[names].assign(**{_PLACE: np.arange(len(X))}))[_PLACE]
         return X.iloc[places.to_numpy()]
 

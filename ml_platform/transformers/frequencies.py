@@ -1,4 +1,4 @@
-"""How common is a category?"""
+"""Defines `Frequencies`: the share of the training rows that had a category (count encoding)."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -54,6 +54,7 @@ class Frequencies(DataTransformer):
     def _shares(self, values: pd.Series) -> dict[str, float]:
         if not pd.api.types.is_string_dtype(values):
             raise DataError(f"Frequencies: column {values.name!r} is {values.dtype}; expected string")
+        # Sorted, as value_counts leaves the order of equal counts open, and equal rows must be learnt to equal bytes.
         counts = values.value_counts().sort_index()
         return {str(value): float(count) / len(values) for value, count in counts.items()}
 

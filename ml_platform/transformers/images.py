@@ -1,4 +1,4 @@
-"""How do images in a table become numbers that a model learns from?"""
+"""Defines `ScaleImages`: pixels scaled to 0 to 1, and averaged in square blocks."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -50,7 +50,7 @@ class ScaleImages(DataTransformer):
         return Schema(tuple(Column(name, NUMBERS, False, 0.0, float(self.maximum)) for name in self.columns))
 
     def output_schema(self, schema: Schema, **side: Schema) -> Schema:
-        """Gives the pixels as numbers in [0, 1]; with `pool`, those of blocks.
+        """Returns the pixels as numbers in [0, 1]; with `pool`, those of blocks.
 
         Raises:
             DataError: parameters that do not fit each other, or a column that is not there or no number.
@@ -80,7 +80,7 @@ class ScaleImages(DataTransformer):
         return (1, len(self.columns)) if self.shape is None else tuple(self.shape)
 
     def _kept(self) -> list[str]:
-        """Names the upper left pixel of each block."""
+        """Returns the name of the upper left pixel of each block."""
         names = np.array(list(self.columns), dtype=object).reshape(self._shape())
         kept = names[:: self.pool, :: self.pool] if self.pool > 1 else names
         return [str(name) for name in kept.ravel()]
@@ -100,6 +100,7 @@ class ScaleImages(DataTransformer):
         return X.drop(columns=left_out).assign(**{name: scaled[:, place] for place, name in enumerate(kept)})
 
     def _require_range(self, pixels: np.ndarray) -> None:
+        # Negated, so that NaN, which compares false with anything, is wrong too.
         is_wrong = ~((pixels >= 0) & (pixels <= self.maximum))
         if is_wrong.any():
             found = [f"{pixels[row, place]:g} in {self.columns[place]!r}, row {row}"

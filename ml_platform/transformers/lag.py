@@ -1,4 +1,4 @@
-"""What was it the last time?"""
+"""Defines `Lag`: a column's value in the newest earlier row of the same kind."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -99,11 +99,14 @@ class Lag(DataTransformer):
         self._require(X)
         rows = X[list(dict.fromkeys([*keys, *columns]))].reset_index(drop=True)
         rows[columns] = rows[columns].astype("float64") + 0.0  # makes -0.0 the 0.0 that it equals
+        # The largest of each column, column by column, as rows of one time have no order that could choose one.
         newest = rows.dropna(subset=keys).groupby(keys, observed=True)[columns].max().reset_index()
+        # The lag is added to when a value was known, and the time that asks stays as it is.
         newest[self.on] += timedelta(hours=self.lag_hours)
         wanted = rows[keys].dropna(subset=[self.on]).sort_values(self.on, kind="stable")
         found = pd.merge_asof(
             wanted, newest, on=self.on, by=list(self.by) or None,
+            # Without exact matches a row never sees itself, nor others of its own time.
             tolerance=pd.Timedelta(hours=self.within_hours), allow_exact_matches=False,
         ).set_index(wanted.index).reindex(rows.index)  # fmt: skip
         return X.assign(**{f"{name}{self.suffix}": found[name].to_numpy("float64") for name in columns})

@@ -1,4 +1,4 @@
-"""What stands where nothing is known?"""
+"""Defines `FillMissing`: fills missing values with one learnt from the training rows (imputation)."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Self
@@ -62,7 +62,7 @@ class FillMissing(DataTransformer):
         return Schema.of(**dict.fromkeys(self.columns, f"{_TYPES.get(self.strategy, NUMBERS)}?"))
 
     def output_schema(self, schema: Schema, **side: Schema) -> Schema:
-        """Gives the same columns without missing values, and adds the indicators.
+        """Returns the same columns without missing values, and the indicators.
 
         Raises:
             DataError: no such strategy, or a column that is not there or of another type.
@@ -92,6 +92,7 @@ class FillMissing(DataTransformer):
         is_text = pd.api.types.is_string_dtype(column)
         if self.strategy != "constant" and column.isna().all():
             raise DataError(f"FillMissing: column {column.name!r}: expected a value in the training rows, found none")
+        # SimpleImputer takes a column of texts as objects and knows a missing value by NaN alone.
         known = column.to_numpy("object" if is_text else "float64", na_value=np.nan).reshape(-1, 1)
         imputer = SimpleImputer(strategy=self.strategy, fill_value=self.fill_value, keep_empty_features=True)
         try:

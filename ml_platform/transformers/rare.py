@@ -1,4 +1,4 @@
-"""Which categories are common enough to tell apart?"""
+"""Defines `RareCategories`: one word for all categories that are rare in the training rows."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -47,7 +47,7 @@ class RareCategories(DataTransformer):
         return Schema.of(**dict.fromkeys(self.columns, "string?"))
 
     def output_schema(self, schema: Schema, **side: Schema) -> Schema:
-        """Gives the columns, or adds those with the suffix.
+        """Returns the columns, or adds those with the suffix.
 
         Raises:
             DataError: a share outside of [0, 1], or a column that is not there or no string.
@@ -64,11 +64,12 @@ class RareCategories(DataTransformer):
         return self
 
     def _common(self, values: pd.Series) -> list[str]:
+        # Of all rows, missing ones included: value_counts leaves them out, `normalize=True` would divide by the rest.
         shares = values.value_counts() / len(values)
         return sorted(map(str, shares[shares >= self.min_frequency].index))
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
-        """Changes the columns, or adds their likes."""
+        """Replaces rare values in the columns, or in copies of them."""
         require_typed(X, self.columns, "string", "RareCategories")
         return X.assign(**{f"{name}{self.suffix}": self._changed(X[name]) for name in self.columns})
 

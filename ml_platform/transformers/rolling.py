@@ -1,4 +1,4 @@
-"""How was it lately?"""
+"""Defines `Rolling`: means, sums, extremes and counts over the last hours (window functions)."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -12,6 +12,7 @@ from ml_platform.schema import Column, Schema
 from ml_platform.transformers.columns import NUMBERS, require_typed
 from ml_platform.transformers.sql import SQL
 
+# 38 digits are what 128 bits hold, so sums of decimals are exact and equal in any order; sums of doubles are neither.
 _EXACT = "CAST({0} AS DECIMAL(38, 9))"
 _FUNCTIONS = {
     "mean": f"CAST(sum({_EXACT}) OVER past AS DOUBLE) / count({{0}}) OVER past",
@@ -121,11 +122,13 @@ class Rolling(DataTransformer):
                 f"Rolling: column {self.on!r}: expected a time in each row, none in row {first_few(places)}"
             )
         values = {f"v{place}": self._numbers(X[name]) for place, name in enumerate(self.columns)}
+        # As whole microseconds, so that the bounds of the window are whole numbers, too.
         times = X[self.on].dt.as_unit("us").to_numpy("datetime64[us]").view("int64")
         frame = pd.DataFrame({"place": np.arange(len(X)), "kind": self._kinds(X), "moment": times, **values})
         answers = self._query().transform(frame)
         added: dict[str, pd.Series] = {}
         for place, (name, _, function) in enumerate(self._added()):
+            # A missing `by` got the kind -1, whose rows DuckDB took for one kind.
             added[name] = answers[f"a{place}"].mask(frame["kind"] < 0, 0 if function == "count" else np.nan)
         return X.assign(**{name: answer.array for name, answer in added.items()})
 
@@ -148,12 +151,14 @@ class Rolling(DataTransformer):
         asked = [_FUNCTIONS[function].format(values) for _, values, function in self._added()]
         added = "".join(f", {text} AS a{place}" for place, text in enumerate(asked))
         first, last = (round(hours * 3_600_000_000) for hours in (self.hours + self.lag_hours, self.lag_hours))
+        # The window is [u - hours, u): RANGE includes both ends, hence one microsecond more of distance at the near
+        # end.
         frame = f"RANGE BETWEEN {first} PRECEDING AND {last + 1} PRECEDING"  # microseconds
         window = f"(PARTITION BY kind ORDER BY moment {frame})"
         return SQL(f"SELECT place{added} FROM numbered WINDOW past AS {window}", key=["place"])  # noqa: S608  (our own names)
 
     def _numbers(self, column: pd.Series) -> np.ndarray:
-        """Gives a column's numbers, refusing those that cannot be added up exactly."""
+        """Returns a column's numbers, and refuses those that cannot be added up exactly."""
         numbers = column.to_numpy("float64", na_value=np.nan)
         large = np.flatnonzero(np.abs(numbers) >= _LIMIT)
         if len(large):

@@ -1,4 +1,4 @@
-"""How does one SELECT over the lake become a step?"""
+"""Defines `SQL`: a step that runs one SELECT in DuckDB, over frames in memory or Parquet files."""
 
 import json
 import os
@@ -107,7 +107,10 @@ class SQL(DataTransformer):
 
     @contextmanager
     def _connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        # By process: DuckDB has threads, which do not survive a fork, and a child that used the parent's database would
+        # hang.
         database, _ = _database(os.getpid(), self.memory_limit)
+        # A cursor is a connection of its own to the same database: temporary tables go with it.
         with database.cursor() as connection:
             connection.execute("SET enable_progress_bar = false")  # it would print
             connection.execute("SET TimeZone = 'UTC'")  # else the machine's, which answers would depend on
@@ -117,8 +120,9 @@ class SQL(DataTransformer):
         return self.query.strip().rstrip(";")
 
     def _named(self, connection: Any, first: Any, side: Mapping[str, Any]) -> dict[str, Any]:
-        """Finds what the query calls its first input."""
+        """Returns the inputs by the names that the query calls them."""
         try:
+            # DuckDB's own parser, so that names in subqueries and CTEs count as it counts them.
             tables = set(connection.get_table_names(self._select()))
         except duckdb.Error as error:
             raise DataError(f"the query is not SQL: {error}") from error
@@ -148,17 +152,19 @@ class SQL(DataTransformer):
             raise DataError(f"the query fails: {error}") from error
 
     def _stream(self, connection: duckdb.DuckDBPyConnection) -> tuple[Iterator[pa.RecordBatch], pa.Schema]:
-        """Computes the result once, checks it, and gives it in the key's order."""
+        """Computes the result once, checks it, and returns it in the key's order."""
         self._run(connection, f"CREATE TEMP TABLE result AS {self._select()}")
         self._check_key(connection)
         described = connection.execute("DESCRIBE result").fetchall()
         types = {row[0]: _type_name(row[0], row[1]) for row in described}
         self._check_missing(connection, types)
         names = {quoted_name(name): _SQL_TYPES[kind] for name, kind in types.items()}
+        # Cast to one width for each kind: sum() of BIGINT is HUGEINT, which pandas would read as a float.
         columns = ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in names.items())
         ordered = connection.sql(f"SELECT {columns} FROM result ORDER BY {_quoted(self.key)}")
         reader = ordered.to_arrow_reader(BATCH_ROWS)
         schema = pa.schema([_in_utc(field) for field in reader.schema])
+        # A generator over an open cursor: whoever takes the batches must do so before the connection closes.
         return (batch.cast(schema) for batch in reader), schema
 
     def _check_key(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -183,12 +189,13 @@ class SQL(DataTransformer):
 
 @lru_cache(maxsize=4)
 def _database(process: int, memory_limit: str) -> tuple[duckdb.DuckDBPyConnection, tempfile.TemporaryDirectory[str]]:
-    """Opens the process's database in memory, which takes 20 ms, and the folder that it spills to.
+    """Opens the process's database in memory and the folder that it spills to.
 
     It stays empty: tables are temporary, and so the matter of one cursor.
     """
     spill = tempfile.TemporaryDirectory(prefix="ml_platform-duckdb-")
     settings: dict[str, str | bool | int | float | list[str]] = {
+        # With more, rows of equal key values and sums of floats come in an order that differs from run to run.
         "threads": 1,
         "memory_limit": memory_limit,
         "temp_directory": spill.name,
@@ -197,7 +204,7 @@ def _database(process: int, memory_limit: str) -> tuple[duckdb.DuckDBPyConnectio
 
 
 def _functions_in(node: Any) -> set[str]:
-    """Names the functions that a parsed query calls; some are written as a column is, such as current_date."""
+    """Returns the functions that a parsed query calls; some are written as a column is, such as current_date."""
     if isinstance(node, list):
         return {name for item in node for name in _functions_in(item)}
     if not isinstance(node, dict):
@@ -209,7 +216,7 @@ def _functions_in(node: Any) -> set[str]:
 
 
 def _in_utc(field: pa.Field) -> pa.Field:
-    """Names the time zone UTC, where DuckDB names the machine's."""
+    """Returns a field with the time zone UTC, where DuckDB names the machine's."""
     is_zoned = pa.types.is_timestamp(field.type) and field.type.tz is not None
     return field.with_type(pa.timestamp("us", tz="UTC")) if is_zoned else field
 
@@ -219,7 +226,7 @@ def _quoted(names: Sequence[str]) -> str:
 
 
 def _type_name(column: str, sql_type: str) -> str:
-    """Says which of our types carries a SQL type."""
+    """Returns which of our types carries a SQL type."""
     base = sql_type.split("(", maxsplit=1)[0]
     known = {
         "VARCHAR": "string", "BOOLEAN": "boolean", "DATE": "datetime", "TIMESTAMP": "datetime",

@@ -1,4 +1,4 @@
-"""Which words does a text have?"""
+"""Defines `TextCounts`: how often common words stand in a text (bag of words)."""
 
 from typing import Any, Self
 

@@ -1,1 +1,1 @@
-"""Versions of the code that makes values: closures of users' source, and numbers of what the platform itself does."""
+"""Computes the version of the code that makes a value, from users' source and the platform's own numbers."""

@@ -1,4 +1,4 @@
-"""Which installed distributions do imported names come from, and in which versions?"""
+"""Finds the installed distributions, with versions, that imported top-level names come from."""
 
 import importlib.metadata
 import sys
@@ -8,8 +8,10 @@ from functools import lru_cache
 
 @lru_cache(maxsize=1024)
 def _providers_of(name: str) -> tuple[str, ...]:
-    """Says which distributions a top-level name comes from; looks at all of them only where names differ."""
+    """Returns the distributions that a top-level name comes from."""
     try:
+        # Most names are their distribution's own. Asking for all (packages_distributions) reads every RECORD, which
+        # takes a second.
         namesake = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         return tuple(_providers().get(name, ()))
@@ -25,7 +27,8 @@ def _providers() -> Mapping[str, list[str]]:
 
 
 def distributions_of(imported: Iterable[str]) -> dict[str, str]:
-    """Gives the versions of the distributions that top-level names come from, and of what those need."""
+    """Returns the versions of the distributions that top-level names come from, and of what those need."""
+    # Not the third number: patch releases of Python fix faults and change no results, and would recompute everything.
     found = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
     for name in sorted(set(imported) - sys.stdlib_module_names):
         for distribution in _providers_of(name):
@@ -36,13 +39,13 @@ def distributions_of(imported: Iterable[str]) -> dict[str, str]:
 
 @lru_cache(maxsize=1024)
 def _version(distribution: str) -> str:
-    """Reads a version once: what this process has imported stays as it was, though a newer one be installed."""
+    """Returns a version as it was first read: what this process imported stays so, though a newer one be installed."""
     return importlib.metadata.version(distribution)
 
 
 @lru_cache(maxsize=1024)
 def _needed_by(distribution: str) -> dict[str, str]:
-    """Gives the versions of what a distribution requires itself, extras aside, where it is installed."""
+    """Returns the versions of what a distribution requires directly, extras aside, where it is installed."""
     from packaging.requirements import Requirement
 
     found = {}
@@ -51,6 +54,7 @@ def _needed_by(distribution: str) -> dict[str, str]:
         if need.marker is not None and not need.marker.evaluate({"extra": ""}):
             continue
         try:
+            # One level only: numpy for pandas. All of them would change cache keys with libraries that compute nothing.
             found[need.name] = importlib.metadata.version(need.name)
         except importlib.metadata.PackageNotFoundError:
             continue

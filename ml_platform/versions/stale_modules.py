@@ -1,4 +1,4 @@
-"""Is the code in this process the code that an address names?
+"""Refuses to compute with modules that differ from the code that an address was made of.
 
 A notebook's process lives for days. An address names code as it lay on disk when the pipeline was loaded; computing
 with a module that was imported before an edit, or reloaded after one, would put a wrong value under it.
@@ -29,9 +29,12 @@ class _Imports(importlib.abc.MetaPathFinder):
         self._clock = count()
         self._looking = False
         started = psutil.Process().create_time() + 1  # the kernel counts from a second, rounded down
+        # What was imported before this began is taken to be as it is on disk, unless the file is younger than the
+        # process.
         for name, module in list(sys.modules.items()):
             self._note(name)
             path = project_file(name)
+            # A module that is being imported right now was read a moment ago.
             is_beginning = getattr(getattr(module, "__spec__", None), "_initializing", False)
             if path is not None and path.stat().st_mtime > started and not is_beginning:
                 self.texts[name] = None  # imported before or after that edit: nobody looked
@@ -50,6 +53,7 @@ class _Imports(importlib.abc.MetaPathFinder):
         if path is None:
             return
         now = next(self._clock)
+        # importlib.reload asks the finders while the module is in sys.modules; a first import asks before.
         if name in self.texts and name in sys.modules:
             self.reloads[name] = now
         self.texts[name], self.order[name] = text_hash(path), now
@@ -57,8 +61,9 @@ class _Imports(importlib.abc.MetaPathFinder):
 
 @cache
 def watch_imports() -> _Imports:
-    """Notes from now on what is imported; a process that has no step and no pipeline is left alone."""
+    """Records from now on which modules are imported, by a finder in `sys.meta_path`; returns the record."""
     noted = _Imports()
+    # In front, as a finder behind the one that finds the module is never asked.
     sys.meta_path.insert(0, noted)
     return noted
 
@@ -90,7 +95,7 @@ def refuse_changed_modules(modules: Iterable[str], files: Mapping[str, str] | No
 
 
 def _refuse_older_importer(module: str, path: Path) -> None:
-    """Refuses a module that took names from another before that was reloaded."""
+    """Refuses a module that imported names from another before that one was reloaded."""
     noted, parsed = watch_imports(), read_module(module, path, path.stat().st_mtime_ns)
     for source in {part for paths in parsed.imports.values() for part in paths}:
         for name in (source, source.rpartition(".")[0]):

@@ -97,8 +97,8 @@ def test_an_address_of_another_computation_is_not_taken(tmp_path: Path) -> None:
             for number in (1, 2)]  # fmt: skip
     one, other = (tmp_path / f"addresses/{artifact.address[:2]}/{artifact.address}.json" for artifact in made)
     one.write_bytes(other.read_bytes())
-    assert store.known(made[0].address) is None
-    assert store.known(made[1].address) == made[1]
+    assert store.find(made[0].address) is None
+    assert store.find(made[1].address) == made[1]
 
 
 def through_a_cache(base: Path) -> ArtifactStore:

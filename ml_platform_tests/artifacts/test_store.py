@@ -74,7 +74,7 @@ def compute(store: ArtifactStore, text: str, asset: str = "lake/words", recipe: 
 def test_a_computation_is_known_by_its_address_to_every_asset(store: ArtifactStore) -> None:
     artifact = compute(store, "one")
     assert artifact.address is not None
-    known = store.known(artifact.address)
+    known = store.find(artifact.address)
     assert known == artifact
     adopted = store.adopt(known, "other/words", "p", Origin({"made": "again"}))
     assert (adopted.digest, adopted.address, adopted.recipe) == (artifact.digest, artifact.address, artifact.recipe)
@@ -82,8 +82,8 @@ def test_a_computation_is_known_by_its_address_to_every_asset(store: ArtifactSto
     assert store.version("other/words", adopted.id, "p") == adopted
     assert store.current("other/words", "p") is None
     assert compute(store, "one", recipe="another").address != artifact.address
-    assert store.known(compute(store, "one", recipe="another").address) is not None
-    assert store.known("0" * 64) is None
+    assert store.find(compute(store, "one", recipe="another").address) is not None
+    assert store.find("0" * 64) is None
 
 
 def test_of_two_results_of_one_computation_the_first_stands(
@@ -103,9 +103,9 @@ def test_what_lost_a_file_is_not_known_and_is_computed_again(store: ArtifactStor
     (file,) = artifact.files
     key = f"objects/{artifact.digest[:2]}/{artifact.digest}/{file.name}"
     store._backend.remove(key)
-    assert store.known(artifact.address) is None
+    assert store.find(artifact.address) is None
     store.promote([compute(store, "one")])
-    assert store.known(artifact.address) is not None
+    assert store.find(artifact.address) is not None
     assert read(store) == "one"
 
 
@@ -116,7 +116,7 @@ def test_what_is_damaged_without_changing_its_size_is_forgotten_when_it_is_read(
     store._backend.forget(f"objects/{artifact.digest[:2]}/{artifact.digest}")
     with pytest.raises(ArtifactError, match="is damaged"):
         store.open(artifact)
-    assert store.known(artifact.address) is None
+    assert store.find(artifact.address) is None
     store.promote([compute(store, "one")])
     assert read(store) == "one"
 
@@ -146,9 +146,9 @@ def test_small_files_that_are_damaged_heal(store: ArtifactStore) -> None:
     for key in (f"addresses/{artifact.address[:2]}/{artifact.address}.json", manifest, "notes/code/x.json"):
         store._backend.write(key, b"{")
     assert store.noted("code/x") is None
-    assert store.known(artifact.address) is None
+    assert store.find(artifact.address) is None
     assert compute(store, "one") == artifact
-    assert store.known(artifact.address) == artifact
+    assert store.find(artifact.address) == artifact
     assert store.version("lake/words", artifact.id) == artifact
 
 

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from ml_platform.cli import lifting
 from ml_platform.cli.main import commands
 from ml_platform.errors import PlatformError
+from ml_platform.notebooks import extraction
+from ml_platform.notebooks.dependencies import lift
 from ml_platform.notebooks.extraction import lift_class
-from ml_platform.notebooks.lifting import lift
-from ml_platform.notebooks.rendering import module_text
+from ml_platform.notebooks.module_source import module_text
 from ml_platform.project import Project
 
 IMPORTS = "import pandas as pd\nimport json, re\nfrom ml_platform import DataTransformer as Base\n%matplotlib inline"
@@ -67,14 +67,14 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "lifted_steps").mkdir()
     (tmp_path / "lifted_steps" / "__init__.py").touch()
     project = Project(tmp_path, "lifted_steps", "lifted_steps.defs", "lifted_steps.definitions")
-    monkeypatch.setattr(lifting, "find_project", lambda: project)
+    monkeypatch.setattr(extraction, "find_project", lambda: project)
     return tmp_path
 
 
 @pytest.fixture
 def untried(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process is started: whatever is written is taken to be good."""
-    monkeypatch.setattr(lifting, "_ask_child", lambda *_: {"problems": [], "required": []})
+    monkeypatch.setattr(extraction, "_ask_child", lambda *_: {"problems": [], "required": []})
 
 
 def run(path: Path, name: str = "Season", *more: str) -> Result:
@@ -168,7 +168,7 @@ def test_a_fresh_process_tells_what_the_check_of_definitions_would(
     (tmp_path / "tried_step.py").write_text("\n".join([IMPORTS.replace("%matplotlib inline", ""), cell]))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "tried_step", raising=False)
-    lifting.tell_problems("tried_step.Season")
+    extraction.print_problems("tried_step.Season")
     found = json.loads(capsys.readouterr().out)
     assert len(found["problems"]) == len(told)
     assert all(problem.startswith(start) for problem, start in zip(found["problems"], told, strict=True))
@@ -176,7 +176,7 @@ def test_a_fresh_process_tells_what_the_check_of_definitions_would(
 
 
 def test_parameters_that_must_be_given_are_in_what_to_do_next(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifting, "_ask_child", lambda *_: {"problems": [], "required": ["column"]})
+    monkeypatch.setattr(extraction, "_ask_child", lambda *_: {"problems": [], "required": ["column"]})
     done = run(notebook(root, IMPORTS, CONSTANTS, HELPER, SEASON.replace(' = "date"', "")))
     assert """--params '{"column": ...}' --examples""" in done.output
     assert "with: {column: ...}" in done.output

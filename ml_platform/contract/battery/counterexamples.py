@@ -1,4 +1,4 @@
-"""How is a counterexample told?"""
+"""Describes counterexamples: how two frames differ, a small frame as text, an error on one line."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ SHOWN_COLUMNS = 8
 def difference(
     expected: Any, found: Any, names: tuple[str, str], *, is_close_enough: bool = False
 ) -> tuple[str | None, str] | None:
-    """Says in what two frames differ, in a sentence, and in which column."""
+    """Returns the column in which two frames differ first, and a sentence about it; None if they are equal."""
     told = first_difference(expected, found, names, is_close_enough=is_close_enough)
     if told is None:
         return None
@@ -31,7 +31,7 @@ def difference(
 def require_equal(
     expected: Any, found: Any, names: tuple[str, str], broken: Broken, *, is_close_enough: bool = False
 ) -> None:
-    """Refuses a difference.
+    """Refuses two frames that differ.
 
     Raises:
         Broken: as given, with what differs before its proof.
@@ -41,8 +41,8 @@ def require_equal(
         raise Broken(str(broken), "\n".join(filter(None, [told[1], broken.proof])), broken.advice)
 
 
-def shown(frame: pd.DataFrame, label: str = "with") -> str:
-    """Shows a small frame."""
+def frame_text(frame: pd.DataFrame, label: str = "with") -> str:
+    """Returns the first rows and columns of a frame as text."""
     few = frame.iloc[:SHOWN_ROWS, :SHOWN_COLUMNS]
     more = [f"{len(frame) - len(few)} more rows"] if len(few) < len(frame) else []
     more += [f"{frame.shape[1] - few.shape[1]} more columns"] if few.shape[1] < frame.shape[1] else []
@@ -52,7 +52,7 @@ def shown(frame: pd.DataFrame, label: str = "with") -> str:
 
 
 def error_line(error: BaseException) -> str:
-    """Gives an error's kind and the first line of its message."""
+    """Returns an error's kind and the first line of its message."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
 
 
@@ -65,6 +65,7 @@ def answering(what: str, proof: str | Callable[[], str] = "", advice: str = "") 
     """
     try:
         yield
+    # What a check itself raises goes on: it says more than "raises Broken" would.
     except (Broken, Unusable):
         raise
     except Exception as error:
@@ -72,7 +73,7 @@ def answering(what: str, proof: str | Callable[[], str] = "", advice: str = "") 
 
 
 def changed_inputs(before: Mapping[str, pd.DataFrame], after: Mapping[str, pd.DataFrame]) -> Iterator[str]:
-    """Says which frames are not what they were, their indexes and column names included."""
+    """Lists the frames that are not what they were, their indexes and column names included."""
     for name, frame in before.items():
         told = difference(frame, after[name], ("before it", "afterwards it"))
         if told is not None:

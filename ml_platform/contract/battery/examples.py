@@ -1,4 +1,4 @@
-"""Which rows is a transformer tried on?"""
+"""Chooses the rows that a transformer is tried on: of given examples, or drawn from its declared schemas."""
 
 import inspect
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from ml_platform.schema import DTYPES, Column, Schema
 
 
 def subject_of(transformer: Any, examples: Any, y: Any, side: Mapping[str, pd.DataFrame]) -> Subject:
-    """Puts a transformer and what it is tried on together.
+    """Returns a transformer with the rows that it is tried on.
 
     Raises:
         Unusable: no transformer, or nothing to try it on.
@@ -32,6 +32,7 @@ def subject_of(transformer: Any, examples: Any, y: Any, side: Mapping[str, pd.Da
     as_of = getattr(transformer, "as_of", None)
     if not getattr(transformer, "row_wise", True) and as_of in examples:
         order = np.argsort(examples[as_of].to_numpy(), kind="stable")  # as the runtimes give them
+    # Blocks, not single rows: neighbours share groups and times, which is where rows that depend on each other show.
     taken = order[block_positions(len(examples), FIT_ROWS)]
     labels = y if y is None else np.asarray(y)[taken]
     return Subject(transformer, examples.iloc[taken].reset_index(drop=True), labels, side, is_drawn)
@@ -50,7 +51,7 @@ def _require_rows(examples: Any, y: Any) -> None:
 
 
 def _as_declared(transformer: Any, examples: pd.DataFrame) -> pd.DataFrame:
-    """Gives the examples with the dtypes that the store gives columns of the declared types.
+    """Returns the examples with the dtypes that columns of the declared types have in the store.
 
     Raises:
         Unusable: they do not fit the declared input schema.
@@ -59,6 +60,7 @@ def _as_declared(transformer: Any, examples: pd.DataFrame) -> pd.DataFrame:
     schema = _declared_schema(transformer, "input_schema")
     if schema is None:
         return examples
+    # Any width of integers and any unit of time, as in a notebook; the store would make them its own.
     wrong = schema.violations(examples, is_exact=False)
     if wrong:
         raise Unusable(f"the examples do not fit the input schema of {kind}: {first_few(wrong)}")
@@ -95,6 +97,7 @@ def _require_sides(transformer: Any, side: Mapping[str, pd.DataFrame]) -> None:
     kind = type(transformer).__name__
     parameters = list(inspect.signature(transformer.transform).parameters.values())[1:]
     needed = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD and one.default is one.empty]
+    # A plain scikit-learn transformer has other parameters of transform, such as copy, which are no inputs.
     missing = [name for name in needed if name not in side] if hasattr(transformer, "output_schema") else []
     if missing:
         raise Unusable(f"{kind} takes the other inputs {first_few(missing)}; give examples of them, by name")
@@ -116,6 +119,7 @@ def _drawn(transformer: Any, side: Mapping[str, pd.DataFrame]) -> tuple[pd.DataF
 def drawn_frame(schema: Schema, rows: int = 40) -> pd.DataFrame:
     """Draws rows that fit a schema, the ends of each range and missing values among them; always the same rows."""
     columns = {
+        # A generator for each column: one more column in a schema leaves the others' values as they are.
         column.name: _drawn_column(column, rows, np.random.default_rng(place))
         for place, column in enumerate(schema.columns)
     }
@@ -127,6 +131,7 @@ def _drawn_column(column: Column, rows: int, rng: np.random.Generator) -> Any:
     low, high = (column.minimum, column.maximum) if column.minimum is not None else (-100.0, 100.0)
     assert low is not None
     assert high is not None
+    # Both ends of the range, as off-by-one faults show there.
     series: Any = pd.Series([low, high, *rng.uniform(low, high, rows - 2)])
     if kind == "string":
         series = pd.Series(rng.choice(["a", "b", "c", "", "a b", "ä"], rows))

@@ -1,4 +1,4 @@
-"""The battery as tests: one for each promise of each transformer."""
+"""Turns the battery into pytest tests: one for each promise of each transformer."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class Case:
 
     @cached_property
     def report(self) -> Report:
-        """What came out of the battery, which runs once for all of its promises."""
+        """The battery's report, which is made once for all promises."""
         return check_transformer(self.transformer, self.examples, self.y, **self.side)
 
 

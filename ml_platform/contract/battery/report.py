@@ -1,4 +1,4 @@
-"""What are the ten promises of a transformer, and what came out for each?"""
+"""Defines the ten promises of a transformer, and the report of what the battery found for each."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -41,6 +41,7 @@ class Broken(Exception):
     @property
     def proof(self) -> str:
         """The counterexample, as lines to read: written when they are read, as most are shrunk away before."""
+        # Writing a frame as text takes longer than most checks, and shrinking raises hundreds that nobody reads.
         return self._proof if isinstance(self._proof, str) else self._proof()
 
 
@@ -49,7 +50,7 @@ class Undeclared(Exception):
 
 
 class Inapplicable(Exception):
-    """A promise that says nothing about this transformer."""
+    """A promise that does not apply to this transformer."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came out for one promise: the worst of what its checks found."""
+    """The outcome of one promise: the worst of what its checks found."""
 
     promise: str
     findings: Sequence[Finding]
@@ -86,10 +87,11 @@ class Verdict:
     def telling(self) -> list[Finding]:
         """The findings that explain the outcome, each once."""
         found = [finding for finding in self.findings if finding.outcome == self.outcome and finding.why]
+        # Two checks of a promise often run into the same fault; a reader wants it once.
         return list({(finding.why, finding.proof): finding for finding in found}.values())
 
     def to_json(self) -> dict[str, Any]:
-        """Gives plain JSON values."""
+        """Returns plain JSON values."""
         return {"number": self.number, "promise": self.promise, "outcome": self.outcome,
                 "findings": [asdict(finding) for finding in self.telling]}  # fmt: skip
 
@@ -104,13 +106,14 @@ class Verdict:
         return "\n".join(lines)
 
 
+# Also an AssertionError, so that test runners report a failure and not an error.
 class PromiseBroken(PlatformError, AssertionError):
     """A promise that a transformer breaks, with the counterexample."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What came out of the battery for one transformer.
+    """The battery's verdicts on one transformer.
 
     Attributes:
         transformer: its class and parameters, for people.
@@ -123,12 +126,12 @@ class Report:
     seconds: float
 
     def of(self, outcome: Outcome) -> list[str]:
-        """Names the promises with this outcome."""
+        """Returns the promises with this outcome."""
         return [verdict.promise for verdict in self.verdicts if verdict.outcome == outcome]
 
     @property
     def broken(self) -> list[str]:
-        """Names the promises that are broken."""
+        """Returns the promises that are broken."""
         return self.of("broken")
 
     def __getitem__(self, promise: str) -> Verdict:
@@ -156,7 +159,7 @@ class Report:
         return self
 
     def to_json(self) -> dict[str, Any]:
-        """Gives plain JSON values."""
+        """Returns plain JSON values."""
         return {"transformer": self.transformer, "tried_on": self.tried_on, "seconds": round(self.seconds, 2),
                 "broken": self.broken, "promises": [verdict.to_json() for verdict in self.verdicts]}  # fmt: skip
 

@@ -1,8 +1,10 @@
-"""Does a transformer keep its ten promises?"""
+"""Runs the battery: tries a transformer's ten promises, check by check, and reports what it found."""
 
 import time
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from ml_platform.contract.battery.checks import (
@@ -27,43 +29,63 @@ from ml_platform.contract.battery.report import (
     Unusable,
     Verdict,
 )
-from ml_platform.contract.battery.subject import Subject, told
+from ml_platform.contract.battery.subject import Subject, transformer_text
 from ml_platform.contract.battery.worker import frame_bytes
 from ml_platform.errors import expected_one_of
 
-Check = Callable[[Subject], None]
 
-_OF_THE_OBJECT: tuple[Callable[[Any], None], ...] = (
-    declarations.constructor_only_stores,
-    declarations.copies_are_equal,
-    declarations.yaml_gives_an_equal_object,
-    declarations.wrong_values_are_refused,
+class Needs(Enum):
+    """What a check is called with."""
+
+    TRANSFORMER = "the transformer alone, unfitted"
+    ROWS = "a `Subject`: the transformer with rows that it answers"
+    PROCESS = "a `Subject`, and what the transformer answers in another process"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of a promise; its function raises what is wrong, and returns nothing."""
+
+    promise: str
+    needs: Needs
+    function: Callable[..., None]
+
+    def run(self, elsewhere: Elsewhere) -> Finding:
+        """Runs the check and returns what it found; whatever the transformer raises is a broken promise."""
+        name, subject = self.function.__name__, elsewhere.subject
+        given = {Needs.TRANSFORMER: (subject.transformer,), Needs.ROWS: (subject,), Needs.PROCESS: (subject, elsewhere)}
+        try:
+            self.function(*given[self.needs])
+        except Broken as broken:
+            return Finding(name, "broken", str(broken), broken.proof, broken.advice)
+        except Undeclared as missing:
+            return Finding(name, "not declared", str(missing))
+        except Inapplicable as silent:
+            return Finding(name, "not applicable", str(silent))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (the transformer's own: it fails where it must answer)
+            return Finding(name, "broken", f"it raises {error_line(error)}")
+        return Finding(name, "kept")
+
+
+def _of(promise: str, needs: Needs, *functions: Callable[..., None]) -> list[Check]:
+    return [Check(promise, needs, function) for function in functions]
+
+
+# In the order in which they run: what waits for the other process comes last, so that it computes meanwhile.
+CHECKS: Sequence[Check] = (
+    *_of("parameters", Needs.TRANSFORMER, *declarations.CHECKS),
+    *_of("schema", Needs.ROWS, *schemas.CHECKS),
+    *_of("purity", Needs.ROWS, *purity.CHECKS),
+    *_of("rows", Needs.ROWS, rows.rows_are_as_declared),
+    *_of("row_wise", Needs.ROWS, rows.one_row_alone_is_answered_as_in_a_batch),
+    *_of("partition_invariance", Needs.ROWS, rows.parts_give_what_the_whole_gives),
+    *_of("partition_invariance", Needs.ROWS, point_in_time.other_inputs_are_looked_back_into_as_declared),
+    *_of("point_in_time", Needs.ROWS, *point_in_time.CHECKS),
+    *_of("determinism", Needs.ROWS, *processes.CHECKS_HERE),
+    *_of("concurrency", Needs.ROWS, concurrency.threads_answer_as_one_does),
+    *_of("determinism", Needs.PROCESS, processes.another_process_gives_equal_bytes),
+    *_of("safe_persistence", Needs.PROCESS, *processes.CHECKS_OF_STORAGE),
 )
-_CHECKS: dict[str, tuple[Check, ...]] = {
-    "schema": schemas.CHECKS,
-    "purity": purity.CHECKS,
-    "rows": (rows.rows_are_as_declared,),
-    "row_wise": (rows.one_row_alone_is_answered_as_in_a_batch,),
-    "partition_invariance": (
-        rows.parts_give_what_the_whole_gives,
-        point_in_time.other_inputs_are_looked_back_into_as_declared,
-    ),
-    "point_in_time": point_in_time.CHECKS,
-    "determinism": (
-        processes.fits_are_equal,
-        processes.fit_transform_is_fit_and_transform,
-        processes.chance_is_seeded,
-    ),
-    "concurrency": (concurrency.threads_answer_as_one_does,),
-}
-_ELSEWHERE: dict[str, tuple[Callable[[Subject, Elsewhere], None], ...]] = {
-    "determinism": (processes.another_process_gives_equal_bytes,),
-    "safe_persistence": (
-        processes.what_is_learnt_can_be_stored,
-        processes.nothing_is_learnt_in_secret,
-        processes.what_was_stored_answers_equally,
-    ),
-}
 
 
 def check_transformer(
@@ -100,49 +122,55 @@ def check_transformer(
             raise ValueError(f"no promise {promise!r}: {expected_one_of(promise, PROMISES)}")
     started = time.perf_counter()
     subject = subject_of(transformer, examples, y, side)
-    if not _ELSEWHERE.keys().isdisjoint(promises):
-        processes.start_worker()
+    checks = [check for check in CHECKS if check.promise in promises]
+    if _needs_process(checks):
+        processes.start_worker()  # before the first check, as starting takes a second
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        verdicts = _verdicts(subject, promises)
+        verdicts = _verdicts(subject, checks)
     rows = "rows drawn from its schema" if subject.is_drawn else "rows"
-    return Report(told(transformer), f"{len(subject.X):,} {rows}", verdicts, time.perf_counter() - started)
+    return Report(transformer_text(transformer), f"{len(subject.X):,} {rows}", verdicts, time.perf_counter() - started)
 
 
-def _verdicts(subject: Subject, promises: Collection[str]) -> list[Verdict]:
-    findings: dict[str, list[Finding]] = {promise: [] for promise in PROMISES if promise in promises}
-    if "parameters" in findings:
-        findings["parameters"] = [_try(check, subject.transformer) for check in _OF_THE_OBJECT]
+def _needs_process(checks: Iterable[Check]) -> bool:
+    return any(check.needs is Needs.PROCESS for check in checks)
+
+
+def _verdicts(subject: Subject, checks: Sequence[Check]) -> list[Verdict]:
+    elsewhere, chosen = Elsewhere(subject), {check.promise for check in checks}
+    findings: dict[str, list[Finding]] = {promise: [] for promise in PROMISES if promise in chosen}
+    for check in (check for check in checks if check.needs is Needs.TRANSFORMER):
+        findings[check.promise].append(check.run(elsewhere))
+    # A declaration that nobody understands is reported even where its promise was not asked for: the other checks go
+    # by what is declared.
     for promise, problem in declarations.invalid_declarations(subject.transformer):
         findings.setdefault(promise, []).append(Finding("invalid_declarations", "broken", problem))
     try:
         _require_answers(subject)
     except Unusable as error:
-        known = _told_by(subject, findings, error)
-        if known is None:
-            raise
-        return known
-    elsewhere = Elsewhere(subject)
-    if not _ELSEWHERE.keys().isdisjoint(promises):
+        return _verdicts_without_answers(subject, findings, error)
+    if _needs_process(checks):
         elsewhere.ask()
-    for promise, checks in _CHECKS.items():
-        if promise in promises:
-            findings[promise] += [_try(check, subject) for check in checks]
-    for promise, others in _ELSEWHERE.items():
-        if promise in promises:
-            findings[promise] += [_try(check, subject, elsewhere) for check in others]
+    for check in (check for check in checks if check.needs is not Needs.TRANSFORMER):
+        findings[check.promise].append(check.run(elsewhere))
     return [Verdict(promise, findings[promise]) for promise in PROMISES if findings.get(promise)]
 
 
-def _told_by(subject: Subject, findings: dict[str, list[Finding]], error: Unusable) -> list[Verdict] | None:
-    """Gives the verdicts where a broken promise explains why nothing is answered; None where none does."""
+def _verdicts_without_answers(subject: Subject, findings: dict[str, list[Finding]], error: Unusable) -> list[Verdict]:
+    """Returns the verdicts where a broken promise explains why nothing is answered.
+
+    Raises:
+        Unusable: none does, so the examples are what is wrong.
+    """
     is_broken = any(finding.outcome == "broken" for found in findings.values() for finding in found)
     if subject.is_drawn and not is_broken and "schema" in findings:
         why = f"what its input schema describes is not answered: {error}"
         findings["schema"].append(Finding("answers_fit_the_output_schema", "broken", why))
         is_broken = True
+    if not is_broken:
+        raise error
     silent = Finding("not_tried", "not applicable", f"not tried: {error}")
-    return [Verdict(promise, found or [silent]) for promise, found in findings.items()] if is_broken else None
+    return [Verdict(promise, found or [silent]) for promise, found in findings.items()]
 
 
 def _require_answers(subject: Subject) -> None:
@@ -162,18 +190,3 @@ def _require_answers(subject: Subject) -> None:
         raise
     except (Exception, SystemExit) as error:
         raise Unusable(f"{subject.name}, {what} with the examples, raises {error_line(error)}") from error
-
-
-def _try(check: Callable[..., None], *given: Any) -> Finding:
-    name = check.__name__
-    try:
-        check(*given)
-    except Broken as broken:
-        return Finding(name, "broken", str(broken), broken.proof, broken.advice)
-    except Undeclared as missing:
-        return Finding(name, "not declared", str(missing))
-    except Inapplicable as silent:
-        return Finding(name, "not applicable", str(silent))
-    except (Exception, SystemExit) as error:  # noqa: BLE001  (the transformer's own: it fails where it must answer)
-        return Finding(name, "broken", f"it raises {error_line(error)}")
-    return Finding(name, "kept")

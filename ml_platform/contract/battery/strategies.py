@@ -1,4 +1,4 @@
-"""Which frames is a property tried on, and how is the smallest that breaks it found?"""
+"""Draws frames for properties with Hypothesis, and finds the smallest one that breaks a property."""
 
 import tempfile
 from collections.abc import Callable
@@ -32,6 +32,8 @@ def search(check: Callable[..., None], *strategies: st.SearchStrategy[Any], exam
     """
 
     @settings(
+        # Derandomized and without a database: a report is equal each time, and nothing is written beside the user's
+        # code.
         max_examples=examples, database=None, derandomize=True, deadline=None, print_blob=False,
         suppress_health_check=list(HealthCheck), phases=[Phase.generate, Phase.shrink],
         report_multiple_bugs=False, verbosity=Verbosity.quiet,
@@ -44,6 +46,7 @@ def search(check: Callable[..., None], *strategies: st.SearchStrategy[Any], exam
         try_one()
     except Unsatisfiable as error:
         raise Inapplicable("the examples have nothing to try this on") from error
+    # Hypothesis tries a failure again while it shrinks; one that does not fail twice alike is a finding of its own.
     except Flaky as error:
         raise Broken(
             "the answer differs from one time to the next", str(error).splitlines()[0], "see determinism and purity"
@@ -61,6 +64,7 @@ def frames(subject: Subject, at_least: int = 1, *, repeats: bool = False) -> st.
 
     One whose rows depend on others gets them in the order of their times, as from the runtimes.
     """
+    # Rows of examples come first: what is drawn from a schema alone is rarely what real data look like.
     known = positions(subject, at_least, repeats=repeats).map(
         lambda drawn: subject.pool.iloc[drawn].reset_index(drop=True)
     )
@@ -98,6 +102,7 @@ def _cells(column: Column, pool: pd.DataFrame) -> st.SearchStrategy[Any]:
     assert high is not None
     drawn: dict[str, Callable[[], st.SearchStrategy[Any]]] = {
         "integer": lambda: st.integers(int(low), int(high)),
+        # Subnormal numbers lose their last bits in a division, which no tolerance by magnitude allows for.
         "number": lambda: st.floats(low, high, allow_subnormal=False),
         "boolean": st.booleans,
         "string": lambda: st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6),
@@ -105,6 +110,7 @@ def _cells(column: Column, pool: pd.DataFrame) -> st.SearchStrategy[Any]:
         "timestamp": lambda: st.datetimes(datetime(2000, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC)),
     }
     values = st.one_of(known, drawn[kind]())
+    # Integers and booleans cannot be missing in our schemas (docs/decisions/0005): pandas would make them floats.
     can_be_missing = column.nullable and kind not in ("integer", "boolean")
     return st.one_of(values, st.none()) if can_be_missing else values
 

@@ -1,4 +1,4 @@
-"""What is a transformer tried on, and how does it answer?"""
+"""Fits and asks copies of the transformer under test, always on fresh rows and with fixed seeds."""
 
 import copy
 import random
@@ -85,7 +85,7 @@ class Subject:
         return self.fit()
 
     def fit(self, seed: int = 1) -> Any:
-        """Gives a copy that is fitted, or as it was built if it does not learn, as the runtimes do.
+        """Returns a fitted copy, or an unfitted one if the transformer does not learn, as the runtimes do.
 
         Args:
             seed: of the global random generators; always the same, but where that is what is tried.
@@ -107,8 +107,9 @@ class Subject:
         return self.fit() if self._fits_equally else self.fitted()
 
     def fitted(self) -> Any:
-        """Gives a fitted transformer that nobody used before."""
+        """Returns a fitted transformer that nobody used before."""
         try:
+            # A copy of one fit, as a fit may take seconds and some checks ask for dozens.
             return copy.deepcopy(self._pristine)
         except TypeError:  # holds something that cannot be copied, such as a lock
             return self.fit()
@@ -116,7 +117,7 @@ class Subject:
     def answer(
         self, transformer: Any, frame: pd.DataFrame, side: Mapping[str, pd.DataFrame] | None = None, seed: int = 1
     ) -> Any:
-        """Transforms a copy of the frame; what comes out is a frame.
+        """Transforms a copy of the frame and returns the result, a frame.
 
         Args:
             side: the other inputs, where they are not the examples.
@@ -147,7 +148,8 @@ class Subject:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seeds the global random generators, and puts them back."""
+    """Seeds the global random generators, and restores their state afterwards."""
+    # Only if the transformer imported it: importing torch takes longer than the whole battery.
     torch: Any = sys.modules.get("torch")
     before = random.getstate(), np.random.get_state(), torch.get_rng_state() if torch else None
     random.seed(seed)
@@ -164,7 +166,9 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def fresh(frame: pd.DataFrame) -> pd.DataFrame:
-    """Copies a frame into memory of an order of its own: what it was made of decides nothing, not even a last bit."""
+    """Returns a copy with a memory layout of its own, so that the layout of its source decides not even a last bit."""
+    # By position, as names may stand twice. BLAS sums in another order for another memory layout, and so gives other
+    # last bits.
     columns = {place: _fresh_column(column) for place, (_, column) in enumerate(frame.items())}
     copied = pd.DataFrame(columns, index=range(len(frame)))
     copied.index, copied.columns = frame.index.copy(), frame.columns
@@ -179,16 +183,17 @@ def _fresh_column(column: pd.Series) -> Any:
 
 
 def unfitted_copy(transformer: Any) -> Any:
-    """Copies a transformer without what it learnt."""
+    """Returns a copy of a transformer without what it learnt."""
     from sklearn.base import clone
 
     return clone(transformer)
 
 
 def block_positions(count: int, wanted: int, size: int = 10) -> np.ndarray:
-    """Spreads blocks of neighbouring rows over a frame."""
+    """Returns the positions of blocks of neighbouring rows, spread over a frame."""
     if count <= wanted:
         return np.arange(count)
+    # The first and the last block are always in, as frames are sorted by time or key more often than not.
     starts = np.linspace(0, count - size, max(1, wanted // size)).astype(int)
     return np.unique((starts[:, None] + np.arange(size)).ravel())
 
@@ -197,8 +202,8 @@ def _blocks(frame: pd.DataFrame, wanted: int) -> pd.DataFrame:
     return frame.iloc[block_positions(len(frame), wanted)].reset_index(drop=True)
 
 
-def told(transformer: Any) -> str:
-    """Shows a transformer with its parameters, on one line."""
+def transformer_text(transformer: Any) -> str:
+    """Returns a transformer with its parameters, on one line."""
     try:
         return " ".join(repr(transformer).split())
     except Exception as error:  # noqa: BLE001  (a constructor that does not store breaks repr; promise 1 says so)

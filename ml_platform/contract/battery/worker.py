@@ -1,4 +1,4 @@
-"""Runs what must be shown in a fresh process: another hash seed, time zone and folder, and nothing of the caller's.
+"""Answers for a transformer in a fresh process, with another hash seed, time zone, folder and clock.
 
 `python -m ml_platform.contract.battery.worker` answers requests on its standard input. It imports libraries, never
 the transformer's code, and forks for each request: a fork has what a new process would have, in a fraction of the time.
@@ -32,7 +32,7 @@ def receive(stream: IO[bytes]) -> bytes:
 
 
 def frame_bytes(frame: Any) -> bytes:
-    """Gives a frame as the bytes that a store would keep of it, its index left out."""
+    """Returns a frame as bytes of Arrow, its index left out, as a store would keep it."""
     import pyarrow as pa
 
     table = pa.Table.from_pandas(frame, preserve_index=False)
@@ -48,6 +48,7 @@ def _answer(request: bytes) -> dict[str, Any]:
     import cloudpickle
     import time_machine
 
+    # The subject is pickled within the request: its classes can be imported only when the path is set.
     asked = cloudpickle.loads(request)
     sys.path[:] = asked["path"]
     # Its code is imported at another time too: what a module notes when it is imported is no constant.
@@ -74,7 +75,7 @@ def _answer_at_another_time(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _name_classes_of_notebooks(transformer: Any) -> None:
-    """Puts classes that no module has where a stored object is looked up by name."""
+    """Puts classes of notebooks into `__main__`, where a stored object looks them up by name."""
     from ml_platform.artifacts.objects import own_classes
 
     for kind in own_classes(transformer):
@@ -88,6 +89,7 @@ def _in_a_fork(request: bytes, sink: int) -> None:
     try:
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
+            # UTC+12:45, with summer time: no other zone is as unlike where people work.
             os.environ.update(TZ="Pacific/Chatham")
             time.tzset()
             answer = _answer(request)
@@ -101,6 +103,7 @@ def serve() -> None:
     """Answers requests until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever interrupts means the process that asks
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    # The pipe of answers is kept under another number first.
     os.dup2(2, 1)  # what a transformer prints is no answer
     import cloudpickle
     import sklearn.base  # noqa: F401  (imported before the fork, for all of them)
@@ -109,15 +112,18 @@ def serve() -> None:
         if cloudpickle.loads(request)["stored"] is not None:
             from ml_platform.artifacts import objects
 
+            # Before the fork, once: it imports all of scikit-learn, which each fork would do again.
             objects.load_skops()
         source, sink = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(source)
             _in_a_fork(request, sink)
+            # Not sys.exit: the fork must not run the parent's cleanup, nor flush its buffers a second time.
             os._exit(0)
         os.close(sink)
         with os.fdopen(source, "rb") as stream:
+            # To the end before waitpid: a child whose answer is larger than the pipe waits until somebody reads.
             answer = stream.read()
         _, status = os.waitpid(child, 0)
         died = {"error": f"the process died (status {status})", "trace": ""}

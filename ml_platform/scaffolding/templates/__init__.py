@@ -1,11 +1,11 @@
-"""The files of new projects and pipelines, as Jinja templates."""
+"""Renders the Jinja templates of new projects and pipelines."""
 
 from pathlib import Path
 from typing import Any
 
 
 def render(template: str, **words: Any) -> str:
-    """Fills a template; a word that it needs and does not get is an error."""
+    """Returns a filled template; a variable that it needs and does not get is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(  # noqa: S701  (Python and YAML, not HTML)

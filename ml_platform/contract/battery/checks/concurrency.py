@@ -40,14 +40,14 @@ def threads_answer_as_one_does(subject: Subject) -> None:
 
 
 def _places(lines: list[tuple[str, int]]) -> list[int]:
-    """Chooses where to stop, counted from 1: the first time at each line, and some more all over."""
+    """Returns where to stop, counted from 1: the first time at each line, and some places spread over the run."""
     firsts = {line: place for place, line in reversed(list(enumerate(lines, 1)))}
     spread = np.linspace(1, max(len(lines), 1), PLACES).astype(int)
     return sorted({*sorted(firsts.values())[: 2 * PLACES], *map(int, spread)})
 
 
 def _is_own(file: str, kinds: set[str]) -> bool:
-    """Says whether code of this file is the transformer's own: its class's, or of a module that no library has."""
+    """Returns whether a file has the transformer's own code: its class's, or of a module that is in no library."""
     return file in kinds or not ("site-packages" in file or file.startswith((_LIBRARY, _OURS, "<frozen")))
 
 
@@ -56,7 +56,7 @@ _OURS = str(Path(__file__).parents[2])
 
 
 def _files(transformer: Any) -> set[str]:
-    """Names the files that the transformer's and its parts' own code is in."""
+    """Returns the files that the transformer's and its parts' own code is in."""
     kinds = {kind for own in own_classes(transformer) for kind in own.__mro__ if hasattr(kind, "transform")}
     functions = (inspect.unwrap(value) for kind in kinds for value in vars(kind).values() if inspect.isfunction(value))
     return {function.__code__.co_filename for function in functions}
@@ -73,12 +73,14 @@ def _traced(files: set[str], at_line: Callable[[str, int], None], work: Callable
     """Runs work in this thread and calls back at each line of some files."""
 
     def trace(frame: Any, event: str, _: Any) -> Any:
+        # None stops tracing of that call: lines of numpy and pandas are too many to stop at, and not in question.
         if not _is_own(frame.f_code.co_filename, files):
             return None
         if event == "line":
             at_line(frame.f_code.co_filename, frame.f_lineno)
         return trace
 
+    # A debugger or a coverage tool may be tracing; it is put back.
     before = sys.gettrace()
     sys.settrace(trace)
     try:
@@ -107,11 +109,13 @@ def _interleaved(
         lines += 1
         if lines == place:
             second.start()
+            # Not without an end: the first thread may hold a lock that the second waits for, which is sound.
             second.join(_SECONDS)
 
     first = threading.Thread(target=lambda: _traced(files, at_line, lambda: answer(0)))
     first.start()
     first.join()
+    # The line is not always reached: with other rows in between, the first may go another way.
     if second.ident is None:
         second.start()
     second.join()

@@ -1,4 +1,4 @@
-"""Promise 1, and whether what a transformer declares can be understood at all; looks at no data."""
+"""Promise 1: the constructor only stores, and what a class declares can be understood; looks at no data."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -30,9 +30,11 @@ def constructor_only_stores(transformer: Any) -> None:
             raise Broken(
                 f"the constructor works with {name!r}: {type(error).__name__}: {error}", "", _STORES
             ) from error
+        # By identity, as `clone` compares: a copy of an equal list would fail there.
         probes = [value for value in _PROBES if getattr(kind(**others, **{name: value}), name, None) is not value]
         if kept is not anything or probes:
             raise Broken(f"the constructor does not keep {name!r} as it was given", "", _STORES)
+    # What a base class stores by a parameter of its own is its business.
     inherited = {name for parent in kind.__mro__[:-1] for name in inspect.signature(parent).parameters}
     more = sorted(set(vars(kind(**_current(transformer, names)))) - inherited)
     if more:
@@ -90,6 +92,7 @@ def yaml_gives_an_equal_object(transformer: Any) -> None:
         parsed = yaml.safe_load(text)
         again = build(parsed["uses"], parsed.get("with", {}))
     except (BuildError, Undescribable, yaml.YAMLError) as error:
+        # A class of a notebook is lifted into a module later, and checked again then.
         if type(transformer).__module__ == "__main__" or "<locals>" in type(transformer).__qualname__:
             raise Inapplicable("its class is in no module yet, so no YAML can name it") from error
         raise Broken(f"YAML cannot declare it: {error}", "", "take numbers, text, lists and nested uses") from error
@@ -98,7 +101,7 @@ def yaml_gives_an_equal_object(transformer: Any) -> None:
 
 
 def _as_lists(description: Any) -> Any:
-    """Takes tuples for lists: YAML has no tuples."""
+    """Returns a description with lists for tuples: YAML has no tuples."""
     if isinstance(description, list):
         return [_as_lists(item) for item in description]
     if not isinstance(description, dict):
@@ -134,7 +137,7 @@ def _refuses(parsed: dict[str, Any], name: str) -> bool:
 
 
 def _is_refused(uses: str, given: dict[str, Any], *, is_asked: bool) -> bool:
-    """Says whether a declaration is refused before there are data.
+    """Returns whether a declaration is refused before there are data.
 
     Args:
         is_asked: whether the columns that come out are asked for too.
@@ -153,12 +156,12 @@ def _is_refused(uses: str, given: dict[str, Any], *, is_asked: bool) -> bool:
 
 
 def takes_side_inputs(transformer: Any) -> bool:
-    """Says whether `transform` takes more than one frame."""
+    """Returns whether `transform` takes more than one frame."""
     return len(inspect.signature(transformer.transform).parameters) > 1
 
 
 def learns(transformer: Any) -> bool:
-    """Says whether a transformer must be fitted before it answers."""
+    """Returns whether a transformer must be fitted before it answers."""
     return bool(transformer.__sklearn_tags__().requires_fit)
 
 
@@ -175,6 +178,7 @@ def invalid_declarations(transformer: Any) -> Iterator[tuple[str, str]]:
         ("schema", "side_schema", lambda value: value is None or isinstance(value, Schema), "a Schema, or None"),
     ]
     for promise, name, is_valid, expected in tests:
+        # scikit-learn's own kind declares none of these, and may use the names for something else.
         if not hasattr(transformer, "output_schema"):
             continue
         try:
@@ -191,7 +195,7 @@ def _is_lookback(value: Any) -> bool:
 
 
 def declaration_problems(transformer: Any) -> Iterator[str]:
-    """Lists what can be told of a transformer without data, for the check of definitions."""
+    """Lists the problems of a transformer that need no data to be found, for the check of definitions."""
     try:
         constructor_only_stores(transformer)
     except Broken as broken:
@@ -199,3 +203,6 @@ def declaration_problems(transformer: Any) -> Iterator[str]:
         return
     for _, problem in invalid_declarations(transformer):
         yield f"{type(transformer).__name__}: {problem}"
+
+
+CHECKS = (constructor_only_stores, copies_are_equal, yaml_gives_an_equal_object, wrong_values_are_refused)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from ml_platform.contract.battery.counterexamples import answering, require_equal, shown
+from ml_platform.contract.battery.counterexamples import answering, frame_text, require_equal
 from ml_platform.contract.battery.report import Broken, Inapplicable, Undeclared
 from ml_platform.contract.battery.subject import Subject
 from ml_platform.errors import first_few
@@ -17,6 +17,7 @@ def the_future_does_not_matter(subject: Subject) -> None:
     as_of = _time_of(subject)
     transformer = subject.fitted()
     whole = subject.answer(transformer, subject.pool)
+    # Without times in the result nobody can say which of its rows are from before a moment.
     if as_of not in whole and subject.rows != "preserve":
         raise Undeclared(
             f"as_of names {as_of!r}, which the result has no column of: nobody can tell what was known when"
@@ -51,13 +52,14 @@ def _require_unchanged(subject: Subject, transformer: Any, whole: pd.DataFrame, 
     as_of = str(subject.as_of)
     is_past = subject.pool[as_of] <= now
     seen = subject.pool[is_past]
+    # Not `<= now`: a row without a time was known always, and must stay.
     side = {name: frame[~(frame[as_of] > now)] if as_of in frame else frame for name, frame in subject.side.items()}
-    with answering(f"without what came after {now} it cannot be answered", lambda: shown(seen), _ADVICE):
+    with answering(f"without what came after {now} it cannot be answered", lambda: frame_text(seen), _ADVICE):
         answer = subject.answer(transformer, seen, side)
     expected = whole[is_past.to_numpy()] if subject.rows == "preserve" else whole[whole[as_of] <= now]
     found = answer if subject.rows == "preserve" else answer[answer[as_of] <= now]
     told = f"what came after {now} changes the answer for rows before"
-    broken = Broken(told, lambda: shown(seen[-3:], "the last"), _ADVICE)
+    broken = Broken(told, lambda: frame_text(seen[-3:], "the last"), _ADVICE)
     require_equal(expected, found, ("with the future it", "without it"), broken, is_close_enough=True)
 
 
@@ -65,6 +67,7 @@ def other_inputs_are_looked_back_into_as_declared(subject: Subject) -> None:
     """Rows of a time are answered the same by what other inputs had from their lookback on: all that a run gives."""
     as_of = _time_of(subject)
     timed = [name for name, frame in subject.side.items() if as_of in frame]
+    # An aggregate's row has no single time to look back from.
     if not timed or subject.rows == "aggregate":
         return
     transformer, lookback = subject.fitted(), subject.transformer.lookback
@@ -73,10 +76,12 @@ def other_inputs_are_looked_back_into_as_declared(subject: Subject) -> None:
         side = {name: frame[frame[as_of] >= now - lookback] if name in timed else frame
                 for name, frame in subject.side.items()}  # fmt: skip
         advice = "declare how far it looks back: lookback"
-        with answering(f"with the {lookback} before {now} alone it cannot be answered", shown(rows), advice):
+        with answering(f"with the {lookback} before {now} alone it cannot be answered", frame_text(rows), advice):
             found = subject.answer(transformer, rows, side)
         expected = subject.answer(transformer, rows)
-        broken = Broken(f"what other inputs had before the {lookback} that it looks back matters", shown(rows), advice)
+        broken = Broken(
+            f"what other inputs had before the {lookback} that it looks back matters", frame_text(rows), advice
+        )
         require_equal(expected, found, ("with all of it, it", "with its lookback it"), broken, is_close_enough=True)
 
 

@@ -33,6 +33,7 @@ class _Workshop:
 
     def start(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
+            # Absolute, as the other process changes its folder and "" would mean another one there.
             path = os.pathsep.join(map(os.path.abspath, sys.path))
             environment = {**os.environ, "PYTHONHASHSEED": HASH_SEED, "PYTHONPATH": path}
             command = [sys.executable, "-m", "ml_platform.contract.battery.worker"]
@@ -58,7 +59,7 @@ def start_worker() -> None:
 
 @dataclass
 class Elsewhere:
-    """What the subject answers in another process, asked for once."""
+    """What the transformer answers in another process, which is asked once."""
 
     subject: Subject
     stored: bytes | None = None
@@ -83,20 +84,23 @@ class Elsewhere:
         except Exception as error:  # noqa: BLE001  (a parameter that no other process can have)
             self._found = {"error": f"{type(error).__name__}: {error}", "trace": ""}
             return
+        # Read by a thread, so that the other process computes while this one goes on with other checks.
         self._reader = threading.Thread(target=self._converse, args=(request,))
         self._reader.start()
 
     def _request(self) -> dict[str, Any]:
-        """Gives what the other process is asked for."""
+        """Returns what the other process is asked for."""
         return {
             "path": list(map(os.path.abspath, sys.path)),
             "subject": cloudpickle.dumps(self.subject),
             "stored": self.stored,
             "trusted": own_types(self.subject.transformer),
+            # A transformer that claims to be independent of threads is computed on one there and on all here.
             "threads": 1 if getattr(self.subject.transformer, "depends_on_threads", True) is False else None,
         }
 
     def _converse(self, request: bytes) -> None:
+        # One conversation at a time: requests and answers have no numbers.
         with _WORKSHOP.lock:
             process = _WORKSHOP.start()
             assert process.stdin is not None
@@ -106,7 +110,7 @@ class Elsewhere:
         self._found = cloudpickle.loads(answer) if answer else {"error": "the process died", "trace": ""}
 
     def found(self) -> dict[str, Any]:
-        """Gives the answers.
+        """Returns the answers, waiting for them.
 
         Raises:
             Broken: it fails there, and not here.
@@ -132,7 +136,7 @@ def fits_are_equal(subject: Subject) -> None:
 
 
 def fit_transform_is_fit_and_transform(subject: Subject) -> None:
-    """`fit_transform`, which people call in a notebook, gives what the runtimes give: fit, then transform."""
+    """`fit_transform`, which people call in a notebook, equals fit and then transform, as the runtimes do it."""
     if not subject.learns or subject.side or not hasattr(subject.transformer, "fit_transform"):
         return
     expected = subject.answer(subject.fit_again(), subject.X)
@@ -172,6 +176,7 @@ def another_process_gives_equal_bytes(subject: Subject, elsewhere: Elsewhere) ->
     advice = "sort what comes out of a set; keep nothing in globals; read no file, clock or locale"
     broken = Broken("in another process it answers differently", "", advice)
     require_equal(here, found["anew"], ("here it", "there it"), broken)
+    # Equal values may differ in bytes: -0.0, the order of categories, the validity of a missing value.
     if frame_bytes(here) != frame_bytes(found["anew"]):
         raise Broken("in another process equal values have other bytes", "", advice)
     if elsewhere.stored is not None and elsewhere.stored != found.get("learnt"):
@@ -194,6 +199,7 @@ def nothing_is_learnt_in_secret(subject: Subject, elsewhere: Elsewhere) -> None:
         transformer = subject.fit()
         side = {} if subject.is_plain else dict(subject.side)
         transformer.fit(subject.X.copy(), subject.y, **side)
+        # These two are what scikit-learn notes of any frame, and nothing learnt.
         own = set(vars(transformer)) - set(vars(subject.transformer)) - {"n_features_in_", "feature_names_in_"}
         found = subject.answer(transformer, subject.pool)
     broken = Broken("after fit it answers differently, though it declares that it learns nothing", "", advice)
@@ -210,3 +216,7 @@ def what_was_stored_answers_equally(subject: Subject, elsewhere: Elsewhere) -> N
     advice = "keep all that transform needs in attributes; keep nothing in globals"
     broken = Broken("stored and loaded in another process, it answers differently", "", advice)
     require_equal(here, elsewhere.found()["loaded"], ("before it", "after it"), broken)
+
+
+CHECKS_HERE = (fits_are_equal, fit_transform_is_fit_and_transform, chance_is_seeded)
+CHECKS_OF_STORAGE = (what_is_learnt_can_be_stored, nothing_is_learnt_in_secret, what_was_stored_answers_equally)

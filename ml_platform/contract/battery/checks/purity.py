@@ -16,8 +16,8 @@ from ml_platform.contract.battery.counterexamples import (
     changed_inputs,
     difference,
     error_line,
+    frame_text,
     require_equal,
-    shown,
     whole_answer,
 )
 from ml_platform.contract.battery.report import Broken
@@ -58,12 +58,13 @@ def the_order_of_columns_does_not_matter(subject: Subject) -> None:
     try:
         found = subject.answer(transformer, turned)
     except Exception as error:
+        # scikit-learn says "Feature names" or "feature names", so the first letter is left out.
         if any(str(name) in str(error) for name in ("eature names", *subject.pool.columns)):
             return  # a refusal by name
-        raise Broken(f"columns in another order raise {error_line(error)}", shown(turned[:2]), _BY_NAME) from error
+        raise Broken(f"columns in another order raise {error_line(error)}", frame_text(turned[:2]), _BY_NAME) from error
     if sorted(map(str, expected.columns)) == sorted(map(str, found.columns)):
         found = found[list(expected.columns)]
-    broken = Broken("columns in another order are answered differently", shown(turned[:2]), _BY_NAME)
+    broken = Broken("columns in another order are answered differently", frame_text(turned[:2]), _BY_NAME)
     require_equal(expected, found, ("columns in order", "turned round it"), broken, is_close_enough=True)
 
 
@@ -83,7 +84,7 @@ def the_index_does_not_matter(subject: Subject) -> None:
     advice = "the index is no column: align by position (.array, .to_numpy()) or join on columns"
     for label, index in indexes.items():
         frame = subject.pool.set_axis(pd.Index(index), axis=0)
-        with answering(f"an index {label} raises", shown(frame[:2]), advice):
+        with answering(f"an index {label} raises", frame_text(frame[:2]), advice):
             found = subject.answer(transformer, frame)
         broken = Broken(f"an index {label} gives another answer", "", advice)
         require_equal(expected, found, ("an index 0, 1, ...", "the other"), broken)
@@ -97,6 +98,7 @@ def the_clock_does_not_matter(subject: Subject) -> None:
     expected = whole_answer(subject)
     advice = "take times from the data, or make the time a parameter"
     for clock in _CLOCKS:
+        # Fitted again there, if fitting is repeatable: a clock that is read in fit is kept in what is learnt.
         with time_machine.travel(clock, tick=False), answering("it fails at another time", "", advice):
             found = subject.answer(subject.fit_again(), subject.pool)
         broken = Broken(f"on {clock:%Y-%m-%d at %H:%M} it answers differently than now", "", advice)
@@ -105,8 +107,9 @@ def the_clock_does_not_matter(subject: Subject) -> None:
 
 @contextmanager
 def _reads_of_the_environment() -> Iterator[set[str]]:
-    """Notes which environment variables are asked for."""
+    """Collects the names of environment variables that are read inside."""
     names: set[str] = set()
+    # The class and not the object: an index looks its method up on the type; get and `in` end there too.
     kind: Any = type(os.environ)
     original = kind.__getitem__
 
@@ -133,6 +136,7 @@ def the_environment_does_not_matter(subject: Subject) -> None:
             with answering(f"with another {name} in the environment it fails", "", advice):
                 found = subject.answer(subject.fit_again(), subject.pool)
         finally:
+            # Restored one by one: a check that fails must not leave the variable to those after it.
             if before is None:
                 del os.environ[name]
             else:
@@ -189,6 +193,7 @@ def transform_leaves_the_transformer_as_it_is(subject: Subject) -> None:
     advice = "learn in fit; transform only reads"
     if changed:
         raise Broken("transform changes the transformer", f"attributes: {', '.join(changed)}", advice)
+    # Other rows in between, so that what a transformer keeps of its last call shows.
     subject.answer(transformer, subject.pool[::-1])
     told = difference(first, subject.answer(transformer, subject.pool), ("the first time it", "later it"))
     if told is not None:
@@ -196,7 +201,7 @@ def transform_leaves_the_transformer_as_it_is(subject: Subject) -> None:
 
 
 def _state(transformer: Any) -> dict[str, str]:
-    """Names each attribute's value by its content."""
+    """Returns a hash of each attribute's value."""
     import joblib
 
     def content(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ml_platform.contract.battery.checks.declarations import ROWS
-from ml_platform.contract.battery.counterexamples import answering, require_equal, shown
+from ml_platform.contract.battery.counterexamples import answering, frame_text, require_equal
 from ml_platform.contract.battery.report import Broken, Inapplicable, Undeclared
 from ml_platform.contract.battery.strategies import EXAMPLES, frames, search
 from ml_platform.contract.battery.subject import Subject
@@ -37,7 +37,7 @@ def rows_are_as_declared(subject: Subject) -> None:
 
 
 def _answer_or_reject(subject: Subject, transformer: Any, frame: pd.DataFrame) -> Any:
-    """Answers a whole frame; one that fails is the matter of promise 2."""
+    """Returns the answer for a frame; one that cannot be answered is skipped, as it is the matter of promise 2."""
     try:
         return subject.answer(transformer, frame)
     except Exception:  # noqa: BLE001
@@ -46,7 +46,7 @@ def _answer_or_reject(subject: Subject, transformer: Any, frame: pd.DataFrame) -
 
 def _preserved(subject: Subject, frame: pd.DataFrame, answer: pd.DataFrame) -> None:
     def proof() -> str:
-        return "\n".join([shown(frame, "asked with"), shown(answer, "answered with")])
+        return "\n".join([frame_text(frame, "asked with"), frame_text(answer, "answered with")])
 
     if len(answer) != len(frame):
         raise Broken(
@@ -55,6 +55,7 @@ def _preserved(subject: Subject, frame: pd.DataFrame, answer: pd.DataFrame) -> N
         )  # fmt: skip
     for name in _passed(frame, answer):
         before, after = list(map(str, frame[name])), list(map(str, answer[name]))
+        # Equal values in another order mean moved rows; changed values are a transformer's right.
         if before != after and sorted(before) == sorted(after):
             raise Broken(f"rows come out in another order (column {name!r})", proof, "keep the order of rows")
 
@@ -68,11 +69,12 @@ def _filtered(subject: Subject, frame: pd.DataFrame, answer: pd.DataFrame) -> No
     if not passed:
         raise Undeclared("which rows were left: a filter must keep a column that tells them")
     before, after = _told_apart(frame[passed]), _told_apart(answer[passed])
+    # `in` uses the iterator up to the match, so this says that `after` is a subsequence of `before`.
     rest = iter(before)
     if not all(row in rest for row in after):
         raise Broken(
             "rows come out that did not come in, or in another order",
-            "\n".join([shown(frame, "asked with"), shown(answer, "answered with")]),
+            "\n".join([frame_text(frame, "asked with"), frame_text(answer, "answered with")]),
             "a filter leaves rows out and changes nothing else",
         )
 
@@ -85,9 +87,13 @@ def _aggregated(subject: Subject, frame: pd.DataFrame, answer: pd.DataFrame) -> 
     key = _key(subject)
     missing = [name for name in key if name not in answer.columns]
     if missing:
-        raise Broken(f"the key's column {first_few(missing)} is not in the answer", shown(answer), "key names columns")
+        raise Broken(
+            f"the key's column {first_few(missing)} is not in the answer", frame_text(answer), "key names columns"
+        )
     if answer.duplicated(key).any():
-        raise Broken(f"several rows have one key ({', '.join(key)})", shown(answer), "declare what identifies a row")
+        raise Broken(
+            f"several rows have one key ({', '.join(key)})", frame_text(answer), "declare what identifies a row"
+        )
 
 
 def _key(subject: Subject) -> list[str]:
@@ -111,6 +117,7 @@ def one_row_alone_is_answered_as_in_a_batch(subject: Subject) -> None:
     def alike(frame: pd.DataFrame, picked: list[int]) -> None:
         places = list(dict.fromkeys(place % len(frame) for place in picked))
         batch = _answer_or_reject(subject, transformer, frame)
+        # Another number of rows is reported by promise 4, and places would not match.
         assume(len(batch) == len(frame))
         _require_alike(subject, transformer, frame, batch, places)
 
@@ -128,7 +135,7 @@ def _require_alike(
     how = "one row alone" if len(places) == 1 else f"{len(places)} rows by themselves"
 
     def proof() -> str:
-        return f"{shown(frame, 'in a batch of')}\nby itself: row {', '.join(map(str, places))}"
+        return f"{frame_text(frame, 'in a batch of')}\nby itself: row {', '.join(map(str, places))}"
 
     with answering(f"{how} cannot be answered, and can in a batch", proof, _LEARN):
         answer = subject.answer(transformer, alone)
@@ -143,7 +150,7 @@ def _are(places: Sequence[int]) -> str:
 
 
 def _by_time(subject: Subject) -> tuple[pd.DataFrame, Any, timedelta]:
-    """Gives the pool in order of time, its times, and how far a row looks back."""
+    """Returns the pool in order of time, its times, and how far a row looks back."""
     as_of = subject.as_of
     if as_of is None:
         raise Undeclared("as_of: the column that says when a row was known, as rows depend on others")
@@ -161,11 +168,11 @@ def _with_its_history(subject: Subject) -> None:
 
     def alike(place: int) -> None:
         history = pool[(times >= times[place] - lookback) & (times <= times[place])]
-        with answering("a row with its history cannot be answered", lambda: shown(history), _PARTS):
+        with answering("a row with its history cannot be answered", lambda: frame_text(history), _PARTS):
             answer = subject.answer(transformer, history)
         broken = Broken(
             f"a row with the {lookback} before it is answered differently than with all rows",
-            lambda: shown(history), _PARTS,
+            lambda: frame_text(history), _PARTS,
         )  # fmt: skip
         names = ("with all rows it", "with its history it")
         own = history.index.get_loc(place)
@@ -176,7 +183,7 @@ def _with_its_history(subject: Subject) -> None:
 
 
 def _places(times: pd.Series) -> list[int]:
-    """Lists the rows whose time is known."""
+    """Returns the positions of rows whose time is known."""
     return [int(place) for place in times[times.notna()].index]
 
 
@@ -194,6 +201,7 @@ def _piece_by_piece(subject: Subject) -> None:
     transformer = subject.fitted()
 
     def alike(frame: pd.DataFrame, cut: int) -> None:
+        # Never an empty part: how empty frames are answered is promise 2's.
         place = 1 + cut % (len(frame) - 1)
         _require_parts(subject, transformer, frame, [frame.iloc[:place], frame.iloc[place:]])
 
@@ -209,7 +217,7 @@ def _require_parts(
     whole = _answer_or_reject(subject, transformer, frame)
 
     def proof() -> str:
-        return shown(frame, f"in parts of {' and '.join(str(len(part)) for part in parts)} of")
+        return frame_text(frame, f"in parts of {' and '.join(str(len(part)) for part in parts)} of")
 
     with answering("a part cannot be answered, and the whole can", proof, _PARTS):
         answers = [subject.answer(transformer, part) for part in parts if len(part)]
@@ -232,6 +240,7 @@ def _groups_by_groups(subject: Subject) -> None:
     groups = subject.pool.groupby(shared, dropna=False).ngroup()
 
     def alike(chosen: set[int]) -> None:
+        # Neighbouring groups make the second part, so that both parts have rows and every group may meet any other.
         is_first = groups.isin(chosen)
         used = subject.pool[is_first | groups.isin([group + 1 for group in chosen])]
         parts = [used[is_first.reindex(used.index)], used[~is_first.reindex(used.index)]]
@@ -251,12 +260,13 @@ def _period_by_period(subject: Subject) -> None:
 
     def alike(place: int) -> None:
         start = times[place]
+        # From the lookback on to the end: what a run of this period and all later ones gets.
         seen = pool[times >= start - lookback]
-        with answering("a period cannot be answered, and the whole can", lambda: shown(seen), _PARTS):
+        with answering("a period cannot be answered, and the whole can", lambda: frame_text(seen), _PARTS):
             answer = subject.answer(transformer, seen)
         wanted = (seen[str(subject.as_of)] >= start).to_numpy()
         told = f"from {start} on, with the {lookback} before, it answers differently"
-        broken = Broken(told, lambda: shown(seen), _PARTS)
+        broken = Broken(told, lambda: frame_text(seen), _PARTS)
         names = ("with all rows it", "with its lookback it")
         require_equal(whole[(times >= start).to_numpy()], answer[wanted], names, broken, is_close_enough=True)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 
 from ml_platform.contract.application import empty_answer, refuse_unfit
-from ml_platform.contract.battery.counterexamples import answering, shown
+from ml_platform.contract.battery.counterexamples import answering, frame_text
 from ml_platform.contract.battery.report import Broken, Undeclared
 from ml_platform.contract.battery.strategies import EXAMPLES, fitting, frames, search
 from ml_platform.contract.battery.subject import Subject
@@ -22,6 +22,7 @@ def schemas_are_declared(subject: Subject) -> None:
     declared = subject.transformer.output_schema(_given(subject), **_side(subject))
     if not isinstance(declared, Schema):
         raise Broken(f"output_schema gives a {type(declared).__name__}; expected a Schema")
+    # The default of the base class: open and without a column, which declares nothing.
     if declared.is_open and not declared.columns:
         raise Undeclared("output_schema: which columns come out for those that come in")
     if subject.input_schema is None:
@@ -31,7 +32,7 @@ def schemas_are_declared(subject: Subject) -> None:
 
 
 def _given(subject: Subject) -> Schema:
-    """The schema of the examples, with the nullability and ranges that are declared.
+    """Returns the schema of the examples, with the nullability and ranges that are declared.
 
     A column of a dtype that the store would give another one (categories, nanoseconds) has any type.
     """
@@ -55,11 +56,14 @@ def answers_fit_the_output_schema(subject: Subject) -> None:
 
     def fits(frame: pd.DataFrame) -> None:
         with answering(
-            "a frame that fits the input schema is not answered", lambda: shown(frame), "answer it, or declare less"
+            "a frame that fits the input schema is not answered",
+            lambda: frame_text(frame),
+            "answer it, or declare less",
         ):
             answer = subject.answer(transformer, frame)
         _require_fit(declared, answer, frame)
 
+    # More where a schema is drawn from: its corners are rarer than those of examples.
     search(fits, frames(subject), examples=40 if subject.input_schema else EXAMPLES)
 
 
@@ -70,7 +74,7 @@ def _require_fit(declared: Schema, answer: pd.DataFrame, frame: pd.DataFrame) ->
     if found:
         raise Broken(
             f"the answer does not fit the output schema: {first_few(found)}",
-            "\n".join([shown(frame, "asked with"), shown(answer, "answered with")]),
+            "\n".join([frame_text(frame, "asked with"), frame_text(answer, "answered with")]),
             "let transform give what output_schema says, or say what it gives",
         )
 
@@ -84,7 +88,7 @@ def declared_columns_are_enough(subject: Subject) -> None:
         transformer = narrow.fitted()
 
     def answers(frame: pd.DataFrame) -> None:
-        with answering("the declared columns are not enough", lambda: shown(frame), _MORE):
+        with answering("the declared columns are not enough", lambda: frame_text(frame), _MORE):
             narrow.answer(transformer, frame)
 
     search(answers, fitting(narrow), examples=5)
@@ -96,7 +100,11 @@ def what_does_not_fit_is_refused(subject: Subject) -> None:
         _require_refusal(subject, subject.pool.drop(columns=column.name), column, "without it")
         if column.type != "any":
             _require_refusal(
-                subject, subject.pool.assign(**{column.name: [b""] * len(subject.pool)}), column, "of bytes"
+                # No declared type holds bytes, so one probe serves them all.
+                subject,
+                subject.pool.assign(**{column.name: [b""] * len(subject.pool)}),
+                column,
+                "of bytes",
             )
 
 

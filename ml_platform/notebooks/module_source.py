@@ -1,24 +1,25 @@
-"""How does a class that leaves its notebook read as a module?"""
+"""Renders a class and what it needs as the text of a module."""
 
 import ast
 import sys
 import textwrap
 from collections.abc import Iterable
 
-from ml_platform.notebooks.lifting import Lifted
+from ml_platform.notebooks.dependencies import Lifted
 from ml_platform.notebooks.statements import DEFINITIONS, Statement
 
 _WIDTH = 116
 
 
 def module_text(lifted: Lifted, own: str) -> str:
-    """Writes a module: docstring, imports, constants, functions and classes, each with the notebook's own text.
+    """Returns a module's text: docstring, imports, then constants, functions and classes as the notebook has them.
 
     Args:
         own: the top-level package that it goes to; imports of it stand last.
     """
     blocks = [_docstring(lifted), *_imports(lifted, own)]
     constants = [s.text for s in lifted.parts if not _is_definition(s)]
+    # Constants stand close together, unless one of them needs a function or class above it.
     are_first = not any(_is_definition(s) for s in lifted.parts[: len(constants)])
     if constants and are_first:
         blocks.append("\n".join(constants))
@@ -38,12 +39,13 @@ def _docstring(lifted: Lifted) -> str:
 
 
 def _imports(lifted: Lifted, own: str) -> list[str]:
-    """Writes the imports that are needed, one block for each group: Python's, installed ones, the project's own."""
+    """Returns the imports that are needed, a block for each group: Python's, installed ones, the project's own."""
     found = {one for name, statements in lifted.imports.items() for s in statements for one in _bound(s.node, name)}
     groups: list[list[tuple[str, str, str]]] = [[], [], []]
     for module, name, alias in found:
         top = module.split(".")[0]
         groups[0 if top in sys.stdlib_module_names else 2 if top == own else 1].append((module, name, alias))
+    # First in the file, or Python refuses it.
     future = ["from __future__ import annotations"] if lifted.is_future else []
     return [*future, *("\n".join(_block(group)) for group in groups if group)]
 
@@ -61,7 +63,7 @@ def _bound(node: ast.stmt, wanted: str) -> Iterable[tuple[str, str, str]]:
 
 
 def _block(group: Iterable[tuple[str, str, str]]) -> list[str]:
-    """Sorts as isort does: `import` before `from`, one `from` for each module, one more for each alias."""
+    """Returns import lines in isort's order: `import` before `from`, one `from` a module and one more an alias."""
     whole = [f"import {module}{f' as {alias}' if alias else ''}" for module, name, alias in sorted(group) if not name]
     froms: dict[tuple[str, str, str], list[str]] = {}
     for module, name, alias in group:
@@ -75,4 +77,5 @@ def _block(group: Iterable[tuple[str, str, str]]) -> list[str]:
 
 
 def _rank(name: str) -> tuple[int, str]:
+    # CONSTANTS, then Classes, then the rest, as ruff's isort sorts the names of one import.
     return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
