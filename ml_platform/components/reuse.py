@@ -22,7 +22,7 @@ _MADE_BY = "ml_platform_made_by"  # an asset's function has its pipeline and nod
 
 @dataclass(frozen=True)
 class WouldReuse:
-    """Answers for the steps of a run, from addresses alone.
+    """Answers for the steps of a run, from cache keys alone.
 
     Args:
         store: where the run's artifacts lie.

@@ -17,10 +17,10 @@ def asset_name(context: dg.InputContext | dg.OutputContext) -> str:
 
 def describe(artifact: Artifact, *, reused: bool = False) -> dict[str, Any]:
     """Gives the metadata that every artifact has: the manifest, what was computed and what came out."""
-    address = {"address": artifact.address} if artifact.address else {}
+    cache_key = {"cache_key": artifact.cache_key} if artifact.cache_key else {}
     return {
         "artifact": artifact.id,
-        **address,
+        **cache_key,
         "size_bytes": dg.MetadataValue.int(artifact.size_bytes),
         "data_version": artifact.digest,
         "reused": reused,

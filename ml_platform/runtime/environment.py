@@ -38,7 +38,7 @@ def environment_of(node: Node) -> dict[str, Any]:
 
 @contextmanager
 def limited_threads(node: Node) -> Iterator[None]:
-    """Holds numeric libraries to the threads that the node's address names."""
+    """Holds numeric libraries to the threads that the node's cache key names."""
     if not node.depends_on_threads:
         yield
         return

@@ -29,7 +29,7 @@ class Pipeline(NamedParts):
     """A declared pipeline as one scikit-learn estimator: `fit`, `transform`, `predict`, `predict_proba`.
 
     It takes either `Sources` (what Dagster takes: partition by partition, split as declared, filters apply, every
-    value at the address that Dagster has for it, reused from either side) or a frame of rows, as any estimator does
+    value at the cache key that Dagster has for it, reused from either side) or a frame of rows, as any estimator does
     (all of them train; each gets its answer in its order, or `RowsRefused` names the step that drops it; what the
     steps look up besides comes from the lake). It moves no head of the store: production never sees it.
 
@@ -141,7 +141,7 @@ class Pipeline(NamedParts):
 
     def _compile(self) -> None:
         check_graph(self.spec)
-        # Copies: what the user does to an object later has no say in what was compiled, nor in its address.
+        # Copies: what the user does to an object later has no say in what was compiled, nor in its cache key.
         objects, spec = {name: clone(built) for name, built in (self.replaced or {}).items()}, self._narrowed()
         compiled = compile_spec(spec, inspect_here(spec, objects), objects)
         choices = (self.spec, self.replaced, self.rows, self.model)

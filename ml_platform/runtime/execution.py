@@ -88,7 +88,7 @@ def computation_of(
     node: Node, run: RunContext, used: Mapping[str, Value], decided_by: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """Says which computation this is: equal computations give equal bytes. None where the code cannot be told."""
-    if not node.is_addressable:
+    if not node.is_cacheable:
         return None
     digests = {
         (name if artifact.partition is None else f"{name}[{artifact.partition}]"): content_of(artifact)
@@ -152,7 +152,7 @@ def materialize_source(
             yield Materialized(run.store.adopt(found, node.asset, partition, NOWHERE), True, 0.0)
             continue
         write = _frame_writer(frames[partition])
-        artifact = run.add(node, partition, write, Origin(recipe=computations[partition]))
+        artifact = run.add(node, partition, write, Origin(computation=computations[partition]))
         seconds[partition or ""] = (time.perf_counter() - started) / len(missing)
         yield Materialized(artifact, False, seconds[partition or ""])
     _note_seconds(run.store, node, seconds)

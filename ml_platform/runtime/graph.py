@@ -48,7 +48,7 @@ class Node:
         return _UNKNOWN if self.code is None else hash_of(self.code)[:20]
 
     @property
-    def is_addressable(self) -> bool:
+    def is_cacheable(self) -> bool:
         """Whether its code can be told, so that what it made may be reused."""
         return self.code is not None
 

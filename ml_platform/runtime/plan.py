@@ -1,4 +1,4 @@
-"""What would a run do, and why? Told from addresses alone: nothing is computed and no frame is read."""
+"""What would a run do, and why? Told from cache keys alone: nothing is computed and no frame is read."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_platform.artifacts import Artifact, ArtifactStore
-from ml_platform.artifacts.artifact import address_of
+from ml_platform.artifacts.artifact import cache_key_of
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.runtime.context import RunContext
 from ml_platform.runtime.environment import environment_of
@@ -102,19 +102,19 @@ class _Planner:
 
     def _look(self, node: Node, partition: str | None) -> tuple[Artifact | None, list[str]]:
         """Finds what a run would reuse for one partition, else says why it would not."""
-        if not node.is_addressable:
+        if not node.is_cacheable:
             return None, ["made anew each time: a parameter or a global of its code cannot be told"]
         waits = self._waits_for(node, partition)
         computation = None if waits else self._computation(node, partition)
-        known = None if computation is None else self.run.store.find(address_of(computation))
+        known = None if computation is None else self.run.store.find(cache_key_of(computation))
         if known is not None:
             return known, []
         former = self.run.store.current(node.asset, partition)
-        if former is None or not former.recipe:
+        if former is None or not former.computation:
             return None, ["never made"]
         reasons = list(self._code_reasons(node, former))
         reasons += computation_changes(
-            former.recipe, self._known_of(node, former) if computation is None else computation
+            former.computation, self._known_of(node, former) if computation is None else computation
         )
         reasons += [f"after {asset}" for asset in waits]
         return None, reasons or ["what it gave before is gone or damaged"]
@@ -122,10 +122,10 @@ class _Planner:
     def _known_of(self, node: Node, former: Artifact) -> Mapping[str, Any]:
         """Gives what is known of a computation while its inputs are not."""
         split = {"split": self.run.split.facts()} if node.depends_on_split else {}
-        return {**former.recipe, "environment": environment_of(node), **split}
+        return {**former.computation, "environment": environment_of(node), **split}
 
     def _code_reasons(self, node: Node, former: Artifact) -> Iterator[str]:
-        version = former.recipe["code"]
+        version = former.computation["code"]
         if version == node.code_version or node.code is None:
             return
         then = self.run.store.noted(f"code/{version}")
