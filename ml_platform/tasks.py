@@ -1,4 +1,4 @@
-"""What is predicted: one of two classes, one of several, or a number? How is an answer asked for and judged?"""
+"""Prediction tasks (binary, multiclass, regression): targets, answers, metrics and thresholds."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ _GROUP = "ml_platform.metrics"
 
 
 def label_of(metric: str) -> str:
-    """Gives what people call a metric."""
+    """Returns what people call a metric."""
     return LABELS.get(metric, metric.replace("_", " "))
 
 
@@ -36,7 +36,7 @@ def added_metrics(task: str) -> dict[str, str]:
 
 
 def metric_paths(task: str) -> list[str]:
-    """Gives the dotted paths of the functions that installed distributions add to a task's metrics."""
+    """Returns the dotted paths of the functions that installed distributions add to a task's metrics."""
     return [added(_GROUP)[key].value.replace(":", ".") for key in added_metrics(task).values()]
 
 
@@ -57,7 +57,7 @@ class Task(ABC):
 
     @abstractmethod
     def target(self, column: "pd.Series") -> "np.ndarray":
-        """Gives the target as models are fitted to it.
+        """Returns the target as models are fitted to it.
 
         Raises:
             DataError: values that it cannot have.
@@ -88,7 +88,7 @@ class Task(ABC):
 
     @abstractmethod
     def losses(self, truth: "np.ndarray", answer: "np.ndarray") -> "np.ndarray":
-        """Gives each row's part in `selected_by`: its mean is that metric (for `rmse`, the metric squared)."""
+        """Returns each row's part in `selected_by`: its mean is that metric (for `rmse`, the metric squared)."""
 
     @abstractmethod
     def group(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float | None]:
@@ -103,7 +103,7 @@ class Task(ABC):
         """Takes an answer from such columns again."""
 
     def truth(self, target: "np.ndarray", classes: Sequence[Any]) -> "np.ndarray":
-        """Gives the target as answers are judged by it."""
+        """Returns the target as answers are judged by it."""
         return target
 
     def require_learnable(self, target: "np.ndarray", role: str) -> None:
@@ -127,7 +127,7 @@ class Task(ABC):
         return [*estimator.classes_.tolist()]
 
     def threshold(self, truth: "np.ndarray", answer: "np.ndarray") -> float | None:
-        """Gives the probability from which the answer is yes, where there is such a thing."""
+        """Returns the probability from which the answer is yes, where there is such a thing."""
         return None
 
     def about(self, target: "np.ndarray") -> dict[str, Any]:
@@ -143,7 +143,7 @@ class Binary(Task):
     target_types = ("boolean", "integer")
 
     def target(self, column: "pd.Series") -> "np.ndarray":
-        """Gives 0 and 1."""
+        """Returns 0 and 1."""
         if not column.isin([0, 1]).all():
             found = sorted(map(repr, set(column.unique().tolist()) - {0, 1}))[:3]
             raise DataError(f"target {column.name!r}: expected 0 and 1 (or booleans), found {', '.join(found)}")
@@ -166,13 +166,13 @@ class Binary(Task):
         }
 
     def losses(self, truth: "np.ndarray", answer: "np.ndarray") -> "np.ndarray":
-        """Gives each row's log loss."""
+        """Returns each row's log loss."""
         import numpy as np
 
         return _log_losses(np.where(truth == 1, answer, 1 - answer))
 
     def group(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float | None]:
-        """Gives rates and scores; a group with one class only has no AUC."""
+        """Returns rates and scores; a group with one class only has no AUC."""
         scores = self.score(truth, answer) if len(set(truth)) > 1 else {}
         return {
             "rate": float(truth.mean()),
@@ -182,7 +182,7 @@ class Binary(Task):
         }
 
     def threshold(self, truth: "np.ndarray", answer: "np.ndarray") -> float:
-        """Gives the probability where F1 is highest on these rows."""
+        """Returns the probability where F1 is highest on these rows."""
         import numpy as np
         from sklearn.metrics import precision_recall_curve
 
@@ -191,11 +191,11 @@ class Binary(Task):
         return float(thresholds[f1[:-1].argmax()])
 
     def about(self, target: "np.ndarray") -> dict[str, Any]:
-        """Gives the share of 1."""
+        """Returns the share of 1."""
         return {"rate_test": float(target.mean())}
 
     def columns(self, target: str, answer: "np.ndarray", classes: Sequence[Any], threshold: Any) -> dict[str, Any]:
-        """Gives `probability` in [0, 1] and `predicted_<target>`."""
+        """Returns `probability` in [0, 1] and `predicted_<target>`."""
         return {"probability": answer, f"predicted_{target}": answer >= threshold}
 
     def answer_in(self, frame: "pd.DataFrame", target: str, classes: Sequence[Any]) -> "np.ndarray":
@@ -211,7 +211,7 @@ class Multiclass(Task):
     target_types = ("integer", "string")
 
     def target(self, column: "pd.Series") -> "np.ndarray":
-        """Gives the classes as they are; none may be missing."""
+        """Returns the classes as they are; none may be missing."""
         import numpy as np
 
         if column.isna().any():
@@ -219,7 +219,7 @@ class Multiclass(Task):
         return np.asarray(column.to_list())
 
     def truth(self, target: "np.ndarray", classes: Sequence[Any]) -> "np.ndarray":
-        """Gives each row's place among the classes.
+        """Returns each row's place among the classes.
 
         Raises:
             DataError: a class that no model knows.
@@ -254,18 +254,18 @@ class Multiclass(Task):
         }
 
     def losses(self, truth: "np.ndarray", answer: "np.ndarray") -> "np.ndarray":
-        """Gives each row's log loss."""
+        """Returns each row's log loss."""
         import numpy as np
 
         return _log_losses(answer[np.arange(len(truth)), truth])
 
     def group(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float | None]:
-        """Gives the scores."""
+        """Returns the scores."""
         scores = self.score(truth, answer)
         return {"accuracy": scores["accuracy"], "log_loss": scores["log_loss"]}
 
     def columns(self, target: str, answer: "np.ndarray", classes: Sequence[Any], threshold: Any) -> dict[str, Any]:
-        """Gives `predicted_<target>` and a `probability_<class>` for each."""
+        """Returns `predicted_<target>` and a `probability_<class>` for each."""
         import numpy as np
 
         said = np.asarray(classes)[answer.argmax(axis=1)]
@@ -285,7 +285,7 @@ class Regression(Task):
     target_types = ("number", "integer")
 
     def target(self, column: "pd.Series") -> "np.ndarray":
-        """Gives numbers; none may be missing or infinite."""
+        """Returns numbers; none may be missing or infinite."""
         import numpy as np
 
         values = column.to_numpy(dtype="float64", na_value=np.nan)
@@ -317,12 +317,12 @@ class Regression(Task):
         }
 
     def losses(self, truth: "np.ndarray", answer: "np.ndarray") -> "np.ndarray":
-        """Gives each row's squared error."""
+        """Returns each row's squared error."""
         squared: np.ndarray = (truth - answer) ** 2
         return squared
 
     def group(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float | None]:
-        """Gives means and errors."""
+        """Returns means and errors."""
         import numpy as np
 
         errors = truth - answer
@@ -334,11 +334,11 @@ class Regression(Task):
         }
 
     def about(self, target: "np.ndarray") -> dict[str, Any]:
-        """Gives mean and standard deviation."""
+        """Returns mean and standard deviation."""
         return {"mean_test": float(target.mean()), "std_test": float(target.std())}
 
     def columns(self, target: str, answer: "np.ndarray", classes: Sequence[Any], threshold: Any) -> dict[str, Any]:
-        """Gives `predicted_<target>`."""
+        """Returns `predicted_<target>`."""
         return {f"predicted_{target}": answer}
 
     def answer_in(self, frame: "pd.DataFrame", target: str, classes: Sequence[Any]) -> "np.ndarray":
@@ -347,7 +347,7 @@ class Regression(Task):
 
 
 def _log_losses(of_the_truth: "np.ndarray") -> "np.ndarray":
-    """Gives each row's log loss from the probability that was given to what was true, as scikit-learn clips it."""
+    """Returns each row's log loss from the probability that was given to what was true, as scikit-learn clips it."""
     import numpy as np
 
     losses: np.ndarray = -np.log(np.clip(of_the_truth, np.finfo("float64").eps, 1.0))

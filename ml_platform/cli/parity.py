@@ -1,4 +1,4 @@
-"""Do the notebook and Dagster make the same? Both run from nothing, in processes and stores of their own."""
+"""Checks that the notebook and Dagster make the same: both run from nothing, in processes and stores of their own."""
 
 import json
 import os
@@ -47,7 +47,7 @@ class Parity:
         return self.first_difference is None
 
     def to_json(self) -> dict[str, Any]:
-        """Gives plain JSON values."""
+        """Returns plain JSON values."""
         return {"equal": self.is_equal, **asdict(self)}
 
 

@@ -48,7 +48,7 @@ class Freed:
     remarks: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Gives plain values."""
+        """Returns plain values."""
         counts = {kind: asdict(count) for kind, count in self.counts.items()}
         return {
             "store": self.store, "since": self.since.isoformat(), "dry_run": self.is_dry, "counts": counts,

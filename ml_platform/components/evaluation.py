@@ -1,4 +1,4 @@
-"""How do evaluation, gates, approval and predictions become assets and checks?"""
+"""Builds the assets of evaluation, approval and predictions, and the gates as asset checks."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from ml_platform.runtime import Node
 
 
 def evaluation_assets(pipeline: CompiledPipeline, nodes: Mapping[str, Node]) -> list[dg.AssetsDefinition]:
-    """Gives the evaluation, the approval, and the predictions that hang on it."""
+    """Returns the evaluation, the approval, and the predictions that hang on it."""
     evaluation, approved, predictions = (
         nodes[pipeline.spec.asset(name)] for name in ("evaluation", "approved", "predictions")
     )
@@ -35,7 +35,7 @@ def evaluation_assets(pipeline: CompiledPipeline, nodes: Mapping[str, Node]) -> 
 
 
 def gate_checks(pipeline: CompiledPipeline) -> list[dg.AssetChecksDefinition]:
-    """Gives the gates as blocking checks of the evaluation: for the eye; the guarantee is `approved`."""
+    """Returns the gates as blocking checks of the evaluation: for the eye; the guarantee is `approved`."""
     if not pipeline.spec.gates:
         return []
     evaluation = asset_key(pipeline.spec.asset("evaluation"))

@@ -1,4 +1,4 @@
-"""How does a step become assets: its frames and, if it learns, its fitted state?"""
+"""Builds the assets of steps: their frames and, of those that learn, their fitted state."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ _IN_DUCKDB = tuple(f"ml_platform.transformers.{name}" for name in ("SQL", "Filte
 
 
 def step_assets(pipeline: CompiledPipeline, nodes: Mapping[str, Node]) -> list[dg.AssetsDefinition]:
-    """Gives the assets of all steps."""
+    """Returns the assets of all steps."""
     return [asset for step in pipeline.steps.values() for asset in _assets_of(pipeline, nodes, step)]
 
 

@@ -1,4 +1,4 @@
-"""How do a pipeline's models and the choice among them become assets?"""
+"""Builds the assets of a pipeline's models, and of the selection among them."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from ml_platform.tasks import LABELS, TASKS
 
 
 def training_assets(pipeline: CompiledPipeline, nodes: Mapping[str, Node]) -> list[dg.AssetsDefinition]:
-    """Gives one asset for each model, and the selection."""
+    """Returns one asset for each model, and the selection."""
     models = [_model_asset(pipeline, nodes[pipeline.spec.asset(name)]) for name in pipeline.spec.models]
     return [*models, _selection_asset(pipeline, nodes[pipeline.spec.asset("selection")])]
 

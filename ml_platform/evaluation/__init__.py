@@ -1,4 +1,4 @@
-"""How models are judged: selection, metrics, gates, pictures, one report, and the approval that follows."""
+"""Evaluates models: selection, metrics, gates, pictures, one report, and the approval that follows."""
 
 from ml_platform.evaluation.approval import approve
 from ml_platform.evaluation.evaluator import evaluate

@@ -37,7 +37,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """Says which one is better, if the rows can tell."""
+        """A sentence: which one is better, if the rows can tell."""
         (one, other), (difference, low, high) = self.pipelines, self.loss
         name = "mean squared error" if self.selected_by == "rmse" else LABELS[self.selected_by]
         told = f"{name} {difference:+.4g} (95 % interval {low:+.4g} to {high:+.4g})"
@@ -48,11 +48,11 @@ class Comparison:
         return f"{other} is {'worse' if difference > 0 else 'better'} than {one}: {told}"
 
     def to_json(self) -> dict[str, Any]:
-        """Gives plain JSON values."""
+        """Returns plain JSON values."""
         return {**asdict(self), "verdict": self.verdict}
 
     def to_frame(self) -> pd.DataFrame:
-        """Gives a row for each metric: A, B and how much higher B is."""
+        """Returns a row for each metric: A, B and how much higher B is."""
         table = pd.DataFrame(list(self.metrics.values()), list(self.metrics), list(self.pipelines))
         table["difference"] = table.iloc[:, 1] - table.iloc[:, 0]
         return table
@@ -95,7 +95,7 @@ def compare_answers(
 
 
 def _interval(differences: np.ndarray) -> tuple[float, float, float]:
-    """Gives a mean with its 95 % interval."""
+    """Returns a mean with its 95 % interval."""
     mean = float(differences.mean())
     margin = _Z * float(differences.std(ddof=1)) / len(differences) ** 0.5 if len(differences) > 1 else float("inf")
     return mean, mean - margin, mean + margin

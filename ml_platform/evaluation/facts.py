@@ -1,4 +1,4 @@
-"""What evaluations, selections and approvals say, as models with a version: written in one place, read everywhere."""
+"""Models, each with a version, of what selections, evaluations and approvals hold."""
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 

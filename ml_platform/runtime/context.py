@@ -1,4 +1,4 @@
-"""What does making a value need beside the node and its inputs, and how is it kept?"""
+"""Holds what materializing needs beside a node and its inputs: the store, the pipeline, the split."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -87,5 +87,5 @@ class RunContext(SourceContext):
 
 
 def kind_of(node: Node) -> str:
-    """Says which kind of artifact a node's value is."""
+    """Returns which kind of artifact a node's value is."""
     return _KINDS.get(node.kind, report_files.KIND)

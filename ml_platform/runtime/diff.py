@@ -1,4 +1,4 @@
-"""Did two runs make the same, value by value? If not: which is the first that differs, and in what?"""
+"""Compares the values of two runs, and finds the first that differs and in what."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -37,7 +37,7 @@ class Difference:
         return f"{label}{place}: other {self.what}: {'; '.join(self.details)}"
 
     def to_json(self) -> dict[str, Any]:
-        """Gives plain JSON values."""
+        """Returns plain JSON values."""
         return asdict(self)
 
 
@@ -81,7 +81,7 @@ def _compare_one(node: Node, partition: str | None, one: Side, other: Side) -> D
 
 
 def _why(one: ArtifactStore, other: ArtifactStore, left: Artifact, right: Artifact) -> Iterator[str]:
-    """Says what differs between two computations."""
+    """Lists what differs between two computations."""
     then = one.noted(f"code/{left.computation['code']}")
     now = other.noted(f"code/{right.computation['code']}")
     if then and now:

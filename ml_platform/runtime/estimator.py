@@ -1,4 +1,4 @@
-"""How does a data scientist run a pipeline in a notebook or a test? As one scikit-learn estimator."""
+"""Offers a pipeline as one scikit-learn estimator, for notebooks and tests."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -97,12 +97,12 @@ class Pipeline(NamedParts):
         return loaded
 
     def upto(self, step: str) -> Self:
-        """Gives this pipeline as far as a step: `fit` and `transform` go no further."""
+        """Returns this pipeline as far as a step: `fit` and `transform` go no further."""
         self._require_step(step)
         return self._changed(until=step)
 
     def after(self, step: str) -> Self:
-        """Gives this pipeline for rows that enter behind a step: frames of what that step gives."""
+        """Returns this pipeline for rows that enter behind a step: frames of what that step gives."""
         self._require_step(step)
         return self._changed(entry=step)
 
@@ -133,7 +133,7 @@ class Pipeline(NamedParts):
         return self._compiled[1]
 
     def _is_outdated(self, compiled: CompiledPipeline) -> bool:
-        """Says whether a stand-in or a file of code was changed since."""
+        """Returns whether a stand-in or a file of code was changed since."""
         for name, built in (self.replaced or {}).items():
             if description_of(built) != description_of(compiled.objects[name]):
                 return True
@@ -148,7 +148,7 @@ class Pipeline(NamedParts):
         self._compiled = choices, replace(compiled, rows=self.rows)
 
     def _narrowed(self) -> PipelineSpec:
-        """Gives the declaration with the one model that is asked for."""
+        """Returns the declaration with the one model that is asked for."""
         if self.model is None:
             return self.spec
         if self.model not in self.spec.models:
@@ -225,7 +225,7 @@ class Pipeline(NamedParts):
         return self.fit(X, y).transform(X)
 
     def transform(self, X: Sources | pd.DataFrame) -> pd.DataFrame:
-        """Gives the features, or what the last step of interest gives: all its columns.
+        """Returns the features, or what the last step of interest gives: all its columns.
 
         Raises:
             RowsRefused: rows of a frame that a step drops.
@@ -239,7 +239,7 @@ class Pipeline(NamedParts):
         return self._sources.frames(X.partitions, getattr(self, "models_", {}))
 
     def predict_proba(self, X: Sources | pd.DataFrame) -> np.ndarray:
-        """Gives the probabilities of `classes_`, shape (rows, classes), in the order of the rows, or of `transform`'s.
+        """Returns the probabilities of `classes_`, shape (rows, classes), in the order of the rows or of `transform`'s.
 
         Raises:
             RowsRefused: rows of a frame that a step drops.
@@ -249,17 +249,17 @@ class Pipeline(NamedParts):
         return self._asked(X, lambda estimator, features: estimator.predict_proba(features))
 
     def predict(self, X: Sources | pd.DataFrame) -> np.ndarray:
-        """Gives the class or number of each row; of two classes 1 from the threshold on that validation chose."""
+        """Returns the class or number of each row; of two classes 1 from the threshold on that validation chose."""
         said: np.ndarray = self.answers(X)[f"predicted_{self.spec.target}"]
         return said.astype("int64") if self.spec.task == "binary" else said
 
     def answers(self, X: Sources | pd.DataFrame) -> dict[str, np.ndarray]:
-        """Gives the columns that Dagster's predictions have beside the key."""
+        """Returns the columns that Dagster's predictions have beside the key."""
         answer = self._asked(X, self.task.answer)
         return self.task.columns(self.spec.target, answer, list(self.classes_), self.threshold_)
 
     def score(self, X: pd.DataFrame, y: Any) -> float:
-        """Gives the accuracy of `predict`, for numbers R², as scikit-learn's estimators do."""
+        """Returns the accuracy of `predict`, for numbers R², as scikit-learn's estimators do."""
         from sklearn.metrics import accuracy_score, r2_score
 
         measure = r2_score if self.spec.task == "regression" else accuracy_score
@@ -292,7 +292,7 @@ class Pipeline(NamedParts):
         return self._sources.evaluate()
 
     def compare(self, other: "Pipeline") -> Comparison:
-        """Puts another fitted pipeline's evaluation beside this one's, on the test rows that both have.
+        """Compares another fitted pipeline's evaluation with this one's, on the test rows that both have.
 
         Raises:
             DataError: evaluations that cannot be compared.

@@ -1,4 +1,4 @@
-"""How does one kind of node compute a partition from what it is made from, and how do its readers take it?"""
+"""Computes one partition of a value, with a class for each kind of node."""
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -54,7 +54,7 @@ class Materializer:
         return used
 
     def writer(self, used: Mapping[str, Any], partition: str | None) -> Write:
-        """Gives the function that computes the value and writes it into a folder."""
+        """Returns the function that computes the value and writes it into a folder."""
         raise NotImplementedError
 
 
@@ -188,7 +188,7 @@ MATERIALIZERS: Mapping[str, type[Materializer]] = {
 
 
 def value_of(run: RunContext, node: Node, parts: Mapping[str | None, Artifact]) -> Value:
-    """Gives a node's artifacts as its readers take them."""
+    """Returns a node's artifacts as its readers take them."""
     kind = kind_of(node)
     if kind == frame_files.KIND:
         return Frames(run.store, node.asset, parts)

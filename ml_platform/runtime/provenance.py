@@ -1,4 +1,4 @@
-"""What was a value made of: which data, by which code with which parameters, in which environment?"""
+"""Traces what a value was made of: data, code, parameters and environment."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How is one candidate model trained, and how good is it before anyone looks at the test?"""
+"""Trains one candidate model, and scores it on the validation rows."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
