@@ -112,7 +112,7 @@ def evaluate_plainly(
     scores = {name: TASK.score(target, guess) for name, guess in guesses.items()}
     about = {"rows_train": 0, "class": "", "digest": ""}
     facts = {
-        "pipeline": "", "description": "", "task": "binary", "target": spec.target, "metrics": TASK.metrics,
+        "pipeline": "", "description": "", "task": "binary", "target": spec.target, "metrics": list(TASK.metrics),
         "selected_by": "log_loss", "best": best, "split": {}, "rows_train": 0,
         "rows_test": len(rows), "rate_test": 0.0, **scores[best], "features": [], "data_test": {},
         "models": {name: scores[name] | about | {"validation_log_loss": losses[name]} for name in models},

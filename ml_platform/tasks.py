@@ -1,7 +1,8 @@
 """Prediction tasks (binary, multiclass, regression): targets, answers, metrics and thresholds."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ml_platform.errors import DataError, PlatformError, first_few
@@ -11,18 +12,13 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-# What people call a metric.
-LABELS: Mapping[str, str] = {
-    "roc_auc": "AUC", "log_loss": "log loss", "brier_score": "Brier score", "average_precision": "average precision",
-    "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "f1_macro": "F1 (macro)",
-    "rmse": "RMSE", "mae": "MAE", "r2": "R²",
-}  # fmt: skip
 _GROUP = "ml_platform.metrics"
 
 
 def label_of(metric: str) -> str:
     """Returns what people call a metric."""
-    return LABELS.get(metric, metric.replace("_", " "))
+    labels = {name: known.label for task in TASKS.values() for name, known in task.metrics.items()}
+    return labels.get(metric, metric.replace("_", " "))
 
 
 def added_metrics(task: str) -> dict[str, str]:
@@ -40,6 +36,32 @@ def metric_paths(task: str) -> list[str]:
     return [added(_GROUP)[key].value.replace(":", ".") for key in added_metrics(task).values()]
 
 
+@dataclass(frozen=True)
+class Metric:
+    """A figure that says how good answers are.
+
+    Attributes:
+        label: what people call it.
+        measure: computes it from the truth and the answer of rows, as the task has them.
+    """
+
+    label: str
+    measure: "Callable[[np.ndarray, np.ndarray], float]"
+
+
+def _sklearn() -> Any:
+    """Imports scikit-learn's metrics when the first is measured: loading definitions does not."""
+    from sklearn import metrics
+
+    return metrics
+
+
+def _macro(score: str, truth: "np.ndarray", classes: "np.ndarray") -> float:
+    """Averages a score over the classes, each with equal weight; 0 for a class that no row is predicted as."""
+    measured: float = getattr(_sklearn(), score)(truth, classes, average="macro", zero_division=0.0)
+    return measured
+
+
 class Task(ABC):
     """A kind of prediction. An *answer* is what a model says of rows: an array, a row of it for each of them.
 
@@ -50,7 +72,7 @@ class Task(ABC):
         target_types: the types that the target's column may have.
     """
 
-    metrics: ClassVar[tuple[str, ...]]
+    metrics: ClassVar[Mapping[str, Metric]]
     selected_by: ClassVar[str]
     asks: ClassVar[str] = "predict_proba"
     target_types: ClassVar[tuple[str, ...]]
@@ -67,9 +89,9 @@ class Task(ABC):
     def answer(self, estimator: Any, features: "pd.DataFrame") -> "np.ndarray":
         """Asks a fitted model."""
 
-    @abstractmethod
     def score(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float]:
         """Measures the metrics of `metrics`."""
+        return {name: float(metric.measure(truth, answer)) for name, metric in self.metrics.items()}
 
     @property
     def name(self) -> str:
@@ -138,7 +160,14 @@ class Task(ABC):
 class Binary(Task):
     """Whether something is so: 0 or 1. The answer is the probability of 1, shape (rows,)."""
 
-    metrics = ("roc_auc", "log_loss", "brier_score", "average_precision")
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "roc_auc": Metric("AUC", lambda truth, answer: _sklearn().roc_auc_score(truth, answer)),
+        "log_loss": Metric("log loss", lambda truth, answer: _sklearn().log_loss(truth, answer, labels=[0, 1])),
+        "brier_score": Metric("Brier score", lambda truth, answer: _sklearn().brier_score_loss(truth, answer)),
+        "average_precision": Metric(
+            "average precision", lambda truth, answer: _sklearn().average_precision_score(truth, answer)
+        ),
+    }
     selected_by = "log_loss"
     target_types = ("boolean", "integer")
 
@@ -153,17 +182,6 @@ class Binary(Task):
         """Asks for the probability of 1."""
         probability: np.ndarray = estimator.predict_proba(features)[:, 1]
         return probability
-
-    def score(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float]:
-        """Measures all metrics."""
-        from sklearn import metrics
-
-        return {
-            "roc_auc": float(metrics.roc_auc_score(truth, answer)),
-            "log_loss": float(metrics.log_loss(truth, answer, labels=[0, 1])),
-            "brier_score": float(metrics.brier_score_loss(truth, answer)),
-            "average_precision": float(metrics.average_precision_score(truth, answer)),
-        }
 
     def losses(self, truth: "np.ndarray", answer: "np.ndarray") -> "np.ndarray":
         """Returns each row's log loss."""
@@ -206,7 +224,16 @@ class Binary(Task):
 class Multiclass(Task):
     """Which of several classes: integers or strings. The answer is their probabilities, shape (rows, classes)."""
 
-    metrics = ("accuracy", "log_loss", "balanced_accuracy", "f1_macro")
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "accuracy": Metric("accuracy", lambda truth, answer: _sklearn().accuracy_score(truth, answer.argmax(axis=1))),
+        "log_loss": Metric(
+            "log loss", lambda truth, answer: _sklearn().log_loss(truth, answer, labels=range(answer.shape[1]))
+        ),
+        "balanced_accuracy": Metric(
+            "balanced accuracy", lambda truth, answer: _macro("recall_score", truth, answer.argmax(axis=1))
+        ),
+        "f1_macro": Metric("F1 (macro)", lambda truth, answer: _macro("f1_score", truth, answer.argmax(axis=1))),
+    }
     selected_by = "log_loss"
     target_types = ("integer", "string")
 
@@ -240,19 +267,6 @@ class Multiclass(Task):
         probabilities: np.ndarray = estimator.predict_proba(features)
         return probabilities
 
-    def score(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float]:
-        """Measures all metrics."""
-        import numpy as np
-        from sklearn import metrics
-
-        said = answer.argmax(axis=1)
-        return {
-            "accuracy": float(metrics.accuracy_score(truth, said)),
-            "log_loss": float(metrics.log_loss(truth, answer, labels=np.arange(answer.shape[1]))),
-            "balanced_accuracy": float(metrics.recall_score(truth, said, average="macro", zero_division=0.0)),
-            "f1_macro": float(metrics.f1_score(truth, said, average="macro", zero_division=0.0)),
-        }
-
     def losses(self, truth: "np.ndarray", answer: "np.ndarray") -> "np.ndarray":
         """Returns each row's log loss."""
         import numpy as np
@@ -279,7 +293,12 @@ class Multiclass(Task):
 class Regression(Task):
     """How much: a number. The answer is a number, shape (rows,)."""
 
-    metrics = ("rmse", "mae", "r2")
+    # Errors are in the target's unit.
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "rmse": Metric("RMSE", lambda truth, answer: _sklearn().root_mean_squared_error(truth, answer)),
+        "mae": Metric("MAE", lambda truth, answer: _sklearn().mean_absolute_error(truth, answer)),
+        "r2": Metric("R²", lambda truth, answer: _sklearn().r2_score(truth, answer)),
+    }
     selected_by = "rmse"
     asks = "predict"
     target_types = ("number", "integer")
@@ -305,16 +324,6 @@ class Regression(Task):
     def classes(self, estimator: Any) -> list[Any]:
         """Has none."""
         return []
-
-    def score(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float]:
-        """Measures all metrics; errors are in the target's unit."""
-        from sklearn import metrics
-
-        return {
-            "rmse": float(metrics.root_mean_squared_error(truth, answer)),
-            "mae": float(metrics.mean_absolute_error(truth, answer)),
-            "r2": float(metrics.r2_score(truth, answer)),
-        }
 
     def losses(self, truth: "np.ndarray", answer: "np.ndarray") -> "np.ndarray":
         """Returns each row's squared error."""

@@ -9,7 +9,7 @@ from ml_platform.components.values import body_of
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.pipeline.spec import Model
 from ml_platform.runtime import Node
-from ml_platform.tasks import LABELS, TASKS
+from ml_platform.tasks import TASKS, label_of
 
 
 def training_assets(pipeline: CompiledPipeline, nodes: Mapping[str, Node]) -> list[dg.AssetsDefinition]:
@@ -42,7 +42,7 @@ def _kind(node: Node, model: Model) -> str:
 
 
 def _selection_asset(pipeline: CompiledPipeline, node: Node) -> dg.AssetsDefinition:
-    loss = LABELS[TASKS[pipeline.spec.task].selected_by]
+    loss = label_of(TASKS[pipeline.spec.task].selected_by)
     return dg.asset(
         **asset_options(pipeline, node),
         ins={name: dg.AssetIn(asset_key(asset)) for name, asset in node.inputs.items()},

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ml_platform.errors import DataError, first_few
 from ml_platform.evaluation.facts import Evaluation
-from ml_platform.tasks import LABELS, TASKS
+from ml_platform.tasks import TASKS, label_of
 
 _TOGETHER = ("task", "target", "key", "classes")
 _Z = 1.959964  # 95 % of a normal distribution lie within so many standard deviations
@@ -39,7 +39,7 @@ class Comparison:
     def verdict(self) -> str:
         """A sentence: which one is better, if the rows can tell."""
         (one, other), (difference, low, high) = self.pipelines, self.loss
-        name = "mean squared error" if self.selected_by == "rmse" else LABELS[self.selected_by]
+        name = "mean squared error" if self.selected_by == "rmse" else label_of(self.selected_by)
         told = f"{name} {difference:+.4g} (95 % interval {low:+.4g} to {high:+.4g})"
         if low == high == 0:
             return f"{one} and {other} answer alike, row by row: nothing that differs reaches the models"

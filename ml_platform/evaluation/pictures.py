@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ml_platform.evaluation.facts import Confusion, ConfusionOfClasses, Evaluation, Group
-from ml_platform.tasks import LABELS
+from ml_platform.tasks import label_of
 
 INK = "#334155"
 BEST = "#2563eb"
@@ -204,7 +204,7 @@ def _draw_breakdown(column: str, groups: Sequence[Group]) -> bytes:
 def _groups(axes: Any, column: str, metric: str, groups: Sequence[Group]) -> None:
     bars = axes.bar([group.value for group in groups], [group.figures[metric] for group in groups], color=BEST)
     axes.bar_label(bars, [f"{group.figures[metric]:.3g}" for group in groups], fontsize=8)
-    axes.set(title=f"{LABELS[metric]} by {column}", xlabel=column)
+    axes.set(title=f"{label_of(metric)} by {column}", xlabel=column)
     axes.tick_params(axis="x", rotation=90 if len(groups) > MOST_WITH_NUMBERS else 0)
     if metric == "roc_auc":
         axes.axhline(0.5, color="#cbd5e1", linestyle="--")
