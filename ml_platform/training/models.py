@@ -38,7 +38,7 @@ def train_model(
     train = _rows(pipeline, frames, split, ["train"])
     validation = _rows(pipeline, frames, split, ["validation"])
     report(f"{name}: fitting on {len(train[0]):,} rows")
-    # Two fits: scores and threshold are of rows that the first has not seen, and the model in use learns from these too.
+    # Two fits: scores and threshold are of rows that the first has not seen; the second learns from these, too.
     with reporting(report, name):
         trial.fit(*train)
     scores = _validate(task, trial, *validation)
