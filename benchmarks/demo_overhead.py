@@ -19,7 +19,7 @@ import pandas as pd
 
 from ml_platform.artifacts import Report
 from ml_platform.definitions import defs
-from ml_platform.evaluation.gates import judge
+from ml_platform.evaluation.gates import check_gates
 from ml_platform.evaluation.metrics import by_group, confusion
 from ml_platform.evaluation.page import render_page
 from ml_platform.evaluation.pictures import draw_all
@@ -112,13 +112,13 @@ def evaluate_plainly(
     scores = {name: TASK.score(target, guess) for name, guess in guesses.items()}
     about = {"rows_train": 0, "class": "", "digest": ""}
     facts = {
-        "pipeline": "", "description": "", "task": "binary", "target": spec.target, "metrics": TASK.metrics,
+        "pipeline": "", "description": "", "task": "binary", "target": spec.target, "metrics": list(TASK.metrics),
         "selected_by": "log_loss", "best": best, "split": {}, "rows_train": 0,
         "rows_test": len(rows), "rate_test": 0.0, **scores[best], "features": [], "data_test": {},
         "models": {name: scores[name] | about | {"validation_log_loss": losses[name]} for name in models},
         "confusion": confusion(target, guesses[best], 0.25),
         "by": {column: by_group(rows, column, TASK, target, guesses[best]) for column in spec.evaluation.by},
-        "gates": [result.to_json() for result in judge(spec.gates, scores[best])],
+        "gates": [result.model_dump() for result in check_gates(spec.gates, scores[best])],
     }  # fmt: skip
     pictures = draw_all(facts, target, guesses)
     return Report(facts, pictures, render_page(facts, pictures))

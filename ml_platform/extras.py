@@ -21,12 +21,12 @@ EXTRAS = {
 
 
 def is_installed(package: str) -> bool:
-    """Says whether an optional package can be imported; it is not imported."""
+    """Returns whether an optional package can be imported; it is not imported."""
     return importlib.util.find_spec(package) is not None
 
 
 def missing(package: str) -> MissingExtra:
-    """Gives the error that says what a package is for and which extra brings it."""
+    """Returns the error that says what a package is for and which extra brings it."""
     extra, purpose = EXTRAS[package]
     return MissingExtra(f"{purpose} needs {package}, which is not installed: pip install 'ml_platform[{extra}]'")
 

@@ -1,7 +1,8 @@
-"""What is predicted: one of two classes, one of several, or a number? How is an answer asked for and judged?"""
+"""Prediction tasks (binary, multiclass, regression): targets, answers, metrics and thresholds."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ml_platform.errors import DataError, PlatformError, first_few
@@ -11,18 +12,13 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-# What people call a metric.
-LABELS: Mapping[str, str] = {
-    "roc_auc": "AUC", "log_loss": "log loss", "brier_score": "Brier score", "average_precision": "average precision",
-    "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "f1_macro": "F1 (macro)",
-    "rmse": "RMSE", "mae": "MAE", "r2": "R²",
-}  # fmt: skip
 _GROUP = "ml_platform.metrics"
 
 
 def label_of(metric: str) -> str:
-    """Gives what people call a metric."""
-    return LABELS.get(metric, metric.replace("_", " "))
+    """Returns what people call a metric."""
+    labels = {name: known.label for task in TASKS.values() for name, known in task.metrics.items()}
+    return labels.get(metric, metric.replace("_", " "))
 
 
 def added_metrics(task: str) -> dict[str, str]:
@@ -36,8 +32,34 @@ def added_metrics(task: str) -> dict[str, str]:
 
 
 def metric_paths(task: str) -> list[str]:
-    """Gives the dotted paths of the functions that installed distributions add to a task's metrics."""
+    """Returns the dotted paths of the functions that installed distributions add to a task's metrics."""
     return [added(_GROUP)[key].value.replace(":", ".") for key in added_metrics(task).values()]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure that says how good answers are.
+
+    Attributes:
+        label: what people call it.
+        measure: computes it from the truth and the answer of rows, as the task has them.
+    """
+
+    label: str
+    measure: "Callable[[np.ndarray, np.ndarray], float]"
+
+
+def _sklearn() -> Any:
+    """Imports scikit-learn's metrics when the first is measured: loading definitions does not."""
+    from sklearn import metrics
+
+    return metrics
+
+
+def _macro(score: str, truth: "np.ndarray", classes: "np.ndarray") -> float:
+    """Averages a score over the classes, each with equal weight; 0 for a class that no row is predicted as."""
+    measured: float = getattr(_sklearn(), score)(truth, classes, average="macro", zero_division=0.0)
+    return measured
 
 
 class Task(ABC):
@@ -50,14 +72,14 @@ class Task(ABC):
         target_types: the types that the target's column may have.
     """
 
-    metrics: ClassVar[tuple[str, ...]]
+    metrics: ClassVar[Mapping[str, Metric]]
     selected_by: ClassVar[str]
     asks: ClassVar[str] = "predict_proba"
     target_types: ClassVar[tuple[str, ...]]
 
     @abstractmethod
     def target(self, column: "pd.Series") -> "np.ndarray":
-        """Gives the target as models are fitted to it.
+        """Returns the target as models are fitted to it.
 
         Raises:
             DataError: values that it cannot have.
@@ -67,9 +89,9 @@ class Task(ABC):
     def answer(self, estimator: Any, features: "pd.DataFrame") -> "np.ndarray":
         """Asks a fitted model."""
 
-    @abstractmethod
     def score(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float]:
         """Measures the metrics of `metrics`."""
+        return {name: float(metric.measure(truth, answer)) for name, metric in self.metrics.items()}
 
     @property
     def name(self) -> str:
@@ -88,7 +110,7 @@ class Task(ABC):
 
     @abstractmethod
     def losses(self, truth: "np.ndarray", answer: "np.ndarray") -> "np.ndarray":
-        """Gives each row's part in `selected_by`: its mean is that metric (for `rmse`, the metric squared)."""
+        """Returns each row's part in `selected_by`: its mean is that metric (for `rmse`, the metric squared)."""
 
     @abstractmethod
     def group(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float | None]:
@@ -103,7 +125,7 @@ class Task(ABC):
         """Takes an answer from such columns again."""
 
     def truth(self, target: "np.ndarray", classes: Sequence[Any]) -> "np.ndarray":
-        """Gives the target as answers are judged by it."""
+        """Returns the target as answers are judged by it."""
         return target
 
     def require_learnable(self, target: "np.ndarray", role: str) -> None:
@@ -127,7 +149,7 @@ class Task(ABC):
         return [*estimator.classes_.tolist()]
 
     def threshold(self, truth: "np.ndarray", answer: "np.ndarray") -> float | None:
-        """Gives the probability from which the answer is yes, where there is such a thing."""
+        """Returns the probability from which the answer is yes, where there is such a thing."""
         return None
 
     def about(self, target: "np.ndarray") -> dict[str, Any]:
@@ -138,12 +160,19 @@ class Task(ABC):
 class Binary(Task):
     """Whether something is so: 0 or 1. The answer is the probability of 1, shape (rows,)."""
 
-    metrics = ("roc_auc", "log_loss", "brier_score", "average_precision")
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "roc_auc": Metric("AUC", lambda truth, answer: _sklearn().roc_auc_score(truth, answer)),
+        "log_loss": Metric("log loss", lambda truth, answer: _sklearn().log_loss(truth, answer, labels=[0, 1])),
+        "brier_score": Metric("Brier score", lambda truth, answer: _sklearn().brier_score_loss(truth, answer)),
+        "average_precision": Metric(
+            "average precision", lambda truth, answer: _sklearn().average_precision_score(truth, answer)
+        ),
+    }
     selected_by = "log_loss"
     target_types = ("boolean", "integer")
 
     def target(self, column: "pd.Series") -> "np.ndarray":
-        """Gives 0 and 1."""
+        """Returns 0 and 1."""
         if not column.isin([0, 1]).all():
             found = sorted(map(repr, set(column.unique().tolist()) - {0, 1}))[:3]
             raise DataError(f"target {column.name!r}: expected 0 and 1 (or booleans), found {', '.join(found)}")
@@ -154,25 +183,14 @@ class Binary(Task):
         probability: np.ndarray = estimator.predict_proba(features)[:, 1]
         return probability
 
-    def score(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float]:
-        """Measures all metrics."""
-        from sklearn import metrics
-
-        return {
-            "roc_auc": float(metrics.roc_auc_score(truth, answer)),
-            "log_loss": float(metrics.log_loss(truth, answer, labels=[0, 1])),
-            "brier_score": float(metrics.brier_score_loss(truth, answer)),
-            "average_precision": float(metrics.average_precision_score(truth, answer)),
-        }
-
     def losses(self, truth: "np.ndarray", answer: "np.ndarray") -> "np.ndarray":
-        """Gives each row's log loss."""
+        """Returns each row's log loss."""
         import numpy as np
 
         return _log_losses(np.where(truth == 1, answer, 1 - answer))
 
     def group(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float | None]:
-        """Gives rates and scores; a group with one class only has no AUC."""
+        """Returns rates and scores; a group with one class only has no AUC."""
         scores = self.score(truth, answer) if len(set(truth)) > 1 else {}
         return {
             "rate": float(truth.mean()),
@@ -182,7 +200,7 @@ class Binary(Task):
         }
 
     def threshold(self, truth: "np.ndarray", answer: "np.ndarray") -> float:
-        """Gives the probability where F1 is highest on these rows."""
+        """Returns the probability where F1 is highest on these rows."""
         import numpy as np
         from sklearn.metrics import precision_recall_curve
 
@@ -191,11 +209,11 @@ class Binary(Task):
         return float(thresholds[f1[:-1].argmax()])
 
     def about(self, target: "np.ndarray") -> dict[str, Any]:
-        """Gives the share of 1."""
+        """Returns the share of 1."""
         return {"rate_test": float(target.mean())}
 
     def columns(self, target: str, answer: "np.ndarray", classes: Sequence[Any], threshold: Any) -> dict[str, Any]:
-        """Gives `probability` in [0, 1] and `predicted_<target>`."""
+        """Returns `probability` in [0, 1] and `predicted_<target>`."""
         return {"probability": answer, f"predicted_{target}": answer >= threshold}
 
     def answer_in(self, frame: "pd.DataFrame", target: str, classes: Sequence[Any]) -> "np.ndarray":
@@ -206,12 +224,21 @@ class Binary(Task):
 class Multiclass(Task):
     """Which of several classes: integers or strings. The answer is their probabilities, shape (rows, classes)."""
 
-    metrics = ("accuracy", "log_loss", "balanced_accuracy", "f1_macro")
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "accuracy": Metric("accuracy", lambda truth, answer: _sklearn().accuracy_score(truth, answer.argmax(axis=1))),
+        "log_loss": Metric(
+            "log loss", lambda truth, answer: _sklearn().log_loss(truth, answer, labels=range(answer.shape[1]))
+        ),
+        "balanced_accuracy": Metric(
+            "balanced accuracy", lambda truth, answer: _macro("recall_score", truth, answer.argmax(axis=1))
+        ),
+        "f1_macro": Metric("F1 (macro)", lambda truth, answer: _macro("f1_score", truth, answer.argmax(axis=1))),
+    }
     selected_by = "log_loss"
     target_types = ("integer", "string")
 
     def target(self, column: "pd.Series") -> "np.ndarray":
-        """Gives the classes as they are; none may be missing."""
+        """Returns the classes as they are; none may be missing."""
         import numpy as np
 
         if column.isna().any():
@@ -219,7 +246,7 @@ class Multiclass(Task):
         return np.asarray(column.to_list())
 
     def truth(self, target: "np.ndarray", classes: Sequence[Any]) -> "np.ndarray":
-        """Gives each row's place among the classes.
+        """Returns each row's place among the classes.
 
         Raises:
             DataError: a class that no model knows.
@@ -240,32 +267,19 @@ class Multiclass(Task):
         probabilities: np.ndarray = estimator.predict_proba(features)
         return probabilities
 
-    def score(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float]:
-        """Measures all metrics."""
-        import numpy as np
-        from sklearn import metrics
-
-        said = answer.argmax(axis=1)
-        return {
-            "accuracy": float(metrics.accuracy_score(truth, said)),
-            "log_loss": float(metrics.log_loss(truth, answer, labels=np.arange(answer.shape[1]))),
-            "balanced_accuracy": float(metrics.recall_score(truth, said, average="macro", zero_division=0.0)),
-            "f1_macro": float(metrics.f1_score(truth, said, average="macro", zero_division=0.0)),
-        }
-
     def losses(self, truth: "np.ndarray", answer: "np.ndarray") -> "np.ndarray":
-        """Gives each row's log loss."""
+        """Returns each row's log loss."""
         import numpy as np
 
         return _log_losses(answer[np.arange(len(truth)), truth])
 
     def group(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float | None]:
-        """Gives the scores."""
+        """Returns the scores."""
         scores = self.score(truth, answer)
         return {"accuracy": scores["accuracy"], "log_loss": scores["log_loss"]}
 
     def columns(self, target: str, answer: "np.ndarray", classes: Sequence[Any], threshold: Any) -> dict[str, Any]:
-        """Gives `predicted_<target>` and a `probability_<class>` for each."""
+        """Returns `predicted_<target>` and a `probability_<class>` for each."""
         import numpy as np
 
         said = np.asarray(classes)[answer.argmax(axis=1)]
@@ -279,13 +293,18 @@ class Multiclass(Task):
 class Regression(Task):
     """How much: a number. The answer is a number, shape (rows,)."""
 
-    metrics = ("rmse", "mae", "r2")
+    # Errors are in the target's unit.
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "rmse": Metric("RMSE", lambda truth, answer: _sklearn().root_mean_squared_error(truth, answer)),
+        "mae": Metric("MAE", lambda truth, answer: _sklearn().mean_absolute_error(truth, answer)),
+        "r2": Metric("R²", lambda truth, answer: _sklearn().r2_score(truth, answer)),
+    }
     selected_by = "rmse"
     asks = "predict"
     target_types = ("number", "integer")
 
     def target(self, column: "pd.Series") -> "np.ndarray":
-        """Gives numbers; none may be missing or infinite."""
+        """Returns numbers; none may be missing or infinite."""
         import numpy as np
 
         values = column.to_numpy(dtype="float64", na_value=np.nan)
@@ -306,23 +325,13 @@ class Regression(Task):
         """Has none."""
         return []
 
-    def score(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float]:
-        """Measures all metrics; errors are in the target's unit."""
-        from sklearn import metrics
-
-        return {
-            "rmse": float(metrics.root_mean_squared_error(truth, answer)),
-            "mae": float(metrics.mean_absolute_error(truth, answer)),
-            "r2": float(metrics.r2_score(truth, answer)),
-        }
-
     def losses(self, truth: "np.ndarray", answer: "np.ndarray") -> "np.ndarray":
-        """Gives each row's squared error."""
+        """Returns each row's squared error."""
         squared: np.ndarray = (truth - answer) ** 2
         return squared
 
     def group(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float | None]:
-        """Gives means and errors."""
+        """Returns means and errors."""
         import numpy as np
 
         errors = truth - answer
@@ -334,11 +343,11 @@ class Regression(Task):
         }
 
     def about(self, target: "np.ndarray") -> dict[str, Any]:
-        """Gives mean and standard deviation."""
+        """Returns mean and standard deviation."""
         return {"mean_test": float(target.mean()), "std_test": float(target.std())}
 
     def columns(self, target: str, answer: "np.ndarray", classes: Sequence[Any], threshold: Any) -> dict[str, Any]:
-        """Gives `predicted_<target>`."""
+        """Returns `predicted_<target>`."""
         return {f"predicted_{target}": answer}
 
     def answer_in(self, frame: "pd.DataFrame", target: str, classes: Sequence[Any]) -> "np.ndarray":
@@ -347,7 +356,7 @@ class Regression(Task):
 
 
 def _log_losses(of_the_truth: "np.ndarray") -> "np.ndarray":
-    """Gives each row's log loss from the probability that was given to what was true, as scikit-learn clips it."""
+    """Returns each row's log loss from the probability that was given to what was true, as scikit-learn clips it."""
     import numpy as np
 
     losses: np.ndarray = -np.log(np.clip(of_the_truth, np.finfo("float64").eps, 1.0))

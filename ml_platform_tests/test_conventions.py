@@ -144,6 +144,20 @@ def test_every_environment_variable_is_documented_and_every_documented_one_is_re
     assert read == documented
 
 
+def test_every_package_and_top_module_is_on_the_map() -> None:
+    """docs/layout.md names each, from the top to the bottom as the layers of import-linter are."""
+    shown = re.findall(r"^\| (`.*?`) \|", (ROOT / "docs" / "layout.md").read_text(), re.MULTILINE)
+    named = [name for row in shown for name in re.findall(r"`(\w+)`", row)]
+    there = {path.stem for path in (ROOT / "ml_platform").iterdir() if (path / "__init__.py").exists()}
+    there |= {path.stem for path in (ROOT / "ml_platform").glob("*.py")} - {"__init__"}
+    assert sorted(named) == sorted(there)
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    assert sorted(name.strip() for layer in layers for name in layer.split("|")) == [
+        f"ml_platform.{name}" for name in sorted(there)
+    ]
+
+
 def test_constraints_pin_every_dependency_exactly() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]

@@ -7,6 +7,7 @@ import pytest
 
 from ml_platform.extras import EXTRAS
 from ml_platform_tests.conftest import run_python
+from ml_platform_tests.evaluation.examples import evaluation
 from ml_platform_tests.repository import project_root
 
 WITHOUT = """
@@ -39,14 +40,9 @@ def test_a_missing_package_is_named_with_its_extra(package: str) -> None:
 def test_an_evaluation_without_matplotlib_has_no_pictures_and_says_so() -> None:
     from ml_platform.evaluation.page import render_page
 
-    facts = {
-        "pipeline": "p", "description": "", "best": "m", "selected_by": "rmse", "metrics": ["rmse"], "rmse": 1.0,
-        "rows_train": 1, "rows_test": 1, "task": "regression", "mean_test": 1.0, "std_test": 0.0, "target": "t",
-        "gates": [], "models": {"m": {"validation_rmse": 1.0, "rmse": 1.0, "rows_train": 1, "class": "M", "digest": "d"}},
-        "split": {}, "features": [], "data_test": {},
-    }  # fmt: skip
-    assert "pip install &#39;ml_platform[report]&#39;" in render_page(facts, {})
-    assert "There are none" not in render_page(facts, {"errors": b""})
+    found = evaluation()
+    assert "pip install &#39;ml_platform[report]&#39;" in render_page(found, {})
+    assert "There are none" not in render_page(found, {"errors": b""})
 
 
 def test_each_optional_package_belongs_to_an_extra_that_there_is() -> None:

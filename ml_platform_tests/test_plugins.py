@@ -123,7 +123,7 @@ pipeline = Pipeline.load(folder / "pipeline.yaml", store=ArtifactStore(str(folde
 report = pipeline.evaluate()
 nodes = pipeline.materialize_all().artifacts
 planes = nodes["lake/planes"][None]
-print(json.dumps([report.facts["metrics"], report.facts["gates"], planes.address]))
+print(json.dumps([report.facts["metric_names"], report.facts["gates"], planes.cache_key]))
 """
 
 
@@ -136,13 +136,13 @@ def test_a_metric_and_a_source_of_others_make_an_evaluation_and_an_edit_of_eithe
         ("gates:\n", "gates:\n  it_pays: {metric: profit, at_least: -1}\n"),
     )
     (tmp_path / "pipeline.yaml").write_text(yaml)
-    metrics, gates, address = json.loads(run_python(RUN.format(folder=str(tmp_path))))
+    metrics, gates, cache_key = json.loads(run_python(RUN.format(folder=str(tmp_path))))
     assert metrics[-1] == "profit"
     assert [gate["passed"] for gate in gates if gate["metric"] == "profit"] == [True]
     path = installed / "shop_plugin.py"
     path.write_text(path.read_text().replace('    """A kind of source of its own."""', "    of_late = True"))
     edited = json.loads(run_python(RUN.format(folder=str(tmp_path))))
-    assert edited[2] != address
+    assert edited[2] != cache_key
 
 
 def test_what_cannot_be_imported_is_named_with_its_distribution(installed: Path, tmp_path: Path) -> None:

@@ -20,6 +20,10 @@ class File:
     size_bytes: int
 
 
+# What a field is called in stored manifests, where that is another name: ids are hashes of these bytes.
+_STORED = {"computation": "recipe"}
+
+
 @dataclass(frozen=True)
 class Artifact:
     """The manifest of one immutable value.
@@ -27,7 +31,7 @@ class Artifact:
     Attributes:
         facts: what the content is, as plain JSON: rows, columns, metrics.
         inputs: label to id of the manifests that it was made of.
-        recipe: the computation: versions of the code, environment, split, label to digest of what went in.
+        computation: what decides the result: version of the code, environment, split, label to digest of what went in.
         lineage: the steps on the way here, with the version of each and of what it had learnt.
     """
 
@@ -37,7 +41,7 @@ class Artifact:
     files: tuple[File, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
-    recipe: Mapping[str, Any] = field(default_factory=dict)
+    computation: Mapping[str, Any] = field(default_factory=dict)
     lineage: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -54,9 +58,9 @@ class Artifact:
         return hashlib.sha256(self._canonical).hexdigest()
 
     @cached_property
-    def address(self) -> str | None:
-        """Returns the hash of the recipe, by which a computation's result is found again; None without a recipe."""
-        return address_of(self.recipe) if self.recipe else None
+    def cache_key(self) -> str | None:
+        """Returns the hash of the computation, by which its result is found again; None if nobody said what it was."""
+        return cache_key_of(self.computation) if self.computation else None
 
     @property
     def label(self) -> str:
@@ -78,7 +82,7 @@ class Artifact:
 
     @cached_property
     def _canonical(self) -> bytes:
-        plain = {one.name: getattr(self, one.name) for one in fields(self)}
+        plain = {_STORED.get(one.name, one.name): getattr(self, one.name) for one in fields(self)}
         files = [vars(file) for file in self.files]
         # The manifest's id is the hash of these bytes: key order, indentation and separators are part of the format.
         return json.dumps({**plain, "files": files}, sort_keys=True, allow_nan=False, indent=1).encode()
@@ -98,11 +102,12 @@ class Artifact:
             raise
 
 
-# Heads and addresses are copies of manifests, and the same few are read again and again while a plan is made.
+# Heads and cache keys are copies of manifests, and the same few are read again and again while a plan is made.
 @lru_cache(maxsize=1024)
 def _read(content: bytes) -> Artifact:
     data = parsed(content, "")
-    return Artifact(files=tuple(File(**entry) for entry in data.pop("files")), **data)
+    files = tuple(File(**entry) for entry in data.pop("files"))
+    return Artifact(files=files, computation=data.pop(_STORED["computation"], {}), **data)
 
 
 @dataclass(frozen=True)
@@ -110,14 +115,14 @@ class Origin:
     """What a value was made of and by which computation; the fields are those of `Artifact`."""
 
     inputs: Mapping[str, str] = field(default_factory=dict)
-    recipe: Mapping[str, Any] = field(default_factory=dict)
+    computation: Mapping[str, Any] = field(default_factory=dict)
     lineage: Mapping[str, Any] = field(default_factory=dict)
 
 
-def address_of(recipe: Mapping[str, Any]) -> str:
-    """Returns the hash of a recipe, the canonical JSON of all that decides a computation's result."""
+def cache_key_of(computation: Mapping[str, Any]) -> str:
+    """Returns the hash of the canonical JSON of all that decides a result."""
     # No indent here, unlike in the manifest: existing stores have files under these hashes.
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(computation, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 NOWHERE = Origin()

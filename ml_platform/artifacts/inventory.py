@@ -1,4 +1,4 @@
-"""Sorts the files of a store by what they are: values, manifests, addresses, leftovers, foreign files."""
+"""Sorts the files of a store by what they are: values, manifests, cache keys, leftovers, foreign files."""
 
 import re
 from collections.abc import Iterable
@@ -22,14 +22,14 @@ class Listing:
     Attributes:
         values: digest to a value's folder, used when the last of its files was.
         manifests: id to the manifest.
-        addresses: address to its file.
+        cache_entries: cache key to its file.
         leftovers: small files that were never renamed to what they were to be.
         foreign: what no store writes.
     """
 
     values: dict[str, Entry] = field(default_factory=dict)
     manifests: dict[str, Entry] = field(default_factory=dict)
-    addresses: dict[str, Entry] = field(default_factory=dict)
+    cache_entries: dict[str, Entry] = field(default_factory=dict)
     leftovers: dict[str, Entry] = field(default_factory=dict)
     foreign: list[str] = field(default_factory=list)
 
@@ -43,7 +43,7 @@ class Listing:
         elif match := _MANIFEST.fullmatch(entry.key):
             self.manifests[match[1]] = entry
         elif match := _ADDRESS.fullmatch(entry.key):
-            self.addresses[match[1]] = entry
+            self.cache_entries[match[1]] = entry
         # Heads, notes, ledgers and the lock are neither counted nor removed here. All else is somebody's: it is
         # reported and left.
         elif not _KEPT.fullmatch(entry.key):

@@ -1,4 +1,4 @@
-"""Builds the keys under which a store keeps values, manifests, addresses and heads."""
+"""Builds the keys under which a store keeps values, manifests, cache keys and heads."""
 
 from urllib.parse import quote
 
@@ -19,9 +19,9 @@ def manifest_key(asset: str, partition: str | None, artifact_id: str) -> str:
     return f"manifests/{checked_name(asset)}/{quoted(partition)}/{checked_id(artifact_id, asset)}.json"
 
 
-def address_key(address: str) -> str:
+def cache_entry_key(cache_key: str) -> str:
     """Returns the key of the file that holds the first manifest of a computation."""
-    return f"addresses/{address[:2]}/{address}.json"
+    return f"addresses/{cache_key[:2]}/{cache_key}.json"
 
 
 def head_key(asset: str, partition: str | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_platform.errors import ArtifactError
 
-MOST_BYTES = 16 * 2**20  # of a manifest, an address, a head or a note; ours have some thousand
+MOST_BYTES = 16 * 2**20  # of a manifest, a cache key, a head or a note; ours have some thousand
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]{1,200}")  # one file in the value's own folder
 _LONGEST = 200  # a file system takes names of 255 bytes, and writing needs some for its own

@@ -1,4 +1,4 @@
-"""Finds the manifests, values and addresses that heads, and whatever was used lately, still need."""
+"""Finds the manifests, values and cache keys that heads, and whatever was used lately, still need."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -17,20 +17,20 @@ class Reach:
     Attributes:
         ids: of manifests.
         digests: of values.
-        addresses: of computations whose results are needed.
+        cache_keys: of computations whose results are needed.
         missing: ids that a needed manifest names, and no manifest has.
     """
 
     ids: set[str] = field(default_factory=set)
     digests: set[str] = field(default_factory=set)
-    addresses: set[str] = field(default_factory=set)
+    cache_keys: set[str] = field(default_factory=set)
     missing: set[str] = field(default_factory=set)
 
     def take(self, artifact: Artifact) -> set[str]:
         """Marks a version as needed; returns the ids of what it was made of."""
         self.ids.add(artifact.id)
         self.digests.add(artifact.digest)
-        self.addresses |= {artifact.address} if artifact.address else set()
+        self.cache_keys |= {artifact.cache_key} if artifact.cache_key else set()
         return set(artifact.inputs.values())
 
 
@@ -55,7 +55,7 @@ def reach_of(
     """Returns all that heads, and what was used since a moment, were made of.
 
     A reader follows `inputs`, by ids, as far as the sources; values are found by the digests of these manifests. What
-    an address that stays would give stays as well.
+    a cache key that stays would give stays as well.
     """
     found = Reach()
     wanted = {id_ for artifact in current for id_ in found.take(artifact)}
@@ -68,9 +68,11 @@ def reach_of(
         found.missing |= wanted - read.keys()
         wanted = {id_ for artifact in read.values() for id_ in found.take(artifact)}
     found.digests |= {digest for digest, entry in listing.values.items() if entry.used >= since}
-    found.addresses |= {address for address, entry in listing.addresses.items() if entry.used >= since}
-    # Last: an address that stays may lead to a value that no manifest above names, as the next run would adopt it.
-    stay = {address: listing.addresses[address] for address in found.addresses & listing.addresses.keys()}
+    found.cache_keys |= {cache_key for cache_key, entry in listing.cache_entries.items() if entry.used >= since}
+    # Last: a cache key that stays may lead to a value that no manifest above names, as the next run would adopt it.
+    stay = {
+        cache_key: listing.cache_entries[cache_key] for cache_key in found.cache_keys & listing.cache_entries.keys()
+    }
     found.digests |= {artifact.digest for artifact in _read(backend, stay, by_id=False).values()}
     return found
 
@@ -81,8 +83,7 @@ def _read(backend: Backend, entries: Mapping[str, Entry], *, by_id: bool = True)
     found = {}
     for name, entry in entries.items():
         content = contents.get(entry.key)
-        # A manifest is named by its hash; an address file by the hash of a recipe, which is checked by whoever reads
-        # it.
+        # A manifest is named by its hash; a cache entry by the hash of a computation, which its readers check.
         if content is None or (by_id and hashlib.sha256(content).hexdigest() != name):
             continue
         try:

@@ -1,6 +1,6 @@
 """Removes from a store what no head reaches and nobody used lately, while writers are at work.
 
-What leads to a value goes first (its address, its manifest), then its bytes: killed anywhere, a sweep leaves a store
+What leads to a value goes first (its cache key, its manifest), then its bytes: killed anywhere, a sweep leaves a store
 whose values are whole, and the next one ends it. In a folder, whoever comes to rely on a value says so by a file's time
 while it holds a lock, and what was used since the sweep looked stays. A bucket has no lock: there, what is not needed
 is condemned, and a sweep that comes a day later removes of it what still is not.
@@ -86,7 +86,7 @@ class Sweep:
         self._remove_leftovers(listing)
         # What leads to a value goes before the value: cut off anywhere, nothing points at what is gone. Addresses need
         # no ledger, as a computation without one is only done again.
-        self._remove("addresses", listing.addresses, reach.addresses, lambda _: math.inf)
+        self._remove("cache_entries", listing.cache_entries, reach.cache_keys, lambda _: math.inf)
         doomed = self._remove("versions", listing.manifests, reach.ids, condemned.due)
         doomed |= self._remove("values", listing.values, reach.digests, condemned.due)
         if self._backend.waits_seconds and not self._is_dry:

@@ -2,11 +2,11 @@
 
     objects/<digest>/...                         the files of one value, named by what is in them
     manifests/<asset>/<partition>/<id>.json      what was made, of what; immutable
-    addresses/<address>.json                     the first manifest that a computation gave: what may be reused
+    addresses/<cache key>.json                     the first manifest that a computation gave: what may be reused
     heads/<asset>/<partition>.json               the manifest that readers see; replaced in one operation
     branches/<branch>/heads/...                  the same for a branch, which reads the plain heads where it has none
 
-A writer stages, hashes, publishes the object, then the manifest, then its address, then moves the head. Killed
+A writer stages, hashes, publishes the object, then the manifest, then its cache key, then moves the head. Killed
 anywhere before the last operation, it leaves the former version readable and nothing that a reader can see. Whatever a
 reader can come to see is written behind a fence (`fenced_by`), which a process that lost its work does not pass. Who
 moves no head (a notebook) or a branch's own changes nothing that others read. What nobody needs is removed
@@ -26,7 +26,7 @@ from urllib.parse import unquote
 
 from ml_platform.artifacts.artifact import NOWHERE, Artifact, File, Origin
 from ml_platform.artifacts.backends import open_backend
-from ml_platform.artifacts.keys import WHOLE, address_key, head_key, manifest_key, object_key, quoted
+from ml_platform.artifacts.keys import WHOLE, cache_entry_key, head_key, manifest_key, object_key, quoted
 from ml_platform.artifacts.manifests import checked_name
 from ml_platform.artifacts.places import sha256_of
 from ml_platform.errors import ArtifactError, without_password
@@ -91,23 +91,25 @@ class ArtifactStore:
         with self._backend.staging() as staged:
             facts = write(staged)
             files = [File(p.name, sha256_of(p), p.stat().st_size) for p in sorted(staged.iterdir())]
-            made = Artifact(asset, partition, kind, tuple(files), facts, origin.inputs, origin.recipe, origin.lineage)
-            # Files, manifest, address, and later the head: each is whole before the next one points at it.
+            made = Artifact(
+                asset, partition, kind, tuple(files), facts, origin.inputs, origin.computation, origin.lineage
+            )
+            # Files, manifest, cache key, and later the head: each is whole before the next one points at it.
             self._backend.publish_folder(staged, object_key(made))
             self._keep_manifest(made)
-            return made if made.address is None else self._settle(made, made.address)
+            return made if made.cache_key is None else self._settle(made, made.cache_key)
 
-    def _settle(self, made: Artifact, address: str) -> Artifact:
-        """Puts what was made under its address; returns the value that stands there, or that is adopted from it."""
+    def _settle(self, made: Artifact, cache_key: str) -> Artifact:
+        """Puts what was made under its cache key; returns the value that stands there, or that is adopted from it."""
         with self._publishing():
             # Whoever creates the file first decides what this computation gives. A look and a write would let two
             # workers each keep their own bytes.
-            if self._backend.create(address_key(address), made.to_bytes()):
+            if self._backend.create(cache_entry_key(cache_key), made.to_bytes()):
                 return made
-        first = self.find(address)
-        # The address is taken, but what it names is damaged or gone: it is replaced, not respected.
+        first = self.find(cache_key)
+        # The cache key is taken, but what it names is damaged or gone: it is replaced, not respected.
         if first is None:
-            self._publish(address_key(address), made.to_bytes())
+            self._publish(cache_entry_key(cache_key), made.to_bytes())
             return made
         if first.digest == made.digest:
             return made
@@ -115,20 +117,20 @@ class ArtifactStore:
             "%s: the same computation gave other bytes before (%s, now %s); the first stands; is the step random, or "
             "does it read what its code and inputs do not name?", made.label, first.digest[:12], made.digest[:12]
         )  # fmt: skip
-        return self.adopt(first, made.asset, made.partition, Origin(made.inputs, made.recipe, made.lineage))
+        return self.adopt(first, made.asset, made.partition, Origin(made.inputs, made.computation, made.lineage))
 
-    def find(self, address: str) -> Artifact | None:
+    def find(self, cache_key: str) -> Artifact | None:
         """Returns the value that is stored for a computation; None if there is none, or its files are not whole."""
-        content = self._backend.read(address_key(address))
+        content = self._backend.read(cache_entry_key(cache_key))
         if content is None:
             return None
         try:
-            artifact = Artifact.from_bytes(content, f"{self.base}/{address_key(address)}")
+            artifact = Artifact.from_bytes(content, f"{self.base}/{cache_entry_key(cache_key)}")
         except ArtifactError:
             artifact = None
         # Removing it is safe, as the worst that follows is the same computation once more.
-        if artifact is None or artifact.address != address:
-            self.forget(address)  # damaged, or another computation's: it is computed again
+        if artifact is None or artifact.cache_key != cache_key:
+            self.forget(cache_key)  # damaged, or another computation's: it is computed again
             return None
         return artifact if self._holds(artifact) else None
 
@@ -136,8 +138,8 @@ class ArtifactStore:
         """Whether a value's files are there; if so, they are marked as used now."""
         key = object_key(artifact)
         try:
-            # Held by its address: a sweep that has just removed that has decided that the value goes.
-            found = self._backend.hold(key, address_key(artifact.address) if artifact.address else None)
+            # Held by its cache key: a sweep that has just removed that has decided that the value goes.
+            found = self._backend.hold(key, cache_entry_key(artifact.cache_key) if artifact.cache_key else None)
         except ArtifactError:
             # Times of another user's files cannot be set. That user's store is not swept by us, so looking is enough.
             found = self._backend.sizes(key)  # somebody else's, to be read
@@ -150,10 +152,10 @@ class ArtifactStore:
         self._keep_manifest(artifact)
         return artifact
 
-    def forget(self, address: str | None) -> None:
-        """Removes an address, so that its computation is done again; the value stays where it is."""
-        if address is not None:
-            self._backend.remove(address_key(address))
+    def forget(self, cache_key: str | None) -> None:
+        """Removes a cache key, so that its computation is done again; the value stays where it is."""
+        if cache_key is not None:
+            self._backend.remove(cache_entry_key(cache_key))
 
     def _keep_manifest(self, artifact: Artifact) -> None:
         key = manifest_key(artifact.asset, artifact.partition, artifact.id)
@@ -269,7 +271,7 @@ class ArtifactStore:
             # In a bucket the damage may be in the cache alone: it is dropped and fetched again, once. In a folder there
             # is nothing else to read.
             if not self._backend.forget(key):
-                self.forget(artifact.address)
+                self.forget(artifact.cache_key)
                 raise
             self._verify_again(key, names, artifact)
         # Once in each process: hashing gigabytes at each read would cost more than most steps.
@@ -292,7 +294,7 @@ class ArtifactStore:
         try:
             _verify_all(self._backend.local_folder(key, names), artifact)
         except (ArtifactError, FileNotFoundError):
-            self.forget(artifact.address)  # else "materialize it again" would reuse what is damaged
+            self.forget(artifact.cache_key)  # else "materialize it again" would reuse what is damaged
             raise
 
 

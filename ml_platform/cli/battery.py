@@ -1,4 +1,4 @@
-"""Will a transformer be safe in production? The battery, from the command line."""
+"""Runs the battery of contract checks on a transformer, from the command line."""
 
 import json
 from collections.abc import Sequence

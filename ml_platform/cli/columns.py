@@ -1,4 +1,4 @@
-"""Which columns does each step give, as far as that is known before anything runs?"""
+"""Prints which columns each step gives, as far as that is known before anything runs."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from ml_platform.schema import Schema
 
 
 def columns_of(pipeline: str, part: str | None = None) -> dict[str, Schema]:
-    """Gives the schema of each source and step, in order, or of the one that is asked for.
+    """Returns the schema of each source and step, in order, or of the one that is asked for.
 
     Raises:
         PlatformError: no such source or step.

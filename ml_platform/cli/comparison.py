@@ -1,4 +1,4 @@
-"""Is a pipeline better than another, as both are declared now?"""
+"""Compares two pipelines as both are declared now."""
 
 from rich.console import Console
 from rich.table import Table

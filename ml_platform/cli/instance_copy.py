@@ -1,4 +1,4 @@
-"""How does what a laptop's instance knows (SQLite) come into a database in PostgreSQL, whole or not at all?"""
+"""Copies a Dagster instance from SQLite into a PostgreSQL database, whole or not at all."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager

@@ -1,4 +1,4 @@
-"""Says where a lifted class is now, and what to do with it next."""
+"""Prints where a lifted class is now, and what to do with it next."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""Which sub-commands are there, and how do refusals reach people?"""
+"""Declares the sub-commands of `ml-platform`, and prints refusals as errors."""
 
 import json
 import os

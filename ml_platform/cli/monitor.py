@@ -1,4 +1,4 @@
-"""What does a person at a terminal see while a run works?"""
+"""Shows a person at a terminal what a run is doing while it works."""
 
 import logging
 from collections import Counter
@@ -38,11 +38,11 @@ class Watcher(logging.Handler):
         self._status.stop()
 
     def start(self, count: int) -> None:
-        """Says how many assets there will be."""
+        """Sets how many assets there will be."""
         self._count = count
 
     def logger(self) -> dg.LoggerDefinition:
-        """Gives this watcher as a Dagster logger."""
+        """Returns this watcher as a Dagster logger."""
 
         @dg.logger(None, description="One line for each finished asset.")
         def terminal(_context: dg.InitLoggerContext) -> logging.Logger:

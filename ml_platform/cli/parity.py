@@ -1,4 +1,4 @@
-"""Do the notebook and Dagster make the same? Both run from nothing, in processes and stores of their own."""
+"""Checks that the notebook and Dagster make the same: both run from nothing, in processes and stores of their own."""
 
 import json
 import os
@@ -47,7 +47,7 @@ class Parity:
         return self.first_difference is None
 
     def to_json(self) -> dict[str, Any]:
-        """Gives plain JSON values."""
+        """Returns plain JSON values."""
         return {"equal": self.is_equal, **asdict(self)}
 
 
@@ -57,7 +57,7 @@ def run_parity(
     console: Console | None = None,
     planted: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Parity:
-    """Runs both runtimes and compares every value's address and bytes, and every prediction.
+    """Runs both runtimes and compares every value's cache key and bytes, and every prediction.
 
     Args:
         rows: about how many rows of each partitioned source to take; None: all of them.
@@ -113,7 +113,7 @@ def _compare(parity: Parity, pipeline: CompiledPipeline, folder: Path, console: 
             return
         parts = f"{count} partitions, " if count > 1 else ""
         console.print(
-            f"[green]✓[/] {node.asset:<36} {parts}equal addresses, equal bytes", highlight=False, soft_wrap=True
+            f"[green]✓[/] {node.asset:<36} {parts}equal cache keys, equal bytes", highlight=False, soft_wrap=True
         )
     _compare_predictions(parity, pipeline, one, other, console)
 

@@ -51,7 +51,7 @@ def _summary(planned: Sequence[Planned]) -> Iterator[str]:
     shared = [one for one in planned if one.shared_with]
     if shared:
         parents = sorted({asset.partition("/")[0] for one in shared for asset in one.shared_with})
-        yield f"{len(shared)} of {len(planned)} assets are shared by address with {', '.join(parents)}"
+        yield f"{len(shared)} of {len(planned)} assets are shared by cache key with {', '.join(parents)}"
     due = [one for one in planned if one.action == RECOMPUTE]
     known, untimed = sum(one.seconds or 0.0 for one in due), sum(one.seconds is None for one in due)
     duration = f" ({known:.1f} s when last computed{f', {untimed} never timed' if untimed else ''})" if due else ""

@@ -1,4 +1,4 @@
-"""Frees what nothing needs any more: values, versions and addresses of the store, launches, logs of local runs."""
+"""Frees what nothing needs any more: values, versions and cache keys of the store, launches, logs of local runs."""
 
 import re
 import time
@@ -27,7 +27,7 @@ from ml_platform.launchers.table import Launches
 _SECONDS = {"h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 _NAMES = {
     "heads": "current versions", "values": "values, with their files", "versions": "manifests of versions",
-    "addresses": "addresses of computations", "leftovers": "leftovers of killed writers", "launches": "launches",
+    "cache_entries": "cache entries", "leftovers": "leftovers of killed writers", "launches": "launches",
     "logs": "logs of local runs",
 }  # fmt: skip
 
@@ -48,7 +48,7 @@ class Freed:
     remarks: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Gives plain values."""
+        """Returns plain values."""
         counts = {kind: asdict(count) for kind, count in self.counts.items()}
         return {
             "store": self.store, "since": self.since.isoformat(), "dry_run": self.is_dry, "counts": counts,

@@ -1,4 +1,4 @@
-"""How is a whole pipeline run from a terminal, through a real Dagster instance?"""
+"""Runs a whole pipeline from a terminal, through a real Dagster instance."""
 
 import os
 import uuid
@@ -73,7 +73,7 @@ def fail_abandoned_runs(instance: dg.DagsterInstance, console: Console) -> None:
 
 
 def _is_alive(process_id: int) -> bool:
-    """Says whether a process of this machine is there."""
+    """Returns whether a process of this machine is there."""
     try:
         os.kill(process_id, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Which steps and models are there to use, and how does one write each?"""
+"""Lists the steps and models that there are to use, and how each is written in YAML."""
 
 import ast
 import doctest
@@ -63,7 +63,7 @@ class Described:
     snippet: str
 
     def to_json(self) -> dict[str, Any]:
-        """Gives plain JSON values."""
+        """Returns plain JSON values."""
         return asdict(self)
 
 
@@ -85,7 +85,7 @@ def describe_step(name: str) -> Described:
 
 
 def _groups() -> Iterator[tuple[str, Mapping[str, type]]]:
-    """Gives headings with dotted paths and classes: the platform's, the project's own, those that distributions add."""
+    """Lists headings with dotted paths and classes: the platform's, the project's own, those that distributions add."""
     own = None
     with suppress(NoProject):
         own = find_project()
@@ -147,7 +147,7 @@ def _described(kind: type, kinds: Sequence[type], group: str, path: str) -> Desc
 
 
 def _arguments(kind: Any, kinds: Sequence[Any]) -> str:
-    """Gives the docstring's Args; of classes with one constructor in common, one says them for all."""
+    """Returns the docstring's Args; of classes with one constructor in common, one says them for all."""
     told = (_sections(one).get("Args", "") for one in [kind, *kinds] if one.__init__ is kind.__init__)
     return next(filter(None, told), "")
 
@@ -174,7 +174,7 @@ def _facts(kind: Any) -> list[str]:
 
 
 def _parameters(kind: type, told: str) -> list[Parameter]:
-    """Puts together what the signature and the docstring's Args say."""
+    """Combines what the signature and the docstring's Args say."""
     parts = re.split(r"^(\w+): ", told, flags=re.MULTILINE)
     meanings = {name: _on_one_line(text) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
     return [

@@ -1,4 +1,4 @@
-"""What does a pipeline score as it is declared now? Here, without Dagster, and without production's notice."""
+"""Tries a pipeline as it is declared now: in this process, without Dagster, and without production's notice."""
 
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,8 @@ def print_trial(name: str, facts: dict[str, Any], rows: int | None = None) -> No
             console.print("  production has no evaluation to compare with; `ml-platform run` makes one", style="dim")
         return
     same = " (on another split)" if current["split"] != facts["split"] else ""
-    shared = [metric for metric in facts["metrics"] if metric in current]
-    changes = ", ".join(f"{metric} {facts[metric] - current[metric]:+.4f}" for metric in shared)
+    shared = [metric for metric in facts["metric_names"] if metric in current["metrics"]]
+    changes = ", ".join(f"{metric} {facts['metrics'][metric] - current['metrics'][metric]:+.4f}" for metric in shared)
     console.print(
         f"  against the current evaluation{same}: {changes}; production is as it was", highlight=False, soft_wrap=True
     )

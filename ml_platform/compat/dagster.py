@@ -114,12 +114,12 @@ Instance = TypeVar("Instance", bound=DagsterInstance)
 
 
 def instance_of(launcher: MayHaveInstanceWeakref[Instance]) -> Instance:
-    """Gives the instance that a launcher was registered with."""
+    """Returns the instance that a launcher was registered with."""
     return launcher._instance
 
 
 def storage_of_runs(instance: DagsterInstance | InstanceRef) -> Any:
-    """Gives what keeps an instance's runs, taken out of what wraps it where one storage keeps everything."""
+    """Returns what keeps an instance's runs, taken out of what wraps it where one storage keeps everything."""
     storage: Any = instance.run_storage
     while hasattr(storage, "_storage"):
         storage = storage._storage.run_storage
@@ -127,5 +127,5 @@ def storage_of_runs(instance: DagsterInstance | InstanceRef) -> Any:
 
 
 def url_of_storage(storage: Any) -> Any:
-    """Gives the URL of a storage's database; None where it has none."""
+    """Returns the URL of a storage's database; None where it has none."""
     return getattr(storage, "postgres_url", None) or getattr(storage, "_conn_string", None)

@@ -30,7 +30,7 @@ __all__ = [
 
 
 def client_of(launcher: K8sRunLauncher) -> Any:
-    """Gives the client with which a launcher talks to its cluster."""
+    """Returns the client with which a launcher talks to its cluster."""
     return launcher._api_client
 
 
@@ -46,4 +46,4 @@ def report_no_creation(launcher: K8sRunLauncher) -> None:
 
 
 def _silently(*_arguments: Any, **_named: Any) -> None:
-    """Says nothing."""
+    """Reports nothing."""

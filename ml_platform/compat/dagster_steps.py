@@ -52,24 +52,24 @@ MODULES_OF_STEPS = (
 
 
 def plan_context_of(context: StepHandlerContext) -> PlanOrchestrationContext:
-    """Gives the context of the run that a handler's step is of."""
+    """Returns the context of the run that a handler's step is of."""
     return context._plan_context
 
 
 def step_in(context: StepHandlerContext, step_key: str) -> ExecutionStep:
-    """Gives the step that a handler is asked about."""
+    """Returns the step that a handler is asked about."""
     return context._steps_by_key[step_key]
 
 
 def command_line() -> Callable[[], None]:
-    """Gives what the `dagster` command does; it is imported now, as few processes need it."""
+    """Returns what the `dagster` command does; it is imported now, as few processes need it."""
     from dagster._cli import main
 
     return main
 
 
 def step_command_body() -> Callable[[ExecuteStepArgs, DagsterInstance, DagsterRun], Iterator[DagsterEvent]]:
-    """Gives what Dagster's command for one step does; it is imported now, with the whole command line."""
+    """Returns what Dagster's command for one step does; it is imported now, with the whole command line."""
     from dagster._cli.api import _execute_step_command_body
 
     return _execute_step_command_body

@@ -1,4 +1,4 @@
-"""What repeats: component types that turn declarations into assets."""
+"""Component types that turn declarations into Dagster assets."""
 
 from ml_platform.components.ml_pipeline import MLPipelineComponent
 

@@ -1,4 +1,4 @@
-"""How do evaluation, gates, approval and predictions become assets and checks?"""
+"""Builds the assets of evaluation, approval and predictions, and the gates as asset checks."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from ml_platform.runtime import Node
 
 
 def evaluation_assets(pipeline: CompiledPipeline, nodes: Mapping[str, Node]) -> list[dg.AssetsDefinition]:
-    """Gives the evaluation, the approval, and the predictions that hang on it."""
+    """Returns the evaluation, the approval, and the predictions that hang on it."""
     evaluation, approved, predictions = (
         nodes[pipeline.spec.asset(name)] for name in ("evaluation", "approved", "predictions")
     )
@@ -35,7 +35,7 @@ def evaluation_assets(pipeline: CompiledPipeline, nodes: Mapping[str, Node]) -> 
 
 
 def gate_checks(pipeline: CompiledPipeline) -> list[dg.AssetChecksDefinition]:
-    """Gives the gates as blocking checks of the evaluation: for the eye; the guarantee is `approved`."""
+    """Returns the gates as blocking checks of the evaluation: for the eye; the guarantee is `approved`."""
     if not pipeline.spec.gates:
         return []
     evaluation = asset_key(pipeline.spec.asset("evaluation"))
@@ -51,10 +51,11 @@ def gate_checks(pipeline: CompiledPipeline) -> list[dg.AssetChecksDefinition]:
         op_tags=op_tags(pipeline.spec.evaluation.launcher),
     )
     def gates(evaluation: Any) -> Iterator[dg.AssetCheckResult]:
-        from ml_platform.evaluation import judge
+        from ml_platform.evaluation import Evaluation, check_gates
 
-        for gate in judge(pipeline.spec.gates, evaluation.facts):
-            shown = {"value": gate.value, "bound": gate.bound, "model": evaluation.facts["best"]}
+        found = Evaluation.of(evaluation)
+        for gate in check_gates(pipeline.spec.gates, found.metrics):
+            shown: dict[str, Any] = {"value": gate.value, "bound": gate.bound, "model": found.best}
             yield dg.AssetCheckResult(passed=gate.passed, check_name=gate.name, metadata=shown)
 
     return [gates]
@@ -65,7 +66,7 @@ def _report_asset(pipeline: CompiledPipeline, node: Node, description: str, kind
         **asset_options(pipeline, node),
         ins={name: dg.AssetIn(asset_key(asset)) for name, asset in node.inputs.items()},
         description=description,
-        kinds=kinds,
+        kinds={*kinds, node.stage},
         io_manager_key="reports",
     )(body_of(pipeline, node))
 
@@ -82,7 +83,7 @@ def _predictions_asset(pipeline: CompiledPipeline, node: Node) -> dg.AssetsDefin
         **asset_options(pipeline, node),
         ins={name: dg.AssetIn(asset_key(asset)) for name, asset in node.inputs.items()},
         description=describe_frame(text, step.grain, step.key),
-        kinds={"scikitlearn", "parquet"},
+        kinds={"scikitlearn", "parquet", node.stage},
         partitions_def=partitions_of(step.spans),
         io_manager_key="frames",
     )(body_of(pipeline, node))

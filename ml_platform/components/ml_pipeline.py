@@ -1,4 +1,4 @@
-"""How does a pipeline's YAML become Dagster definitions?"""
+"""Turns a pipeline's YAML into Dagster definitions."""
 
 import dagster as dg
 

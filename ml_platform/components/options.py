@@ -1,4 +1,4 @@
-"""What do all assets of a pipeline say about themselves?"""
+"""Options that all assets of a pipeline share: keys, partitions, groups, tags, descriptions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from ml_platform.sources import Partitions
 
 
 def partitions_of(spans: Partitions | None) -> dg.PartitionsDefinition | None:
-    """Gives Dagster's partitions for ours; their keys are equal."""
+    """Returns Dagster's partitions for ours; their keys are equal."""
     if spans is None:
         return None
     start, end = spans.start.isoformat(), spans.end.isoformat()
@@ -25,7 +25,7 @@ def partitions_of(spans: Partitions | None) -> dg.PartitionsDefinition | None:
 
 
 def describe_frame(text: str, grain: str, key: Sequence[str]) -> str:
-    """Says what the frame is, what one row is and what identifies it."""
+    """Describes a frame: what it is, what one row is, and what identifies it."""
     return f"{text}\n\nOne row: {grain}. Key: {', '.join(key)}."
 
 
@@ -35,11 +35,11 @@ def selected_partitions(context: dg.AssetExecutionContext) -> list[str | None]:
 
 
 def asset_options(pipeline: CompiledPipeline, node: Node) -> dict[str, Any]:
-    """Gives what every asset of a pipeline has: key, code version, group, owners, policies, launcher."""
+    """Returns what every asset of a pipeline has: key, code version, group, owners, policies, launcher."""
     return {
         "key": node.asset.split("/"),
         "code_version": node.code_version,
-        "group_name": f"{pipeline.spec.pipeline}_{node.stage}",
+        "group_name": pipeline.spec.pipeline,  # with a group for each stage, ten pipelines are eighty boxes
         "owners": pipeline.spec.owners,
         # One run for a range of partitions; on assets without partitions too, else Dagster splits the run.
         "backfill_policy": dg.BackfillPolicy.single_run(),
@@ -53,7 +53,7 @@ def asset_options(pipeline: CompiledPipeline, node: Node) -> dict[str, Any]:
 
 
 def op_tags(ladder: Sequence[str], *, isolated: bool = False) -> dict[str, Any]:
-    """Says which launchers take a step, and whether it must not share the run's process."""
+    """Returns the tags that name the launchers of a step, and whether it must not share the run's process."""
     launcher = ladder[0] if len(ladder) == 1 else list(ladder)
     return {LAUNCHER_TAG: launcher, **({ISOLATED_TAG: "true"} if isolated else {})}
 

@@ -1,4 +1,4 @@
-"""How do people see that long work goes on?"""
+"""Logs how far the partitions of a long asset are."""
 
 import time
 from collections.abc import Iterator

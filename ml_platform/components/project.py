@@ -18,7 +18,7 @@ class FencedStore(StoreResource):
 
 
 def resources_for_project(base: str = "") -> dg.Definitions:
-    """Gives one store behind all IO managers, and the executor that sends each step to its launcher.
+    """Returns one store behind all IO managers, and the executor that sends each step to its launcher.
 
     Args:
         base: where the store lies, a folder or an `s3://` URL; empty: `$ML_PLATFORM_ARTIFACTS`, else beside Dagster's

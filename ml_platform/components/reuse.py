@@ -1,4 +1,4 @@
-"""Would a step only take what the same computation gave before? Then no launcher need start anything for it."""
+"""Knows whether a step would only reuse what is in the store, so that no launcher need start anything for it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _MADE_BY = "ml_platform_made_by"  # an asset's function has its pipeline and nod
 
 @dataclass(frozen=True)
 class WouldReuse:
-    """Answers for the steps of a run, from addresses alone.
+    """Answers for the steps of a run, from cache keys alone.
 
     Args:
         store: where the run's artifacts lie.
@@ -33,7 +33,7 @@ class WouldReuse:
     split: SplitResource
 
     def __call__(self, context: StepHandlerContext, *, computes_alike: bool) -> bool:
-        """Says whether all that the step would make is there.
+        """Returns whether all that the step would make is there.
 
         Args:
             computes_alike: whether its launcher has the threads and devices of this process; where bytes depend on

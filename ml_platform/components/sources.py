@@ -1,4 +1,4 @@
-"""How does a table become an asset of the lake?"""
+"""Builds the assets of the lake from tables."""
 
 import warnings
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from ml_platform.versions.closure import runner_code
 
 
 def source_assets(tables: Sequence[Source], owners: Sequence[str] = ()) -> list[dg.AssetsDefinition]:
-    """Gives one asset for each table, partitioned as the table is."""
+    """Returns one asset for each table, partitioned as the table is."""
     with warnings.catch_warnings():
         # Of backfill policies. Dagster hides it while it loads definitions; a run may import a source by itself.
         warnings.simplefilter("ignore", dg.BetaWarning)

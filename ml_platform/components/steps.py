@@ -1,4 +1,4 @@
-"""How does a step become assets: its frames and, if it learns, its fitted state?"""
+"""Builds the assets of steps: their frames and, of those that learn, their fitted state."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ _IN_DUCKDB = tuple(f"ml_platform.transformers.{name}" for name in ("SQL", "Filte
 
 
 def step_assets(pipeline: CompiledPipeline, nodes: Mapping[str, Node]) -> list[dg.AssetsDefinition]:
-    """Gives the assets of all steps."""
+    """Returns the assets of all steps."""
     return [asset for step in pipeline.steps.values() for asset in _assets_of(pipeline, nodes, step)]
 
 
@@ -35,7 +35,7 @@ def _frame_asset(pipeline: CompiledPipeline, node: Node, step: CompiledStep) -> 
         **asset_options(pipeline, node),
         ins=ins,
         description=describe_frame(step.use.description or f"`{step.use.uses}`.", step.grain, step.key),
-        kinds={_kind(step), "parquet"},
+        kinds={_kind(step), "parquet", node.stage},
         partitions_def=partitions_of(step.spans),
         io_manager_key="frames",
         metadata=_declared(step),
@@ -47,7 +47,7 @@ def _fitted_asset(pipeline: CompiledPipeline, node: Node, step: CompiledStep) ->
         **asset_options(pipeline, node),
         ins=_inputs(pipeline, step),
         description=f"What `{step.use.uses}` learnt for step {step.name}, from the training rows alone.",
-        kinds={_kind(step)},
+        kinds={_kind(step), node.stage},
         io_manager_key="objects",
         metadata=_declared(step, with_schema=False),
     )(body_of(pipeline, node))

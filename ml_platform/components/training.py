@@ -1,4 +1,4 @@
-"""How do a pipeline's models and the choice among them become assets?"""
+"""Builds the assets of a pipeline's models, and of the selection among them."""
 
 from collections.abc import Mapping
 
@@ -9,11 +9,11 @@ from ml_platform.components.values import body_of
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.pipeline.spec import Model
 from ml_platform.runtime import Node
-from ml_platform.tasks import LABELS, TASKS
+from ml_platform.tasks import TASKS, label_of
 
 
 def training_assets(pipeline: CompiledPipeline, nodes: Mapping[str, Node]) -> list[dg.AssetsDefinition]:
-    """Gives one asset for each model, and the selection."""
+    """Returns one asset for each model, and the selection."""
     models = [_model_asset(pipeline, nodes[pipeline.spec.asset(name)]) for name in pipeline.spec.models]
     return [*models, _selection_asset(pipeline, nodes[pipeline.spec.asset("selection")])]
 
@@ -25,7 +25,7 @@ def _model_asset(pipeline: CompiledPipeline, node: Node) -> dg.AssetsDefinition:
         ins={"features": dg.AssetIn(asset_key(pipeline.features.asset))},
         description=f"{model.description or f'`{model.uses}`.'}\n\nFitted on training and validation rows; "
         "its validation scores come from a fit without the validation rows.",
-        kinds={_kind(node, model)},
+        kinds={_kind(node, model), node.stage},
         io_manager_key="objects",
         metadata={
             "ml_platform/uses": list(pipeline.inspection.models[node.part].types),
@@ -42,11 +42,11 @@ def _kind(node: Node, model: Model) -> str:
 
 
 def _selection_asset(pipeline: CompiledPipeline, node: Node) -> dg.AssetsDefinition:
-    loss = LABELS[TASKS[pipeline.spec.task].selected_by]
+    loss = label_of(TASKS[pipeline.spec.task].selected_by)
     return dg.asset(
         **asset_options(pipeline, node),
         ins={name: dg.AssetIn(asset_key(asset)) for name, asset in node.inputs.items()},
         description=f"The model with the lowest {loss} on the validation rows; the test rows have no say.",
-        kinds={"python"},
+        kinds={"python", node.stage},
         io_manager_key="reports",
     )(body_of(pipeline, node))

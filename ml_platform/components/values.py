@@ -1,4 +1,4 @@
-"""How does a node of a pipeline become the body of an asset?"""
+"""Builds the function that an asset computes its value with."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ _FIGURES: Mapping[str, tuple[str, ...]] = {
 
 
 def body_of(pipeline: CompiledPipeline, node: Node) -> Callable[..., Any]:
-    """Gives a function for Dagster's decorator: it makes or reuses the run's partitions of a node."""
+    """Returns a function for Dagster's decorator: it makes or reuses the run's partitions of a node."""
 
     def compute(
         context: dg.AssetExecutionContext, store: StoreResource, split: SplitResource, **inputs: Any
@@ -54,18 +54,19 @@ def body_of(pipeline: CompiledPipeline, node: Node) -> Callable[..., Any]:
 
 
 def costs(context: dg.AssetExecutionContext) -> dict[str, Any]:
-    """Gives what making an asset has cost so far, failed tries included."""
+    """Returns what making an asset has cost so far, failed tries included."""
     return spent(context.run, context.get_step_execution_context().step.key)
 
 
 def _shown(store: ArtifactStore, node: Node, artifact: Artifact) -> dict[str, Any]:
-    """Puts a value's figures and pictures where Dagster's UI shows them."""
+    """Collects a value's figures and pictures as metadata for Dagster's UI."""
     is_report = node.kind in ("selection", "evaluation", "approved")
     facts = read_report(store, artifact).facts if is_report else artifact.facts
     shown = {name: facts[name] for name in _FIGURES[node.kind]}
-    shown |= {metric: facts[metric] for metric in facts.get("metrics", ())}
-    shown |= {f"validation_{name}": value for name, value in facts.get("validation", {}).items() if not is_report}
+    if node.kind == "model":
+        shown |= {f"validation_{name}": value for name, value in facts["validation"].items()}
     if node.kind == "evaluation":
+        shown |= facts["metrics"]
         shown["made_of"] = dg.MetadataValue.json(made_of(store, artifact))
     pictures = artifact.facts.get("pictures", [])
     return shown | {name: _picture(name, store.file(artifact, f"{name}.png").read_bytes()) for name in pictures}

@@ -1,1 +1,1 @@
-"""What exists."""
+"""The examples: Dagster loads what is declared below this folder."""

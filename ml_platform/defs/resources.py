@@ -1,4 +1,4 @@
-"""Where values go, and how runs execute."""
+"""The resources and the executor of the examples."""
 
 import dagster as dg
 

@@ -1,10 +1,11 @@
-"""Which model may be used, and which version of it?"""
+"""Approves the version of a model that passed every gate, and finds it again for whoever uses it."""
 
 from collections.abc import Mapping
 
 from ml_platform.artifacts import ArtifactStore, Fitted, Report
 from ml_platform.artifacts.objects import stored_object
 from ml_platform.errors import ArtifactError, expected_one_of
+from ml_platform.evaluation.facts import Approval, Evaluation
 from ml_platform.evaluation.gates import require_passed
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.pipeline.spec import Gate
@@ -16,18 +17,17 @@ def approve(gates: Mapping[str, Gate], evaluation: Report) -> Report:
     Raises:
         GateError: if a gate failed.
     """
-    require_passed(gates, evaluation.facts)
+    found = Evaluation.of(evaluation)
+    require_passed(gates, found)
     assert evaluation.ref is not None
-    best = evaluation.facts["best"]
-    return Report(
-        {
-            "model": best,
-            "digest": evaluation.facts["models"][best]["digest"],
-            "threshold": evaluation.facts["threshold"],
-            "evaluation": evaluation.ref.digest,
-            "gates": evaluation.facts["gates"],
-        }
+    approval = Approval(
+        model=found.best,
+        digest=found.models[found.best].digest,
+        threshold=found.threshold,
+        evaluation=evaluation.ref.digest,
+        gates=found.gates,
     )
+    return Report(approval.to_json())
 
 
 def approved_model(pipeline: CompiledPipeline, store: ArtifactStore, approval: Report) -> Fitted:
@@ -36,7 +36,7 @@ def approved_model(pipeline: CompiledPipeline, store: ArtifactStore, approval: R
     Raises:
         ArtifactError: if the pipeline has no such model any more.
     """
-    name = approval.facts["model"]
+    name = Approval.of(approval).model
     if name not in pipeline.spec.models:
         hint = expected_one_of(name, pipeline.spec.models)
         raise ArtifactError(f"the approved model {name!r} is no longer in the pipeline: {hint}")

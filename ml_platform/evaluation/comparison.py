@@ -1,4 +1,4 @@
-"""Which of two pipelines answers better, asked of the same rows?"""
+"""Compares the best models of two pipelines on the test rows that both have."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ml_platform.errors import DataError, first_few
-from ml_platform.tasks import LABELS, TASKS
+from ml_platform.evaluation.facts import Evaluation
+from ml_platform.tasks import TASKS, label_of
 
 _TOGETHER = ("task", "target", "key", "classes")
 _Z = 1.959964  # 95 % of a normal distribution lie within so many standard deviations
@@ -36,9 +37,9 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """Says which one is better, if the rows can tell."""
+        """A sentence: which one is better, if the rows can tell."""
         (one, other), (difference, low, high) = self.pipelines, self.loss
-        name = "mean squared error" if self.selected_by == "rmse" else LABELS[self.selected_by]
+        name = "mean squared error" if self.selected_by == "rmse" else label_of(self.selected_by)
         told = f"{name} {difference:+.4g} (95 % interval {low:+.4g} to {high:+.4g})"
         if low == high == 0:
             return f"{one} and {other} answer alike, row by row: nothing that differs reaches the models"
@@ -47,29 +48,31 @@ class Comparison:
         return f"{other} is {'worse' if difference > 0 else 'better'} than {one}: {told}"
 
     def to_json(self) -> dict[str, Any]:
-        """Gives plain JSON values."""
+        """Returns plain JSON values."""
         return {**asdict(self), "verdict": self.verdict}
 
     def to_frame(self) -> pd.DataFrame:
-        """Gives a row for each metric: A, B and how much higher B is."""
+        """Returns a row for each metric: A, B and how much higher B is."""
         table = pd.DataFrame(list(self.metrics.values()), list(self.metrics), list(self.pipelines))
         table["difference"] = table.iloc[:, 1] - table.iloc[:, 0]
         return table
 
 
-def compare_answers(facts: tuple[Any, Any], answers: tuple[pd.DataFrame, pd.DataFrame]) -> Comparison:
+def compare_answers(
+    evaluations: tuple[Evaluation, Evaluation], answers: tuple[pd.DataFrame, pd.DataFrame]
+) -> Comparison:
     """Compares what two evaluations kept: their facts, and the answers of their best models on their test rows.
 
     Raises:
         DataError: other tasks, targets or keys, no common rows, or rows whose truths differ.
     """
-    _require_alike(facts)
-    first, other = facts
-    key, target, task = first["key"], first["target"], TASKS[first["task"]]
+    _require_alike(evaluations)
+    first, other = evaluations
+    key, target, task = first.key, first.target, TASKS[first.task]
     names = [f"{target} of {side}" for side in ("A", "B")]
     both = answers[0][[*key, target]].merge(answers[1][[*key, target]], on=key, suffixes=(" of A", " of B"))
     if both.empty:
-        raise DataError(f"{first['pipeline']} and {other['pipeline']} have no test row in common; split them alike")
+        raise DataError(f"{first.pipeline} and {other.pipeline} have no test row in common; split them alike")
     differ = both[both[names[0]] != both[names[1]]]
     if len(differ):
         shown = first_few(
@@ -77,31 +80,32 @@ def compare_answers(facts: tuple[Any, Any], answers: tuple[pd.DataFrame, pd.Data
         )
         raise DataError(f"{len(differ):,} of {len(both):,} common rows have another {target!r} in each: {shown}")
     common = both[key]
-    truth = task.truth(both[names[0]].to_numpy(), first["classes"])
-    said = [task.answer_in(common.merge(one, on=key, how="left"), target, first["classes"]) for one in answers]
+    truth = task.truth(both[names[0]].to_numpy(), first.classes)
+    said = [task.answer_in(common.merge(one, on=key, how="left"), target, first.classes) for one in answers]
     scores = [task.measure(truth, answer) for answer in said]
     return Comparison(
-        (first["pipeline"], other["pipeline"]),
-        (first["best"], other["best"]),
+        (first.pipeline, other.pipeline),
+        (first.best, other.best),
         len(both),
         (len(answers[0]) - len(both), len(answers[1]) - len(both)),
-        first["selected_by"],
+        first.selected_by,
         {metric: (scores[0][metric], scores[1][metric]) for metric in task.all_metrics},
         _interval(task.losses(truth, said[1]) - task.losses(truth, said[0])),
     )
 
 
 def _interval(differences: np.ndarray) -> tuple[float, float, float]:
-    """Gives a mean with its 95 % interval."""
+    """Returns a mean with its 95 % interval."""
     mean = float(differences.mean())
     margin = _Z * float(differences.std(ddof=1)) / len(differences) ** 0.5 if len(differences) > 1 else float("inf")
     return mean, mean - margin, mean + margin
 
 
-def _require_alike(facts: tuple[Any, Any]) -> None:
+def _require_alike(evaluations: tuple[Evaluation, Evaluation]) -> None:
     for name in _TOGETHER:
-        one, other = (side.get(name) for side in facts)
+        one, other = (getattr(side, name) for side in evaluations)
         if one != other:
             raise DataError(
-                f"{facts[0]['pipeline']} and {facts[1]['pipeline']} cannot be compared: {name} is {one!r} and {other!r}"
+                f"{evaluations[0].pipeline} and {evaluations[1].pipeline} cannot be compared: "
+                f"{name} is {one!r} and {other!r}"
             )

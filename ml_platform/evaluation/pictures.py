@@ -1,4 +1,4 @@
-"""What do a model's answers look like?"""
+"""Draws an evaluation: curves, confusion, errors and breakdowns, as PNG."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ml_platform.tasks import LABELS
+from ml_platform.evaluation.facts import Confusion, ConfusionOfClasses, Evaluation, Group
+from ml_platform.tasks import label_of
 
 INK = "#334155"
 BEST = "#2563eb"
@@ -16,46 +17,46 @@ DPI = 110
 MOST_WITH_NUMBERS = 12
 
 
-def draw_all(facts: Mapping[str, Any], truth: np.ndarray, answers: Mapping[str, np.ndarray]) -> dict[str, bytes]:
+def draw_all(evaluation: Evaluation, truth: np.ndarray, answers: Mapping[str, np.ndarray]) -> dict[str, bytes]:
     """Draws every picture of an evaluation.
 
     Returns:
         PNG by name: `roc`, `calibration` and `confusion` for two classes, `confusion` and `models` for several,
         `predicted` and `errors` for numbers, and `by_<column>` for each breakdown.
     """
-    best = facts["best"]
+    best = evaluation.best
     others = zip((name for name in answers if name != best), cycle(OTHERS), strict=False)
-    pictures = _DRAWN[facts["task"]](facts, truth, answers, {best: BEST, **dict(others)})
-    for column, rows in facts["by"].items():
-        pictures[f"by_{column}"] = _draw_breakdown(column, rows)
+    pictures = _DRAWN[evaluation.task](evaluation, truth, answers, {best: BEST, **dict(others)})
+    for column, groups in evaluation.by.items():
+        pictures[f"by_{column}"] = _draw_breakdown(column, groups)
     return pictures
 
 
 def _draw_binary(
-    facts: Mapping[str, Any], truth: np.ndarray, answers: Mapping[str, np.ndarray], colors: Mapping[str, str]
+    evaluation: Evaluation, truth: np.ndarray, answers: Mapping[str, np.ndarray], colors: Mapping[str, str]
 ) -> dict[str, bytes]:
     return {
-        "roc": _draw(lambda axes: _roc(axes, facts, truth, answers, colors)),
+        "roc": _draw(lambda axes: _roc(axes, evaluation, truth, answers, colors)),
         "calibration": _draw(lambda axes: _calibration(axes, truth, answers, colors)),
-        "confusion": _draw(lambda axes: _confusion(axes, facts["confusion"], facts["target"])),
+        "confusion": _draw(lambda axes: _confusion(axes, evaluation)),
     }
 
 
 def _draw_multiclass(
-    facts: Mapping[str, Any], truth: np.ndarray, answers: Mapping[str, np.ndarray], colors: Mapping[str, str]
+    evaluation: Evaluation, truth: np.ndarray, answers: Mapping[str, np.ndarray], colors: Mapping[str, str]
 ) -> dict[str, bytes]:
     return {
-        "confusion": _draw(lambda axes: _confusion_of_classes(axes, facts)),
-        "models": _draw(lambda axes: _accuracies(axes, facts, colors)),
+        "confusion": _draw(lambda axes: _confusion_of_classes(axes, evaluation)),
+        "models": _draw(lambda axes: _accuracies(axes, evaluation, colors)),
     }
 
 
 def _draw_regression(
-    facts: Mapping[str, Any], truth: np.ndarray, answers: Mapping[str, np.ndarray], colors: Mapping[str, str]
+    evaluation: Evaluation, truth: np.ndarray, answers: Mapping[str, np.ndarray], colors: Mapping[str, str]
 ) -> dict[str, bytes]:
     return {
-        "predicted": _draw(lambda axes: _predicted(axes, facts["target"], truth, answers, colors)),
-        "errors": _draw(lambda axes: _errors(axes, facts["target"], truth, answers, colors)),
+        "predicted": _draw(lambda axes: _predicted(axes, evaluation.target, truth, answers, colors)),
+        "errors": _draw(lambda axes: _errors(axes, evaluation.target, truth, answers, colors)),
     }
 
 
@@ -88,7 +89,7 @@ def _draw(draw: Callable[[Any], None]) -> bytes:
 
 def _roc(
     axes: Any,
-    facts: Mapping[str, Any],
+    evaluation: Evaluation,
     target: np.ndarray,
     guesses: Mapping[str, np.ndarray],
     colors: Mapping[str, str],
@@ -97,7 +98,7 @@ def _roc(
 
     for name, guess in guesses.items():
         false_rate, true_rate, _ = roc_curve(target, guess)
-        label = f"{name} (AUC {facts['models'][name]['roc_auc']:.3f})"
+        label = f"{name} (AUC {evaluation.models[name].metrics['roc_auc']:.3f})"
         axes.plot(false_rate, true_rate, color=colors[name], label=label)
     axes.plot([0, 1], [0, 1], color="#cbd5e1", linestyle="--", label="by chance")
     axes.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC", aspect="equal")
@@ -117,11 +118,13 @@ def _calibration(axes: Any, target: np.ndarray, guesses: Mapping[str, np.ndarray
     axes.legend(loc="upper left", frameon=False, fontsize=9)
 
 
-def _confusion(axes: Any, counts: Mapping[str, Any], target: str) -> None:
+def _confusion(axes: Any, evaluation: Evaluation) -> None:
+    counts, target = evaluation.confusion, evaluation.target
+    assert isinstance(counts, Confusion)
     grid = np.array(
         [
-            [counts["true_negatives"], counts["false_positives"]],
-            [counts["false_negatives"], counts["true_positives"]],
+            [counts.true_negatives, counts.false_positives],
+            [counts.false_negatives, counts.true_positives],
         ]
     )
     axes.imshow(grid, cmap="Blues", vmin=0)
@@ -130,12 +133,13 @@ def _confusion(axes: Any, counts: Mapping[str, Any], target: str) -> None:
         axes.text(column, row, f"{count:,}", ha="center", va="center", color=color, fontsize=14)
     axes.set_xticks([0, 1], [f"not {target}", target])
     axes.set_yticks([0, 1], [f"not {target}", target], rotation=90, va="center")
-    axes.set(xlabel="predicted", ylabel="true", title=f"Confusion at {counts['threshold']:.3f}")
+    axes.set(xlabel="predicted", ylabel="true", title=f"Confusion at {counts.threshold:.3f}")
 
 
-def _confusion_of_classes(axes: Any, facts: Mapping[str, Any]) -> None:
+def _confusion_of_classes(axes: Any, evaluation: Evaluation) -> None:
     """Counts stand in the cells; mistakes are what is coloured, for right answers would drown them."""
-    counts, names = np.array(facts["confusion"]["counts"]), [str(name) for name in facts["classes"]]
+    assert isinstance(evaluation.confusion, ConfusionOfClasses)
+    counts, names = np.array(evaluation.confusion.counts), [str(name) for name in evaluation.classes]
     wrong = counts * (1 - np.eye(len(counts), dtype=int))
     axes.imshow(wrong, cmap="Reds", vmin=0, vmax=max(wrong.max(), 1))
     for (row, column), count in np.ndenumerate(counts):
@@ -144,12 +148,12 @@ def _confusion_of_classes(axes: Any, facts: Mapping[str, Any]) -> None:
             axes.text(column, row, f"{count:,}", ha="center", va="center", color=color, fontsize=8)
     axes.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 3 else 0)
     axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="predicted", ylabel="true", title=f"Confusion of {facts['best']}, mistakes in red")
+    axes.set(xlabel="predicted", ylabel="true", title=f"Confusion of {evaluation.best}, mistakes in red")
 
 
-def _accuracies(axes: Any, facts: Mapping[str, Any], colors: Mapping[str, str]) -> None:
-    names = sorted(facts["models"], key=lambda name: facts["models"][name]["accuracy"])
-    values = [facts["models"][name]["accuracy"] for name in names]
+def _accuracies(axes: Any, evaluation: Evaluation, colors: Mapping[str, str]) -> None:
+    names = sorted(evaluation.models, key=lambda name: evaluation.models[name].metrics["accuracy"])
+    values = [evaluation.models[name].metrics["accuracy"] for name in names]
     bars = axes.barh(names, values, height=0.6, color=[colors[name] for name in names])
     axes.bar_label(bars, [f"{value:.4f}" for value in values], padding=-44, color="white")
     axes.set(title="Accuracy on the test rows", xlim=(0, 1), ylim=(-1, len(names)))
@@ -183,33 +187,34 @@ def _errors(
     axes.legend(frameon=False, fontsize=9)
 
 
-def _draw_breakdown(column: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
+def _draw_breakdown(column: str, groups: Sequence[Group]) -> bytes:
     """Draws how well each group is predicted and, where there are such, what was true and said of it on average."""
-    metric = next(name for name in ("roc_auc", "accuracy", "rmse") if name in rows[0])
+    metric = next(name for name in ("roc_auc", "accuracy", "rmse") if name in groups[0].figures)
     means = next(
-        (pair for pair in (("rate", "mean_probability"), ("mean", "mean_predicted")) if pair[0] in rows[0]), ()
+        (pair for pair in (("rate", "mean_probability"), ("mean", "mean_predicted")) if pair[0] in groups[0].figures),
+        (),
     )
     figure, axes = _figure(columns=2 if means else 1, width=8.4)
-    _groups(axes[0], column, metric, [row for row in rows if row[metric] is not None])
+    _groups(axes[0], column, metric, [group for group in groups if group.figures[metric] is not None])
     if means:
-        _means(axes[1], column, means, rows)
+        _means(axes[1], column, means, groups)
     return _png(figure)
 
 
-def _groups(axes: Any, column: str, metric: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    bars = axes.bar([row["value"] for row in rows], [row[metric] for row in rows], color=BEST)
-    axes.bar_label(bars, [f"{row[metric]:.3g}" for row in rows], fontsize=8)
-    axes.set(title=f"{LABELS[metric]} by {column}", xlabel=column)
-    axes.tick_params(axis="x", rotation=90 if len(rows) > MOST_WITH_NUMBERS else 0)
+def _groups(axes: Any, column: str, metric: str, groups: Sequence[Group]) -> None:
+    bars = axes.bar([group.value for group in groups], [group.figures[metric] for group in groups], color=BEST)
+    axes.bar_label(bars, [f"{group.figures[metric]:.3g}" for group in groups], fontsize=8)
+    axes.set(title=f"{label_of(metric)} by {column}", xlabel=column)
+    axes.tick_params(axis="x", rotation=90 if len(groups) > MOST_WITH_NUMBERS else 0)
     if metric == "roc_auc":
         axes.axhline(0.5, color="#cbd5e1", linestyle="--")
         axes.set_ylim(0.4, 1.0)
 
 
-def _means(axes: Any, column: str, means: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    places, (true, said) = np.arange(len(rows)), means
-    axes.bar(places - 0.2, [row[true] for row in rows], width=0.4, color="#94a3b8", label="happened")
-    axes.bar(places + 0.2, [row[said] for row in rows], width=0.4, color=BEST, label="predicted")
-    axes.set_xticks(places, [row["value"] for row in rows], rotation=90 if len(rows) > MOST_WITH_NUMBERS else 0)
+def _means(axes: Any, column: str, means: Sequence[str], groups: Sequence[Group]) -> None:
+    places, (true, predicted) = np.arange(len(groups)), means
+    axes.bar(places - 0.2, [group.figures[true] for group in groups], width=0.4, color="#94a3b8", label="happened")
+    axes.bar(places + 0.2, [group.figures[predicted] for group in groups], width=0.4, color=BEST, label="predicted")
+    axes.set_xticks(places, [group.value for group in groups], rotation=90 if len(groups) > MOST_WITH_NUMBERS else 0)
     axes.set(title=f"{true.capitalize()} by {column}", xlabel=column)
     axes.legend(frameon=False, fontsize=9)

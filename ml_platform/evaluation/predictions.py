@@ -1,4 +1,4 @@
-"""What does an approved model say of rows?"""
+"""Predicts one partition's rows with the approved model."""
 
 from typing import TYPE_CHECKING
 

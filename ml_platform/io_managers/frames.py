@@ -1,4 +1,4 @@
-"""How do frames get from an asset to the store and back, a range of partitions in one call?"""
+"""Reads and writes frames for Dagster assets, a range of partitions in one call."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -46,7 +46,7 @@ class FrameIOManager(dg.ConfigurableIOManager):
 
     @refusals_as_failures()
     def load_input(self, context: dg.InputContext) -> Any:
-        """Gives the frames of the asked partitions, to be read when needed."""
+        """Returns the frames of the asked partitions, to be read when needed."""
         asset = asset_name(context)
         partitions = list(context.asset_partition_keys) if context.has_asset_partitions else None
         frames = Frames.current(self.store.open(), asset, partitions)
@@ -96,7 +96,7 @@ def _require_all(artifacts: list[Artifact], partitions: list[str | None], asset:
 
 
 def _show(context: dg.OutputContext, made: Materialized) -> None:
-    """Puts a partition's own figures on its own event."""
+    """Adds a partition's own figures to its own event."""
     artifact = made.artifact
     if artifact.partition is None:
         context.add_output_metadata(describe(artifact, reused=made.reused))

@@ -1,4 +1,4 @@
-"""What of an artifact does Dagster show?"""
+"""Shows artifacts in Dagster: metadata, column schemas and data versions."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -11,16 +11,16 @@ from ml_platform.schema import Schema
 
 
 def asset_name(context: dg.InputContext | dg.OutputContext) -> str:
-    """Gives the store's name of an asset: its key, with slashes."""
+    """Returns the store's name of an asset: its key, with slashes."""
     return context.asset_key.to_user_string()
 
 
 def describe(artifact: Artifact, *, reused: bool = False) -> dict[str, Any]:
-    """Gives the metadata that every artifact has: the manifest, what was computed and what came out."""
-    address = {"address": artifact.address} if artifact.address else {}
+    """Returns the metadata that every artifact has: the manifest, what was computed and what came out."""
+    cache_key = {"cache_key": artifact.cache_key} if artifact.cache_key else {}
     return {
         "artifact": artifact.id,
-        **address,
+        **cache_key,
         "size_bytes": dg.MetadataValue.int(artifact.size_bytes),
         "data_version": artifact.digest,
         "reused": reused,
@@ -28,7 +28,7 @@ def describe(artifact: Artifact, *, reused: bool = False) -> dict[str, Any]:
 
 
 def show_version(context: dg.OutputContext, artifacts: Sequence[Artifact]) -> None:
-    """Tells Dagster the data version: that of the content.
+    """Sets the data version in Dagster: that of the content.
 
     Dagster takes one for all partitions of a step (`_get_output_asset_events`), so it gets one of all together; our
     event log puts each partition's own on its event (`storages/sqlite.py`).

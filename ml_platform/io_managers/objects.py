@@ -1,4 +1,4 @@
-"""How do fitted objects get from an asset to the store and back, without pickle?"""
+"""Reads and writes fitted scikit-learn objects for Dagster assets, without pickle."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ class SklearnIOManager(dg.ConfigurableIOManager):
 
     @refusals_as_failures()
     def load_input(self, context: dg.InputContext) -> Fitted:
-        """Gives the current version, which is read when it is used."""
+        """Returns the current version, which is read when it is used."""
         store = self.store.open()
         upstream = context.upstream_output
         trusted = trusted_types((upstream.definition_metadata if upstream else None) or {})

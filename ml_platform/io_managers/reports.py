@@ -1,4 +1,4 @@
-"""How do reports get from an asset to the store and back?"""
+"""Reads and writes reports for Dagster assets."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is a pipeline once its declaration and its classes' signatures are put together?"""
+"""Compiles a pipeline: its declaration put together with its classes' signatures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -105,7 +105,7 @@ class CompiledPipeline:
         return build_use(self.spec.models[name], self.objects.get(name))
 
     def table(self, name: str) -> Source:
-        """Gives the table that a source reads."""
+        """Returns the table that a source reads."""
         from ml_platform.contract.construction import resolve
 
         table: Any = resolve(self.spec.sources[name])
@@ -113,11 +113,11 @@ class CompiledPipeline:
         return read
 
     def asset_of(self, name: str) -> str:
-        """Gives the asset of a source or step."""
+        """Returns the asset of a source or step."""
         return self.sources[name].asset if name in self.sources else self.steps[name].asset
 
     def spans_of(self, name: str) -> Partitions | None:
-        """Gives the partitions of a source or step."""
+        """Returns the partitions of a source or step."""
         return self.sources[name].spans if name in self.sources else self.steps[name].spans
 
 
@@ -145,7 +145,7 @@ def load_pipeline(path: Path | str) -> CompiledPipeline:
 def compile_spec(
     spec: PipelineSpec, inspection: Inspection, objects: Mapping[str, Any] | None = None
 ) -> CompiledPipeline:
-    """Puts a declaration and what was learnt of its classes together.
+    """Combines a declaration and what was learnt of its classes.
 
     Args:
         objects: what the inspection took in place of declared transformers and models.

@@ -11,7 +11,7 @@ from ml_platform.project import Project, find_project
 
 
 def find_pipeline(name: str, beside: Path | None = None) -> Path:
-    """Gives the YAML of a pipeline: of the project's by its name, of any other by its path.
+    """Returns the YAML of a pipeline: of the project's by its name, of any other by its path.
 
     Its project can be imported afterwards, installed or not.
 
@@ -35,7 +35,7 @@ def find_pipeline(name: str, beside: Path | None = None) -> Path:
 
 
 def _project_of(place: Path | None) -> Project | None:
-    """Gives the project that a file is in, else that of the working folder, if there is one."""
+    """Returns the project that a file is in, else that of the working folder, if there is one."""
     for start in (place, None):
         try:
             return find_project(start)
@@ -45,7 +45,7 @@ def _project_of(place: Path | None) -> Project | None:
 
 
 def _hint(project: Project, name: str, known: dict[str, Path]) -> str:
-    """Says what a folder of that name lacks, if there is one."""
+    """Explains what a folder of that name lacks, if there is one."""
     folder = project.defs / name
     inside = [pipeline for pipeline, file in known.items() if file.parent == folder]
     if inside:
@@ -67,7 +67,7 @@ def declared_pipelines(project: Project | None = None) -> dict[str, Path]:
 
 
 def _pipelines_in(path: Path) -> Iterator[dict[str, Any]]:
-    """Gives the attributes of each pipeline that a `defs.yaml` declares; other components are none of our business."""
+    """Lists the attributes of each pipeline that a `defs.yaml` declares; other components are left alone."""
     text = path.read_text(encoding="utf-8")
     if "MLPipelineComponent" not in text:
         return

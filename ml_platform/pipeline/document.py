@@ -1,4 +1,4 @@
-"""How does a YAML file become plain values that remember which line they stand on?"""
+"""Reads YAML into plain values that remember which file and line they stand on."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Are a pipeline's classes, parameters and columns what its declaration needs? Imports them: runs in a child."""
+"""Checks a pipeline's classes, parameters and columns. It imports them, so it runs in a child process."""
 
 import logging
 import sys
@@ -132,7 +132,7 @@ class _Checker:
         return schema
 
     def _in_time(self, name: str, step: Step, transformer: Any) -> str | None:
-        """Gives the column that orders rows whose answers depend on those before them."""
+        """Returns the column that orders rows whose answers depend on those before them."""
         if transformer.row_wise or transformer.rows != "preserve":
             return None
         kind, as_of = type(transformer).__name__, transformer.as_of
@@ -212,7 +212,7 @@ def inspect_here(spec: PipelineSpec, objects: Mapping[str, Any] | None = None) -
 
 
 def _plain_output_schema(transformer: Any, schema: Schema, step: Step) -> Schema:
-    """Says what is known of the output: columns that pass through, and those that keep their names."""
+    """Infers what is known of the output: columns that pass through, and those that keep their names."""
     from sklearn.base import OneToOneFeatureMixin
 
     taken = list(step.columns or schema.names)

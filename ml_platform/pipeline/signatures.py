@@ -1,4 +1,4 @@
-"""What must be known of a pipeline's classes to load it, and how is that learnt without importing them here?
+"""Learns what must be known of a pipeline's classes to load it, without importing them in this process.
 
 Classes are imported in a child process (`python -m ml_platform.pipeline.inspector`), once for each state of the
 code and of the installed libraries; the answer is cached, and asked again when a file that it saw has changed.
@@ -133,7 +133,7 @@ def inspect(spec: PipelineSpec) -> Inspection:
 
 
 def code_of_source(source: Any) -> Code | None:
-    """Gives the code of a source whose class is not the platform's own; None of others: a number stands for it."""
+    """Returns the code of a source whose class is not the platform's own; None of others: a number stands for it."""
     kind = type(source)
     return None if kind is TableSource else code_of([f"{kind.__module__}.{kind.__qualname__}"])
 
@@ -197,7 +197,7 @@ def _installed() -> list[str]:
 
 
 def _source_of(package: str) -> list[str]:
-    """Gives the source of a package that is not an installed one: its version says nothing."""
+    """Returns the source of a package that is not an installed one: its version says nothing."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None or "site-packages" in spec.origin:
         return []

@@ -1,4 +1,4 @@
-"""What does a pipeline's declaration say?"""
+"""Declares what a pipeline's YAML may say, as pydantic models."""
 
 import logging
 import re
@@ -151,7 +151,7 @@ class PipelineSpec(_Strict):
         return self._document or Document(f"pipeline {self.pipeline!r}", {}, {})
 
     def asset(self, name: str) -> str:
-        """Gives the asset that a step, a model or another part of this pipeline is."""
+        """Returns the asset that a step, a model or another part of this pipeline is."""
         return f"{self.pipeline}/{name}"
 
 
@@ -259,7 +259,7 @@ def unused_steps(spec: PipelineSpec) -> list[str]:
 
 
 def find_cycle(spec: PipelineSpec) -> list[str]:
-    """Gives the steps of one cycle, the first again at the end; empty if there is none."""
+    """Returns the steps of one cycle, the first again at the end; empty if there is none."""
     done: set[str] = set()
 
     def walk(name: str, path: list[str]) -> list[str]:

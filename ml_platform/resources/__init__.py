@@ -1,4 +1,4 @@
-"""What assets reach outside of themselves: the artifact store, and the split of a run."""
+"""Dagster resources: the artifact store, and the split of a run."""
 
 from ml_platform.resources.split import SplitResource
 from ml_platform.resources.store import StoreResource

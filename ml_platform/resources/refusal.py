@@ -1,4 +1,4 @@
-"""How does a refusal of ours become a failure that Dagster shows as such and does not retry?"""
+"""Turns the platform's refusals into failures that Dagster shows and does not retry."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

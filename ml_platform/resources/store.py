@@ -1,4 +1,4 @@
-"""Where do this deployment's artifacts lie?"""
+"""The Dagster resource that opens the artifact store of a deployment."""
 
 from functools import lru_cache
 

@@ -1,4 +1,4 @@
-"""What a pipeline consists of, what each part's address is, and how a process makes or reuses it."""
+"""Computes a pipeline's values, or reuses them: the graph of values, cache keys, materialization, the estimator."""
 
 from ml_platform.runtime.context import RunContext
 from ml_platform.runtime.execution import Materialized, materialize

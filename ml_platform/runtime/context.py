@@ -1,4 +1,4 @@
-"""What does making a value need beside the node and its inputs, and how is it kept?"""
+"""Holds what materializing needs beside a node and its inputs: the store, the pipeline, the split."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from ml_platform.artifacts import Artifact, ArtifactStore, Origin
 from ml_platform.artifacts import frames as frame_files
 from ml_platform.artifacts import objects as object_files
 from ml_platform.artifacts import reports as report_files
-from ml_platform.artifacts.artifact import address_of
+from ml_platform.artifacts.artifact import cache_key_of
 from ml_platform.artifacts.store import Write
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.runtime.environment import limited_threads
@@ -38,12 +38,12 @@ class SourceContext:
 
     @property
     def files(self) -> Mapping[str, str]:
-        """The texts that addresses were made from, where that was not just now."""
+        """The texts that cache keys were made from, where that was not just now."""
         return {}
 
     def known(self, computation: Mapping[str, Any] | None) -> Artifact | None:
         """Finds what a computation gave before, if that may be reused."""
-        return self.store.find(address_of(computation)) if computation is not None and self.reuse else None
+        return self.store.find(cache_key_of(computation)) if computation is not None and self.reuse else None
 
     def add(self, node: Node, partition: str | None, write: Write, origin: Origin) -> Artifact:
         """Computes a value and keeps it; what was asked to be fresh takes the place of what was known.
@@ -53,14 +53,14 @@ class SourceContext:
         """
         if node.code is not None:
             refuse_changed_modules(node.modules, self.files)
-        if not self.reuse and origin.recipe:
-            self.store.forget(address_of(origin.recipe))
+        if not self.reuse and origin.computation:
+            self.store.forget(cache_key_of(origin.computation))
         with limited_threads(node):
             return self.store.add(node.asset, partition, kind_of(node), write, origin)
 
     def describe(self, node: Node) -> None:
         """Keeps what a code version stands for: a plan compares with it."""
-        if node.is_addressable and self.store.noted(f"code/{node.code_version}") is None:
+        if node.is_cacheable and self.store.noted(f"code/{node.code_version}") is None:
             self.store.note(f"code/{node.code_version}", node.code)
 
 
@@ -87,5 +87,5 @@ class RunContext(SourceContext):
 
 
 def kind_of(node: Node) -> str:
-    """Says which kind of artifact a node's value is."""
+    """Returns which kind of artifact a node's value is."""
     return _KINDS.get(node.kind, report_files.KIND)

@@ -1,4 +1,4 @@
-"""Did two runs make the same, value by value? If not: which is the first that differs, and in what?"""
+"""Compares the values of two runs, and finds the first that differs and in what."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ class Difference:
     """The first thing in which two runs differ.
 
     Attributes:
-        what: `missing`, `address` (another computation) or `bytes` (the same computation, another result).
+        what: `missing`, `cache_key` (another computation) or `bytes` (the same computation, another result).
         column, row: where frames differ; the row is a position.
         details: what was found on each side, or what differs between the computations.
     """
@@ -37,7 +37,7 @@ class Difference:
         return f"{label}{place}: other {self.what}: {'; '.join(self.details)}"
 
     def to_json(self) -> dict[str, Any]:
-        """Gives plain JSON values."""
+        """Returns plain JSON values."""
         return asdict(self)
 
 
@@ -50,7 +50,7 @@ class Side:
 
 
 def compare(nodes: Mapping[str, Node], one: Side, other: Side) -> Iterator[tuple[Node, int, Difference | None]]:
-    """Compares every partition's address and bytes, node by node in order, as far as the first that differs.
+    """Compares every partition's cache key and bytes, node by node in order, as far as the first that differs.
 
     Returns:
         Each node, how many partitions were compared, and in what it differs.
@@ -71,9 +71,9 @@ def _compare_one(node: Node, partition: str | None, one: Side, other: Side) -> D
     if left is None or right is None:
         gone = [side.name for side, artifact in ((one, left), (other, right)) if artifact is None]
         return None if len(gone) == 2 else Difference(node.asset, partition, "missing", None, None, gone)
-    if left.address != right.address:
+    if left.cache_key != right.cache_key:
         reasons = list(_why(one.store, other.store, left, right))
-        return Difference(node.asset, partition, "address", None, None, reasons)
+        return Difference(node.asset, partition, "cache_key", None, None, reasons)
     if left.digest == right.digest:
         return None
     column, row, details = _where(node, partition, one, other, left, right)
@@ -81,12 +81,12 @@ def _compare_one(node: Node, partition: str | None, one: Side, other: Side) -> D
 
 
 def _why(one: ArtifactStore, other: ArtifactStore, left: Artifact, right: Artifact) -> Iterator[str]:
-    """Says what differs between two computations."""
-    then = one.noted(f"code/{left.recipe['code']}")
-    now = other.noted(f"code/{right.recipe['code']}")
+    """Lists what differs between two computations."""
+    then = one.noted(f"code/{left.computation['code']}")
+    now = other.noted(f"code/{right.computation['code']}")
     if then and now:
         yield from code_changes(then, now, {})
-    yield from computation_changes(left.recipe, right.recipe)
+    yield from computation_changes(left.computation, right.computation)
 
 
 def _where(

@@ -11,6 +11,7 @@ import pandas as pd
 from ml_platform.artifacts import ArtifactStore, Fitted, Frames, Report, default_store
 from ml_platform.artifacts.lineage import require_same_lineage
 from ml_platform.errors import PlatformError, expected_one_of
+from ml_platform.evaluation.facts import Selection
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.runtime.context import RunContext
 from ml_platform.runtime.progress import Progress
@@ -140,7 +141,7 @@ class SourceEngine:
         if not has_models:
             return Learnt(steps)
         models = {name: session.fitted(spec.asset(name)) for name in spec.models}
-        best = session.report(spec.asset("selection")).facts["best"]
+        best = Selection.of(session.report(spec.asset("selection"))).best
         facts = models[best].facts
         return Learnt(steps, models, best, facts["validation"].get("threshold"), np.array(facts["classes"]))
 

@@ -1,4 +1,4 @@
-"""What of the machine may decide bytes: how many threads compute, and on which kind of device?"""
+"""Names what of the machine may decide bytes: the number of threads, and the kind of device."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from ml_platform.runtime.graph import Node
 
 
 def thread_count() -> int:
-    """Gives the threads that a step computes on: `OMP_NUM_THREADS`, else the cores that this process may use."""
+    """Returns the threads that a step computes on: `OMP_NUM_THREADS`, else the cores that this process may use."""
     text = os.environ.get("OMP_NUM_THREADS")
     if not text:
         return len(os.sched_getaffinity(0))
@@ -23,7 +23,7 @@ def thread_count() -> int:
 
 @lru_cache(maxsize=1)
 def device_class() -> str:
-    """Gives the accelerator that torch finds here, else `cpu`."""
+    """Returns the accelerator that torch finds here, else `cpu`."""
     import torch
 
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
@@ -38,7 +38,7 @@ def environment_of(node: Node) -> dict[str, Any]:
 
 @contextmanager
 def limited_threads(node: Node) -> Iterator[None]:
-    """Holds numeric libraries to the threads that the node's address names."""
+    """Holds numeric libraries to the threads that the node's cache key names."""
     if not node.depends_on_threads:
         yield
         return

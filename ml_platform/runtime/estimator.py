@@ -1,4 +1,4 @@
-"""How does a data scientist run a pipeline in a notebook or a test? As one scikit-learn estimator."""
+"""Offers a pipeline as one scikit-learn estimator, for notebooks and tests."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from ml_platform.artifacts import ArtifactStore, Frames, Report, default_store
 from ml_platform.artifacts.reports import read_answers
 from ml_platform.errors import DataError, PlatformError, expected_one_of
+from ml_platform.evaluation import Evaluation
 from ml_platform.evaluation.comparison import Comparison, compare_answers
 from ml_platform.pipeline.compiled import CompiledPipeline, compile_spec
 from ml_platform.pipeline.discovery import find_pipeline
@@ -28,7 +29,7 @@ class Pipeline(NamedParts):
     """A declared pipeline as one scikit-learn estimator: `fit`, `transform`, `predict`, `predict_proba`.
 
     It takes either `Sources` (what Dagster takes: partition by partition, split as declared, filters apply, every
-    value at the address that Dagster has for it, reused from either side) or a frame of rows, as any estimator does
+    value at the cache key that Dagster has for it, reused from either side) or a frame of rows, as any estimator does
     (all of them train; each gets its answer in its order, or `RowsRefused` names the step that drops it; what the
     steps look up besides comes from the lake). It moves no head of the store: production never sees it.
 
@@ -96,12 +97,12 @@ class Pipeline(NamedParts):
         return loaded
 
     def upto(self, step: str) -> Self:
-        """Gives this pipeline as far as a step: `fit` and `transform` go no further."""
+        """Returns this pipeline as far as a step: `fit` and `transform` go no further."""
         self._require_step(step)
         return self._changed(until=step)
 
     def after(self, step: str) -> Self:
-        """Gives this pipeline for rows that enter behind a step: frames of what that step gives."""
+        """Returns this pipeline for rows that enter behind a step: frames of what that step gives."""
         self._require_step(step)
         return self._changed(entry=step)
 
@@ -132,7 +133,7 @@ class Pipeline(NamedParts):
         return self._compiled[1]
 
     def _is_outdated(self, compiled: CompiledPipeline) -> bool:
-        """Says whether a stand-in or a file of code was changed since."""
+        """Returns whether a stand-in or a file of code was changed since."""
         for name, built in (self.replaced or {}).items():
             if description_of(built) != description_of(compiled.objects[name]):
                 return True
@@ -140,14 +141,14 @@ class Pipeline(NamedParts):
 
     def _compile(self) -> None:
         check_graph(self.spec)
-        # Copies: what the user does to an object later has no say in what was compiled, nor in its address.
+        # Copies: what the user does to an object later has no say in what was compiled, nor in its cache key.
         objects, spec = {name: clone(built) for name, built in (self.replaced or {}).items()}, self._narrowed()
         compiled = compile_spec(spec, inspect_here(spec, objects), objects)
         choices = (self.spec, self.replaced, self.rows, self.model)
         self._compiled = choices, replace(compiled, rows=self.rows)
 
     def _narrowed(self) -> PipelineSpec:
-        """Gives the declaration with the one model that is asked for."""
+        """Returns the declaration with the one model that is asked for."""
         if self.model is None:
             return self.spec
         if self.model not in self.spec.models:
@@ -224,7 +225,7 @@ class Pipeline(NamedParts):
         return self.fit(X, y).transform(X)
 
     def transform(self, X: Sources | pd.DataFrame) -> pd.DataFrame:
-        """Gives the features, or what the last step of interest gives: all its columns.
+        """Returns the features, or what the last step of interest gives: all its columns.
 
         Raises:
             RowsRefused: rows of a frame that a step drops.
@@ -238,7 +239,7 @@ class Pipeline(NamedParts):
         return self._sources.frames(X.partitions, getattr(self, "models_", {}))
 
     def predict_proba(self, X: Sources | pd.DataFrame) -> np.ndarray:
-        """Gives the probabilities of `classes_`, shape (rows, classes), in the order of the rows, or of `transform`'s.
+        """Returns the probabilities of `classes_`, shape (rows, classes), in the order of the rows or of `transform`'s.
 
         Raises:
             RowsRefused: rows of a frame that a step drops.
@@ -248,17 +249,17 @@ class Pipeline(NamedParts):
         return self._asked(X, lambda estimator, features: estimator.predict_proba(features))
 
     def predict(self, X: Sources | pd.DataFrame) -> np.ndarray:
-        """Gives the class or number of each row; of two classes 1 from the threshold on that validation chose."""
+        """Returns the class or number of each row; of two classes 1 from the threshold on that validation chose."""
         said: np.ndarray = self.answers(X)[f"predicted_{self.spec.target}"]
         return said.astype("int64") if self.spec.task == "binary" else said
 
     def answers(self, X: Sources | pd.DataFrame) -> dict[str, np.ndarray]:
-        """Gives the columns that Dagster's predictions have beside the key."""
+        """Returns the columns that Dagster's predictions have beside the key."""
         answer = self._asked(X, self.task.answer)
         return self.task.columns(self.spec.target, answer, list(self.classes_), self.threshold_)
 
     def score(self, X: pd.DataFrame, y: Any) -> float:
-        """Gives the accuracy of `predict`, for numbers R², as scikit-learn's estimators do."""
+        """Returns the accuracy of `predict`, for numbers R², as scikit-learn's estimators do."""
         from sklearn.metrics import accuracy_score, r2_score
 
         measure = r2_score if self.spec.task == "regression" else accuracy_score
@@ -291,7 +292,7 @@ class Pipeline(NamedParts):
         return self._sources.evaluate()
 
     def compare(self, other: "Pipeline") -> Comparison:
-        """Puts another fitted pipeline's evaluation beside this one's, on the test rows that both have.
+        """Compares another fitted pipeline's evaluation with this one's, on the test rows that both have.
 
         Raises:
             DataError: evaluations that cannot be compared.
@@ -301,4 +302,4 @@ class Pipeline(NamedParts):
         for one, report in zip((self, other), reports, strict=True):
             assert report.ref is not None
             answers.append(read_answers(one.store or default_store(), report.ref))
-        return compare_answers((reports[0].facts, reports[1].facts), (answers[0], answers[1]))
+        return compare_answers((Evaluation.of(reports[0]), Evaluation.of(reports[1])), (answers[0], answers[1]))

@@ -1,4 +1,4 @@
-"""How is a node's value made, or taken from what was made before? Both runtimes call this and nothing else."""
+"""Materializes the values of a node, or reuses them from the store. Both runtimes call this and nothing else."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,7 +65,7 @@ def materialize(
 def computation_for(
     run: RunContext, node: Node, inputs: Mapping[str, Value], partition: str | None
 ) -> dict[str, Any] | None:
-    """Says which computation making one partition of a node would be, without doing it."""
+    """Describes the computation of one partition of a node, without doing it."""
     used = narrowed(run, node, inputs, partition)
     return computation_of(node, run, used, MATERIALIZERS[node.kind](run, node).decided_by(used))
 
@@ -87,8 +87,8 @@ def narrowed(run: RunContext, node: Node, inputs: Mapping[str, Value], partition
 def computation_of(
     node: Node, run: RunContext, used: Mapping[str, Value], decided_by: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Says which computation this is: equal computations give equal bytes. None where the code cannot be told."""
-    if not node.is_addressable:
+    """Describes a computation: equal ones give equal bytes. None where the code cannot be told."""
+    if not node.is_cacheable:
         return None
     digests = {
         (name if artifact.partition is None else f"{name}[{artifact.partition}]"): content_of(artifact)
@@ -102,7 +102,7 @@ def computation_of(
 
 
 def _lineage(node: Node, used: Mapping[str, Value]) -> dict[str, Any]:
-    """Says which versions of which steps the value went through, its own included; refuses a mixture."""
+    """Collects which versions of which steps the value went through, its own included; refuses a mixture."""
     if node.kind in ("selection", "approved"):
         return {}
     with naming(node.asset):
@@ -152,14 +152,14 @@ def materialize_source(
             yield Materialized(run.store.adopt(found, node.asset, partition, NOWHERE), True, 0.0)
             continue
         write = _frame_writer(frames[partition])
-        artifact = run.add(node, partition, write, Origin(recipe=computations[partition]))
+        artifact = run.add(node, partition, write, Origin(computation=computations[partition]))
         seconds[partition or ""] = (time.perf_counter() - started) / len(missing)
         yield Materialized(artifact, False, seconds[partition or ""])
     _note_seconds(run.store, node, seconds)
 
 
 def source_computation(node: Node, table: Source, partition: str | None) -> dict[str, Any]:
-    """Says which reading of which file this is."""
+    """Describes the reading of a file."""
     end = str(table.partitions.end_of(partition)) if table.partitions and partition else None
     return {"node": f"source:{node.asset}", "code": node.code_version, "file": table.content_hash,
             "from": partition, "until": end}  # fmt: skip

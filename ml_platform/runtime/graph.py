@@ -1,4 +1,4 @@
-"""Which values does a pipeline consist of, what does each need, and which version of which code makes it?"""
+"""Builds the graph of values that a pipeline consists of: what each needs, and the version of its code."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,7 +48,7 @@ class Node:
         return _UNKNOWN if self.code is None else hash_of(self.code)[:20]
 
     @property
-    def is_addressable(self) -> bool:
+    def is_cacheable(self) -> bool:
         """Whether its code can be told, so that what it made may be reused."""
         return self.code is not None
 
@@ -119,7 +119,7 @@ def _keys(
 
 
 def spans_of(pipeline: CompiledPipeline, asset: str) -> Partitions | None:
-    """Gives the partitions of a frame's asset; other values have none."""
+    """Returns the partitions of a frame's asset; other values have none."""
     known: dict[str, Partitions | None] = {part.asset: part.spans for part in pipeline.sources.values()}
     known |= {part.asset: part.spans for part in pipeline.steps.values()}
     return known.get(asset)
@@ -239,7 +239,7 @@ def _node(  # noqa: PLR0913  (the ways in which nodes differ)
     part: str = "",
     **more: Any,
 ) -> Node:
-    """Puts a node together.
+    """Builds a node.
 
     Args:
         uses: the parts of the pipeline whose code it runs, beside the platform's own.

@@ -1,4 +1,4 @@
-"""How does one kind of node compute a partition from what it is made from, and how do its readers take it?"""
+"""Computes one partition of a value, with a class for each kind of node."""
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -54,7 +54,7 @@ class Materializer:
         return used
 
     def writer(self, used: Mapping[str, Any], partition: str | None) -> Write:
-        """Gives the function that computes the value and writes it into a folder."""
+        """Returns the function that computes the value and writes it into a folder."""
         raise NotImplementedError
 
 
@@ -117,7 +117,7 @@ class _ReportMaterializer(Materializer):
 
 class _SelectionMaterializer(_ReportMaterializer):
     def report(self, used: Mapping[str, Any]) -> Report:
-        from ml_platform.training import select_best
+        from ml_platform.evaluation import select_best
 
         return select_best(used, TASKS[self.pipeline.spec.task])
 
@@ -150,6 +150,11 @@ class _PredictionsMaterializer(Materializer):
             self._models["approved"] = approved_model(self.pipeline, self.run.store, approval)
         return self._models["approved"]
 
+    def _threshold(self, used: Mapping[str, Any]) -> float | None:
+        from ml_platform.evaluation import Approval
+
+        return Approval.of(used["approved"]).threshold
+
     def made_of(self, used: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"features": used["features"], "model": self._model(used["approved"])}
 
@@ -159,13 +164,13 @@ class _PredictionsMaterializer(Materializer):
         digests = {f"features[{part.partition}]": part.digest for part in used["features"].parts.values()}
         return {
             "inputs": {**digests, "model": content_of(model.ref)},
-            "threshold": used["approved"].facts["threshold"],
+            "threshold": self._threshold(used),
         }
 
     def writer(self, used: Mapping[str, Any], partition: str | None) -> Write:
         from ml_platform.evaluation.predictions import predict_partition
 
-        model, threshold = self._model(used["approved"]), used["approved"].facts["threshold"]
+        model, threshold = self._model(used["approved"]), self._threshold(used)
         return lambda folder: frame_files.write_frame(
             folder, predict_partition(self.pipeline, model, threshold, used["features"])
         )
@@ -183,7 +188,7 @@ MATERIALIZERS: Mapping[str, type[Materializer]] = {
 
 
 def value_of(run: RunContext, node: Node, parts: Mapping[str | None, Artifact]) -> Value:
-    """Gives a node's artifacts as its readers take them."""
+    """Returns a node's artifacts as its readers take them."""
     kind = kind_of(node)
     if kind == frame_files.KIND:
         return Frames(run.store, node.asset, parts)

@@ -1,4 +1,4 @@
-"""How are a pipeline's steps and models parameters of it, by their names?"""
+"""Makes a pipeline's steps and models scikit-learn parameters, by their names."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
@@ -46,7 +46,7 @@ class NamedParts(BaseEstimator):
         return tags
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Gives the parameters; `deep` adds every step and model by its name, and theirs as `<name>__<parameter>`."""
+        """Returns the parameters; `deep` adds every step and model by its name, and theirs as `<name>__<parameter>`."""
         own = {name: getattr(self, name) for name in self._get_param_names()}
         if not deep:
             return own
@@ -84,7 +84,7 @@ class NamedParts(BaseEstimator):
             self.replaced = {**(self.replaced or {}), **objects}
 
     def _object(self, name: str) -> Any:
-        """Gives the unfitted transformer or model that a name stands for."""
+        """Returns the unfitted transformer or model that a name stands for."""
         if name in (self.replaced or {}):
             return (self.replaced or {})[name]
         return build_use(self.spec.steps[name] if name in self.spec.steps else self.spec.models[name])
@@ -114,7 +114,7 @@ class NamedParts(BaseEstimator):
 
 
 def description_of(built: Any) -> str:
-    """Says what an object is, well enough to see that it was changed."""
+    """Describes an object well enough to see that it was changed."""
     try:
         return repr(describe(built))
     except Undescribable:

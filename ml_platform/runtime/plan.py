@@ -1,4 +1,4 @@
-"""What would a run do, and why? Told from addresses alone: nothing is computed and no frame is read."""
+"""Plans a run from cache keys alone: what it would reuse, what it would recompute, and why."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_platform.artifacts import Artifact, ArtifactStore
-from ml_platform.artifacts.artifact import address_of
+from ml_platform.artifacts.artifact import cache_key_of
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.runtime.context import RunContext
 from ml_platform.runtime.environment import environment_of
@@ -41,7 +41,7 @@ class Planned:
     shared_with: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Gives plain JSON values."""
+        """Returns plain JSON values."""
         return asdict(self)
 
 
@@ -58,7 +58,7 @@ def plan(pipeline: CompiledPipeline, store: ArtifactStore, as_of: str = "latest"
 
 
 def is_known(run: RunContext, nodes: Mapping[str, Node], node: Node, partitions: Sequence[str | None]) -> bool:
-    """Says whether making these partitions of a node, of what is there now, would only take what is known.
+    """Returns whether making these partitions of a node, of what is there now, would only take what is known.
 
     Raises:
         PlatformError: inputs that are not there.
@@ -102,30 +102,30 @@ class _Planner:
 
     def _look(self, node: Node, partition: str | None) -> tuple[Artifact | None, list[str]]:
         """Finds what a run would reuse for one partition, else says why it would not."""
-        if not node.is_addressable:
+        if not node.is_cacheable:
             return None, ["made anew each time: a parameter or a global of its code cannot be told"]
         waits = self._waits_for(node, partition)
         computation = None if waits else self._computation(node, partition)
-        known = None if computation is None else self.run.store.find(address_of(computation))
+        known = None if computation is None else self.run.store.find(cache_key_of(computation))
         if known is not None:
             return known, []
         former = self.run.store.current(node.asset, partition)
-        if former is None or not former.recipe:
+        if former is None or not former.computation:
             return None, ["never made"]
         reasons = list(self._code_reasons(node, former))
         reasons += computation_changes(
-            former.recipe, self._known_of(node, former) if computation is None else computation
+            former.computation, self._known_of(node, former) if computation is None else computation
         )
         reasons += [f"after {asset}" for asset in waits]
         return None, reasons or ["what it gave before is gone or damaged"]
 
     def _known_of(self, node: Node, former: Artifact) -> Mapping[str, Any]:
-        """Gives what is known of a computation while its inputs are not."""
+        """Returns what is known of a computation while its inputs are not."""
         split = {"split": self.run.split.facts()} if node.depends_on_split else {}
-        return {**former.recipe, "environment": environment_of(node), **split}
+        return {**former.computation, "environment": environment_of(node), **split}
 
     def _code_reasons(self, node: Node, former: Artifact) -> Iterator[str]:
-        version = former.recipe["code"]
+        version = former.computation["code"]
         if version == node.code_version or node.code is None:
             return
         then = self.run.store.noted(f"code/{version}")
@@ -165,7 +165,7 @@ class _Planner:
 
 
 def code_changes(before: Mapping[str, Any], now: Mapping[str, Any], places: Mapping[str, str]) -> Iterator[str]:
-    """Says which parameters, symbols (with file and line) and libraries differ between two codes."""
+    """Lists which parameters, symbols (with file and line) and libraries differ between two codes."""
     yield from differences("", before["parameters"], now["parameters"])
     for kind, number in now["platform"].items():
         if (former := before.get("platform", {}).get(kind)) != number:
@@ -216,7 +216,7 @@ def _without_tuple(described: Any) -> Any:
 
 
 def _are_alike(before: Any, now: Any) -> bool:
-    """Says whether two lists of parts are worth comparing part by part."""
+    """Returns whether two lists of parts are worth comparing part by part."""
     if not isinstance(before, list) or not isinstance(now, list) or len(before) != len(now):
         return False
     return any(isinstance(item, list | Mapping) for item in before)
@@ -228,7 +228,7 @@ def _short(value: Any) -> str:
 
 
 def computation_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Says what else differs: an input's content, the split, the environment, the file of a source."""
+    """Lists what else differs: an input's content, the split, the environment, the file of a source."""
     for name in ("environment", "split", "threshold", "from", "until"):
         yield from differences(name, before.get(name), now.get(name))
     if before.get("file") != now.get("file"):

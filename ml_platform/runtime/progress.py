@@ -1,4 +1,4 @@
-"""What does a person see while values are made, in a terminal or a notebook?"""
+"""Shows progress in a terminal or a notebook while values are made."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -14,7 +14,7 @@ NAME_WIDTH = 36
 
 
 def line_of(name: str, rows: int, seconds: float, partitions: int, reused: int) -> str:
-    """Says in one line what was made: rows, seconds, partitions, and how many of them were there before."""
+    """Sums up in one line what was made: rows, seconds, partitions, and how many of them were there before."""
     made = f"{rows:>11,} rows" if rows else " " * 16
     parts = f"{partitions:>3} partitions" if partitions > 1 else ""
     if reused:

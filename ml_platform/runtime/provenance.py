@@ -1,4 +1,4 @@
-"""What was a value made of: which data, by which code with which parameters, in which environment?"""
+"""Traces what a value was made of: data, code, parameters and environment."""
 
 from typing import Any
 
@@ -18,13 +18,13 @@ def made_of(store: ArtifactStore, artifact: Artifact) -> dict[str, Any]:
     pending, seen = [artifact], set[str]()
     while pending:
         one = pending.pop()
-        if one.id in seen or not one.recipe:
+        if one.id in seen or not one.computation:
             continue
         seen.add(one.id)
-        if one.recipe["node"].startswith("source:"):
+        if one.computation["node"].startswith("source:"):
             data[one.label] = one.digest
-        code[one.asset] = one.recipe["code"]
-        environment |= one.recipe.get("environment", {})
+        code[one.asset] = one.computation["code"]
+        environment |= one.computation.get("environment", {})
         pending += [store.version(*_parted(label, id_)) for label, id_ in one.inputs.items()]
     described = {asset: store.noted(f"code/{version}") or {} for asset, version in sorted(code.items())}
     return {
@@ -34,7 +34,7 @@ def made_of(store: ArtifactStore, artifact: Artifact) -> dict[str, Any]:
         "libraries": {name: version for known in described.values()
                       for name, version in known.get("distributions", {}).items()},
         "environment": environment,
-        "split": artifact.recipe.get("split"),
+        "split": artifact.computation.get("split"),
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""How do rows in memory go through a pipeline, each to an answer or a refusal that names who dropped it?"""
+"""Takes rows in memory through the steps of a pipeline: each gets an answer, or a refusal that names the step."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -146,6 +146,6 @@ def _aligned(labels: pd.Series, rows: pd.DataFrame, key: Sequence[str]) -> pd.Se
 
 
 def aligned(labels: pd.Series, rows: pd.DataFrame, key: Sequence[str]) -> np.ndarray:
-    """Gives the labels of the rows that are left, in their order."""
+    """Returns the labels of the rows that are left, in their order."""
     found: np.ndarray = _aligned(labels, rows, key).to_numpy()
     return found

@@ -1,4 +1,4 @@
-"""What must be there for a target to be made, and how is all of it made in this process?"""
+"""Materializes targets and whatever they need in this process."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -57,25 +57,25 @@ class Session:
             self._tell(node, made)
 
     def value(self, asset: str) -> Value:
-        """Gives what was made of an asset, its partitions in order."""
+        """Returns what was made of an asset, its partitions in order."""
         parts = self.artifacts[asset]
         ordered = {key: parts[key] for key in sorted(parts, key=str)}
         return value_of(self.run, self.nodes[asset], ordered)
 
     def frames(self, asset: str) -> Frames:
-        """Gives what was made of an asset of frames."""
+        """Returns what was made of an asset of frames."""
         value = self.value(asset)
         assert isinstance(value, Frames)
         return value
 
     def fitted(self, asset: str) -> Fitted:
-        """Gives what was made of an asset that was fitted."""
+        """Returns what was made of an asset that was fitted."""
         value = self.value(asset)
         assert isinstance(value, Fitted)
         return value
 
     def report(self, asset: str) -> Report:
-        """Gives what was made of an asset that reports."""
+        """Returns what was made of an asset that reports."""
         value = self.value(asset)
         assert isinstance(value, Report)
         return value

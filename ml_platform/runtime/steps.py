@@ -42,7 +42,7 @@ def fit_step(step: CompiledStep, inputs: Sequence[Frames], split: Split, target:
 
 
 def gives(step: CompiledStep, transformer: Any, frame: "pd.DataFrame") -> dict[str, Any]:
-    """Tells the columns and types that a plain transformer answers with, for the day when there is no row to ask with.
+    """Returns the columns and types that a plain transformer answers with, for when there is no row to ask with.
 
     Args:
         frame: rows that it was fitted on.
@@ -96,7 +96,7 @@ def transform_frame(
     side: Mapping[str, "pd.DataFrame"],
     known: Mapping[str, Any] = MappingProxyType({}),
 ) -> "pd.DataFrame":
-    """Gives a step's result for a frame in memory and its side inputs, by name.
+    """Returns a step's result for a frame in memory and its side inputs, by name.
 
     Args:
         known: what was told of the transformer's fit.

@@ -1,4 +1,4 @@
-"""Which rows train, validate and test: the methods to split them by, and the split that a run goes by."""
+"""Splits rows into training, validation and test."""
 
 from ml_platform.splits.base import Role, Split, SplitMethod
 from ml_platform.splits.rows import partitions_with, read_rows

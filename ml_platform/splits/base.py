@@ -1,4 +1,4 @@
-"""What a method to split rows declares, and what the split of one run answers."""
+"""Interfaces of splits: the method that a pipeline declares, and the split of one run."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""How is one candidate model trained, and how good is it before anyone looks at the test?"""
+"""Trains one candidate model, and scores it on the validation rows."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +13,7 @@ from ml_platform.artifacts.lineage import lineage
 from ml_platform.errors import DataError
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.splits import Role, Split, partitions_with, read_rows
-from ml_platform.tasks import LABELS, TASKS, Task
+from ml_platform.tasks import TASKS, Task, label_of
 
 
 def train_model(
@@ -42,7 +42,7 @@ def train_model(
         trial.fit(*train)
     scores = _validate(task, trial, *validation)
     both = pd.concat([train[0], validation[0]], ignore_index=True), np.concatenate([train[1], validation[1]])
-    score = f"{LABELS[task.selected_by]} {scores[task.selected_by]:.4f}"
+    score = f"{label_of(task.selected_by)} {scores[task.selected_by]:.4f}"
     report(f"{name}: {score} on validation; fitting again on {len(both[0]):,} rows")
     final = pipeline.build_model(name)
     with telling(report, name):

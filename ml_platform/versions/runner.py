@@ -34,11 +34,11 @@ RUNNERS: Mapping[str, RunnerVersion] = {
         1, ("numpy", "pandas", "pandera", "pyarrow", "pydantic", "safetensors", "sklearn", "skops")
     ),
     "model": RunnerVersion(1, _OF_MODELS),
-    "selection": RunnerVersion(1, ("numpy", "pandas", "pandera", "pyarrow", "sklearn")),
+    "selection": RunnerVersion(2, ("numpy", "pandas", "pandera", "pyarrow", "pydantic", "sklearn")),
     "evaluation": RunnerVersion(
-        1, ("jinja2", "matplotlib", "numpy", "pandas", "pandera", "pyarrow", "pydantic", "sklearn")
+        2, ("jinja2", "matplotlib", "numpy", "pandas", "pandera", "pyarrow", "pydantic", "sklearn")
     ),
-    "approved": RunnerVersion(1, ("pandas", "pandera", "pyarrow")),
+    "approved": RunnerVersion(2, ("pandas", "pandera", "pyarrow", "pydantic")),
     "predictions": RunnerVersion(1, ("numpy", "pandas", "pandera", "pyarrow", "sklearn")),
 }
 

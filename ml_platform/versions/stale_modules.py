@@ -1,6 +1,6 @@
-"""Refuses to compute with modules that differ from the code that an address was made of.
+"""Refuses to compute with modules that differ from the code that a cache key was made of.
 
-A notebook's process lives for days. An address names code as it lay on disk when the pipeline was loaded; computing
+A notebook's process lives for days. A cache key names code as it lay on disk when the pipeline was loaded; computing
 with a module that was imported before an edit, or reloaded after one, would put a wrong value under it.
 """
 
@@ -69,11 +69,11 @@ def watch_imports() -> _Imports:
 
 
 def refuse_changed_modules(modules: Iterable[str], files: Mapping[str, str] | None = None) -> None:
-    """Refuses to compute with other code than an address names.
+    """Refuses to compute with other code than a cache key names.
 
     Args:
         modules: those that the code is in.
-        files: path to hash of the text that the address was made from; by default the text that is there now.
+        files: path to hash of the text that the cache key was made from; by default the text that is there now.
 
     Raises:
         PlatformError: names the file and what to do.

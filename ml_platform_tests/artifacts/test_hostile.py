@@ -93,12 +93,12 @@ def test_an_address_of_another_computation_is_not_taken(tmp_path: Path) -> None:
 
     store = ArtifactStore(str(tmp_path))
     model = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
-    made = [store.add("t/it", None, "sklearn", lambda f: write_object(f, model) or {}, Origin(recipe={"of": number}))
+    made = [store.add("t/it", None, "sklearn", lambda f: write_object(f, model) or {}, Origin(computation={"of": number}))
             for number in (1, 2)]  # fmt: skip
-    one, other = (tmp_path / f"addresses/{artifact.address[:2]}/{artifact.address}.json" for artifact in made)
+    one, other = (tmp_path / f"addresses/{artifact.cache_key[:2]}/{artifact.cache_key}.json" for artifact in made)
     one.write_bytes(other.read_bytes())
-    assert store.find(made[0].address) is None
-    assert store.find(made[1].address) == made[1]
+    assert store.find(made[0].cache_key) is None
+    assert store.find(made[1].cache_key) == made[1]
 
 
 def through_a_cache(base: Path) -> ArtifactStore:

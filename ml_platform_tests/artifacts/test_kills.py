@@ -25,15 +25,15 @@ KILLS = 20
 WRITER = """
 import itertools, random, sys
 from ml_platform.artifacts import ArtifactStore, Origin
-from ml_platform.artifacts.artifact import address_of
+from ml_platform.artifacts.artifact import cache_key_of
 from ml_platform.errors import ArtifactError
 
 production, chance = ArtifactStore(sys.argv[1]), random.Random(7)
 branch = production.on_branch("mine")
 
 def make(store, asset, text, inputs):
-    recipe = {"node": asset, "text": text}
-    known, origin = store.find(address_of(recipe)), Origin(inputs, recipe, {})
+    computation = {"node": asset, "text": text}
+    known, origin = store.find(cache_key_of(computation)), Origin(inputs, computation, {})
     if known is not None:
         return store.adopt(known, asset, None, origin)
     return store.add(asset, None, "text", lambda folder: {"length": (folder / "a").write_text(f"{asset} {text} " * 2000)}, origin)
@@ -117,7 +117,7 @@ def test_a_sweep_that_is_killed_beside_a_writer_leaves_all_heads_whole(tmp_path:
     final = Sweep(store._backend, store.base, time.time(), time.time()).run().counts
     heads = heads_in(base)
     assert list((base / "staging").iterdir()) == []
-    assert all(store.find(head.address) is not None for head in heads), "what is current is reused"
+    assert all(store.find(head.cache_key) is not None for head in heads), "what is current is reused"
     needed = {object_key(head) for head in heads} | {
         object_key(store.version(label, id_)) for head in heads for label, id_ in head.inputs.items()
     }

@@ -25,8 +25,8 @@ def _a_clock_that_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make(store: ArtifactStore, asset: str, text: str = "", inputs: Mapping[str, str] | None = None) -> Artifact:
-    recipe = {"node": asset, "text": text}
-    origin = Origin(inputs or {}, recipe, {})
+    computation = {"node": asset, "text": text}
+    origin = Origin(inputs or {}, computation, {})
     return store.add(asset, None, "text", lambda folder: {"length": (folder / "a").write_text(text or asset)}, origin)
 
 
@@ -64,8 +64,8 @@ def test_what_no_head_reaches_goes_and_its_bytes_are_told(store: ArtifactStore) 
     assert (counts["values"].kept, counts["values"].deleted, counts["values"].freed_bytes) == (1, 1, 100)
     assert (counts["versions"].kept, counts["versions"].deleted) == (1, 1)
     assert counts["heads"].kept == 1
-    assert store.find(former.address) is None
-    assert store.find(current.address) == current
+    assert store.find(former.cache_key) is None
+    assert store.find(current.cache_key) == current
     assert store.open(store.require("a")).is_dir()
     with pytest.raises(ArtifactError, match="a: no version"):
         store.version("a", former.id)
@@ -81,7 +81,7 @@ def test_what_a_head_was_made_of_stays_as_far_as_the_sources(store: ArtifactStor
     sweep(store)
     assert store.version("evaluation", evaluation.id) == evaluation
     assert store.open(store.version("model", model.id)).is_dir()
-    assert store.find(model.address) == model
+    assert store.find(model.cache_key) == model
 
 
 def test_what_a_branchs_head_reaches_stays(store: ArtifactStore) -> None:
@@ -98,13 +98,13 @@ def test_what_was_reused_of_late_stays_though_no_head_has_it(store: ArtifactStor
     reused = make(store, "a", "reused", {"source": source.id})
     unused = make(store, "a", "unused")
     since = moment(store)
-    known = store.find(reused.address)
+    known = store.find(reused.cache_key)
     assert known is not None
-    store.adopt(known, "a", None, Origin({"source": source.id}, reused.recipe, {}))
+    store.adopt(known, "a", None, Origin({"source": source.id}, reused.computation, {}))
     sweep(store, since)
     assert store.version("a", reused.id) == reused
-    assert store.find(reused.address) == reused
-    assert store.find(source.address) == source, "what it was made of"
+    assert store.find(reused.cache_key) == reused
+    assert store.find(source.cache_key) == source, "what it was made of"
     assert not is_there(store, unused)
 
 
@@ -125,21 +125,21 @@ def test_a_dry_run_tells_and_deletes_nothing(store: ArtifactStore) -> None:
     since = moment(store)
     told = sweep(store, since, is_dry=True).counts
     assert is_there(store, unused)
-    assert store.find(unused.address) == unused
+    assert store.find(unused.cache_key) == unused
     found = told["values"]
     assert (found.deleted + found.waiting, found.freed_bytes) == (1, 0 if found.waiting else 100)
-    assert told["addresses"].deleted == 1
+    assert told["cache_entries"].deleted == 1
 
 
 def test_an_address_that_stays_keeps_what_it_would_give(store: ArtifactStore) -> None:
-    """As after `--fresh`: the version that is needed had other bytes at the same address."""
+    """As after `--fresh`: the version that is needed had other bytes at the same cache key."""
     former = make(store, "a", "former")
     store.promote([former])
-    store.forget(former.address)
-    origin = Origin({}, former.recipe, {})
+    store.forget(former.cache_key)
+    origin = Origin({}, former.computation, {})
     fresh = store.add("b", None, "text", lambda folder: {"length": (folder / "a").write_text("fresh")}, origin)
     sweep(store)
-    assert store.find(former.address) == fresh
+    assert store.find(former.cache_key) == fresh
 
 
 def test_a_head_that_cannot_be_read_stops_the_sweep(store: ArtifactStore) -> None:
@@ -148,7 +148,7 @@ def test_a_head_that_cannot_be_read_stops_the_sweep(store: ArtifactStore) -> Non
     store._backend.write("heads/b/_whole.json", b"{")
     with pytest.raises(ArtifactError, match=r"heads/b/_whole\.json: not a manifest .*materialize the asset again"):
         sweep(store)
-    assert store.find(unused.address) == unused
+    assert store.find(unused.cache_key) == unused
 
 
 def test_what_no_store_writes_stays_and_is_told(store: ArtifactStore) -> None:
@@ -200,7 +200,7 @@ class TestBucket:
         unused = make(store, "a")
         since = moment(store)
         assert self.once(store, since, 0).counts["values"].waiting == 1
-        assert store.find(unused.address) is None
+        assert store.find(unused.cache_key) is None
         assert self.once(store, since, 0.9).counts["values"].waiting == 1
         assert is_there(store, unused)
         assert len(list(store._backend.entries("condemned"))) == 1, "it waits since it was condemned first"
@@ -210,7 +210,7 @@ class TestBucket:
     def test_what_is_adopted_by_who_knew_it_before_stays(self, store: ArtifactStore) -> None:
         made = make(store, "a")
         since = moment(store)
-        known = store.find(made.address)
+        known = store.find(made.cache_key)
         self.once(store, since, 0)
         assert known is not None
         adopted = store.adopt(known, "b", None, Origin())
@@ -287,9 +287,9 @@ class TestFolder:
         discard = LocalBackend.discard
 
         def use_first(backend: LocalBackend, before: Mapping[str, float]) -> object:
-            known = store.find(made.address)
+            known = store.find(made.cache_key)
             if known is not None:
-                store.promote([store.adopt(known, "b", None, Origin({}, made.recipe, {}))])
+                store.promote([store.adopt(known, "b", None, Origin({}, made.computation, {}))])
             return discard(backend, before)
 
         monkeypatch.setattr(LocalBackend, "discard", use_first)
@@ -317,7 +317,7 @@ class TestFolder:
             sweep(store, since)
         monkeypatch.undo()
         for one in made:
-            found = store._backend.read(f"manifests/a/_whole/{one.id}.json") or store.find(one.address)
+            found = store._backend.read(f"manifests/a/_whole/{one.id}.json") or store.find(one.cache_key)
             assert is_there(store, one) or not found
         sweep(store, since)
         assert not any(is_there(store, one) for one in made)
@@ -333,8 +333,10 @@ class TestFolder:
 
         def write() -> None:
             store.promote([make(store, "b", "b")])
-            known = store.find(source.address)
-            again = make(store, "a") if known is None else store.adopt(known, "a", None, Origin({}, source.recipe, {}))
+            known = store.find(source.cache_key)
+            again = (
+                make(store, "a") if known is None else store.adopt(known, "a", None, Origin({}, source.computation, {}))
+            )
             store.promote([again])
 
         def look_slowly(backend: LocalBackend, key: str) -> list[Entry]:
@@ -351,7 +353,7 @@ class TestFolder:
         for asset in ("a", "b"):
             head = store.require(asset)
             assert ArtifactStore(store.base).open(head).is_dir()
-            assert store.find(head.address) is not None
+            assert store.find(head.cache_key) is not None
             assert store.version(asset, head.id) == head
 
     def test_who_may_not_write_here_sweeps_nothing(self, store: ArtifactStore, tmp_path: Path) -> None:

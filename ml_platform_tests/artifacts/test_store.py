@@ -63,26 +63,30 @@ def test_a_missing_value_is_refused_by_asset_partition_and_next_step(store: Arti
         store.version("lake/words", "77")
 
 
-def compute(store: ArtifactStore, text: str, asset: str = "lake/words", recipe: str = "count") -> Artifact:
+def compute(store: ArtifactStore, text: str, asset: str = "lake/words", computation: str = "count") -> Artifact:
     def write(folder: Path) -> dict[str, int]:
         (folder / "data.txt").write_text(text)
         return {}
 
-    return store.add(asset, None, "text", write, Origin({"made": "once"}, {"node": recipe}, {}))
+    return store.add(asset, None, "text", write, Origin({"made": "once"}, {"node": computation}, {}))
 
 
 def test_a_computation_is_known_by_its_address_to_every_asset(store: ArtifactStore) -> None:
     artifact = compute(store, "one")
-    assert artifact.address is not None
-    known = store.find(artifact.address)
+    assert artifact.cache_key is not None
+    known = store.find(artifact.cache_key)
     assert known == artifact
     adopted = store.adopt(known, "other/words", "p", Origin({"made": "again"}))
-    assert (adopted.digest, adopted.address, adopted.recipe) == (artifact.digest, artifact.address, artifact.recipe)
+    assert (adopted.digest, adopted.cache_key, adopted.computation) == (
+        artifact.digest,
+        artifact.cache_key,
+        artifact.computation,
+    )
     assert (adopted.label, adopted.inputs) == ("other/words[p]", {"made": "again"})
     assert store.version("other/words", adopted.id, "p") == adopted
     assert store.current("other/words", "p") is None
-    assert compute(store, "one", recipe="another").address != artifact.address
-    assert store.find(compute(store, "one", recipe="another").address) is not None
+    assert compute(store, "one", computation="another").cache_key != artifact.cache_key
+    assert store.find(compute(store, "one", computation="another").cache_key) is not None
     assert store.find("0" * 64) is None
 
 
@@ -94,7 +98,7 @@ def test_of_two_results_of_one_computation_the_first_stands(
     assert second.digest == first.digest
     assert "lake/words: the same computation gave other bytes before" in caplog.text
     assert "is the step random" in caplog.text
-    store.forget(first.address)
+    store.forget(first.cache_key)
     assert compute(store, "two").digest != first.digest
 
 
@@ -103,9 +107,9 @@ def test_what_lost_a_file_is_not_known_and_is_computed_again(store: ArtifactStor
     (file,) = artifact.files
     key = f"objects/{artifact.digest[:2]}/{artifact.digest}/{file.name}"
     store._backend.remove(key)
-    assert store.find(artifact.address) is None
+    assert store.find(artifact.cache_key) is None
     store.promote([compute(store, "one")])
-    assert store.find(artifact.address) is not None
+    assert store.find(artifact.cache_key) is not None
     assert read(store) == "one"
 
 
@@ -116,7 +120,7 @@ def test_what_is_damaged_without_changing_its_size_is_forgotten_when_it_is_read(
     store._backend.forget(f"objects/{artifact.digest[:2]}/{artifact.digest}")
     with pytest.raises(ArtifactError, match="is damaged"):
         store.open(artifact)
-    assert store.find(artifact.address) is None
+    assert store.find(artifact.cache_key) is None
     store.promote([compute(store, "one")])
     assert read(store) == "one"
 
@@ -141,14 +145,14 @@ def test_names_are_no_way_out_of_a_folder(store: ArtifactStore) -> None:
 
 def test_small_files_that_are_damaged_heal(store: ArtifactStore) -> None:
     artifact = compute(store, "one")
-    assert artifact.address is not None
+    assert artifact.cache_key is not None
     manifest = f"manifests/lake/words/_whole/{artifact.id}.json"
-    for key in (f"addresses/{artifact.address[:2]}/{artifact.address}.json", manifest, "notes/code/x.json"):
+    for key in (f"addresses/{artifact.cache_key[:2]}/{artifact.cache_key}.json", manifest, "notes/code/x.json"):
         store._backend.write(key, b"{")
     assert store.noted("code/x") is None
-    assert store.find(artifact.address) is None
+    assert store.find(artifact.cache_key) is None
     assert compute(store, "one") == artifact
-    assert store.find(artifact.address) == artifact
+    assert store.find(artifact.cache_key) == artifact
     assert store.version("lake/words", artifact.id) == artifact
 
 

@@ -26,7 +26,7 @@ def test_a_variant_is_compared_with_its_parent_on_the_same_rows(tmp_path: Path, 
     rows = platform.report("flight_delays/evaluation").facts["rows_test"]
     assert (printed["rows"], printed["rows_alone"]) == (rows, [0, 0])
     assert printed["pipelines"] == ["flight_delays", "cautious"]
-    assert printed["metrics"]["log_loss"][0] == platform.report("flight_delays/evaluation").facts["log_loss"]
+    assert printed["metrics"]["log_loss"][0] == platform.report("flight_delays/evaluation").facts["metrics"]["log_loss"]
     assert {path: path.read_bytes() for path in Path(platform.store.base).glob("heads/**/*.json")} == before
 
 

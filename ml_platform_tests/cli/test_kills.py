@@ -38,9 +38,7 @@ def figures(home: Path) -> dict[str, object]:
         ["ml-platform", "evaluation", "flight_delays", "--json"], env=environment(home), capture_output=True, check=True
     )
     facts = json.loads(done.stdout)
-    return {
-        name: facts[name] for name in ("best", "roc_auc", "log_loss", "rows_train", "rows_test", "gates", "version")
-    }
+    return {name: facts[name] for name in ("best", "metrics", "rows_train", "rows_test", "gates", "digest")}
 
 
 def run(home: Path) -> "subprocess.Popen[bytes]":

@@ -84,7 +84,7 @@ def test_a_model_without_a_seed_is_found_at_the_model(tmp_path: Path) -> None:
 def test_another_number_of_threads_is_found_at_the_first_step_that_depends_on_it(tmp_path: Path) -> None:
     found = compared(tmp_path, {"OMP_NUM_THREADS": "3"})
     assert found.first_difference is not None
-    assert (found.first_difference.asset, found.first_difference.what) == ("flight_delays/codes_fitted", "address")
+    assert (found.first_difference.asset, found.first_difference.what) == ("flight_delays/codes_fitted", "cache_key")
     assert [
         detail for detail in found.first_difference.details if detail.endswith("→ 3")
     ] == found.first_difference.details
@@ -109,7 +109,7 @@ def test_a_changed_class_is_found_at_its_step(tmp_path: Path) -> None:
         }
         found = run_parity(str(path), planted=planted).first_difference
     assert found is not None
-    assert (found.asset, found.what) == ("flight_delays/calendar", "address")
+    assert (found.asset, found.what) == ("flight_delays/calendar", "cache_key")
     assert found.details == ["Own changed"]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ml_platform.cli.trial import print_trial
+from ml_platform_tests.evaluation.examples import evaluation
 from ml_platform_tests.platform import Platform, small_yaml
 
 
@@ -57,11 +58,7 @@ def test_an_unknown_model_and_pipeline_are_refused_with_those_that_exist(tmp_pat
 def test_the_trial_of_a_variant_names_the_command_that_puts_it_beside_its_parent(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    score = {"roc_auc": 0.7, "log_loss": 0.45}
-    facts = {
-        **score, "pipeline": "never_made", "best": "m", "metrics": list(score), "selected_by": "log_loss", "gates": [],
-        "models": {"m": score}, "rows_train": 9, "rows_test": 3, "made_of": {"data": {}, "code": {}}, "report": "r.html",
-    }  # fmt: skip
+    facts = evaluation(pipeline="never_made").to_json() | {"made_of": {"data": {}, "code": {}}, "report": "r.html"}
     print_trial("mine/variant.yaml", {**facts, "extends": "../parent.yaml"})
     print_trial("variant.yaml", {**facts, "extends": "flight_delays"})
     shown = capsys.readouterr().out

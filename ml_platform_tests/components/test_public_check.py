@@ -31,7 +31,7 @@ def test_the_published_counts_come_out(late_arrivals: Platform) -> None:
 def test_logistic_regression_scores_as_published(late_arrivals: Platform) -> None:
     evaluation = late_arrivals.report("late_arrivals/evaluation").facts
     assert evaluation["best"] == "logistic"
-    assert evaluation["roc_auc"] == pytest.approx(0.764, abs=0.005)
+    assert evaluation["metrics"]["roc_auc"] == pytest.approx(0.764, abs=0.005)
     assert evaluation["rows_train"] + evaluation["rows_test"] == 325_819
     assert evaluation["rows_test"] / 325_819 == pytest.approx(0.25, abs=0.005)
 

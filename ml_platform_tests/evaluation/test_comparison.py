@@ -8,12 +8,9 @@ import pytest
 
 from ml_platform.errors import DataError
 from ml_platform.evaluation.comparison import compare_answers
+from ml_platform_tests.evaluation.examples import evaluation
 
-FACTS = {
-    "pipeline": "a", "best": "m", "task": "binary", "target": "late", "key": ["flight"], "classes": [0, 1],
-    "selected_by": "log_loss",
-}  # fmt: skip
-OTHER = {**FACTS, "pipeline": "b"}
+ONE, OTHER = evaluation(), evaluation(pipeline="b")
 
 
 def answers(flights: list[int], probability: list[float]) -> pd.DataFrame:
@@ -23,7 +20,7 @@ def answers(flights: list[int], probability: list[float]) -> pd.DataFrame:
 
 def test_only_common_rows_count_in_whatever_order_they_come() -> None:
     one, other = answers([1, 2, 3, 4], [0.9, 0.2, 0.7, 0.1]), answers([5, 4, 3, 2], [0.5, 0.1, 0.7, 0.2])
-    found = compare_answers((FACTS, OTHER), (one, other))
+    found = compare_answers((ONE, OTHER), (one, other))
     assert (found.rows, found.rows_alone) == (3, (1, 1))
     assert found.metrics["log_loss"][0] == pytest.approx(found.metrics["log_loss"][1])
     assert found.loss == (0, 0, 0)
@@ -36,7 +33,7 @@ def test_the_interval_is_of_the_rows_differences() -> None:
     truth = np.array(flights) % 2
     one = answers(flights, list(np.clip(0.5 + 0.2 * (truth - 0.5) + rng.normal(0, 0.05, 2000), 0.01, 0.99)))
     other = answers(flights, list(np.clip(0.5 + 0.6 * (truth - 0.5) + rng.normal(0, 0.05, 2000), 0.01, 0.99)))
-    found = compare_answers((FACTS, OTHER), (one, other))
+    found = compare_answers((ONE, OTHER), (one, other))
     first, second = found.metrics["log_loss"]
     assert found.loss[0] == pytest.approx(second - first)
     assert found.loss[1] < found.loss[0] < found.loss[2] < 0
@@ -56,11 +53,11 @@ def test_the_interval_is_of_the_rows_differences() -> None:
 def test_evaluations_of_other_questions_are_not_compared(facts: dict[str, Any], message: str) -> None:
     frame = answers([1, 2], [0.5, 0.5])
     with pytest.raises(DataError, match=f"a and b cannot be compared: {message}"):
-        compare_answers((FACTS, {**OTHER, **facts}), (frame, frame))
+        compare_answers((ONE, evaluation(pipeline="b", **facts)), (frame, frame))
 
 
 def test_rows_in_common_are_needed_and_must_have_one_truth() -> None:
     with pytest.raises(DataError, match="no test row in common"):
-        compare_answers((FACTS, OTHER), (answers([1], [0.5]), answers([2], [0.5])))
+        compare_answers((ONE, OTHER), (answers([1], [0.5]), answers([2], [0.5])))
     with pytest.raises(DataError, match=r"1 of 2 common rows have another 'late' in each: \{'flight': '1'\}"):
-        compare_answers((FACTS, OTHER), (answers([1, 2], [0.5] * 2), answers([1, 2], [0.5] * 2).assign(late=[0, 0])))
+        compare_answers((ONE, OTHER), (answers([1, 2], [0.5] * 2), answers([1, 2], [0.5] * 2).assign(late=[0, 0])))

@@ -18,18 +18,18 @@ def test_scores_are_their_textbook_values() -> None:
 
 def test_confusion_counts_at_and_above_the_threshold_as_yes() -> None:
     counts = confusion(TARGET, GUESS, 0.35)
-    assert [counts[name] for name in ("true_negatives", "false_positives", "false_negatives", "true_positives")] == [
+    assert (counts.true_negatives, counts.false_positives, counts.false_negatives, counts.true_positives) == (
         1,
         1,
         0,
         2,
-    ]
-    assert (counts["precision"], counts["recall"]) == (pytest.approx(2 / 3), 1.0)
+    )
+    assert (counts.precision, counts.recall) == (pytest.approx(2 / 3), 1.0)
 
 
 def test_missing_values_are_a_group_of_their_own() -> None:
     frame = pd.DataFrame({"origin": ["a", None, "a", None]})
-    assert [(r["value"], r["rows"]) for r in by_group(frame, "origin", TASKS["binary"], TARGET, GUESS)] == [
+    assert [(group.value, group.rows) for group in by_group(frame, "origin", TASKS["binary"], TARGET, GUESS)] == [
         ("a", 2),
         ("missing", 2),
     ]
@@ -37,8 +37,8 @@ def test_missing_values_are_a_group_of_their_own() -> None:
 
 def test_a_group_with_one_class_has_no_auc_but_its_rates() -> None:
     frame = pd.DataFrame({"origin": ["a", "b", "a", "b"]})
-    rows = by_group(frame, "origin", TASKS["binary"], np.array([0, 0, 1, 0]), GUESS)
-    assert [(row["value"], row["rows"], row["rate"], row["roc_auc"]) for row in rows] == [
+    groups = by_group(frame, "origin", TASKS["binary"], np.array([0, 0, 1, 0]), GUESS)
+    assert [(group.value, group.rows, group.figures["rate"], group.figures["roc_auc"]) for group in groups] == [
         ("a", 2, 0.5, 1.0),
         ("b", 2, 0.0, None),
     ]

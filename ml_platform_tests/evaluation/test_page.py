@@ -1,3 +1,4 @@
+from ml_platform_tests.evaluation.examples import evaluation
 from ml_platform_tests.platform import Platform
 
 
@@ -13,8 +14,7 @@ def test_the_page_needs_nothing_else(made: Platform) -> None:
         assert outside not in page
 
 
-def test_values_from_data_are_escaped(made: Platform) -> None:
+def test_values_from_data_are_escaped() -> None:
     from ml_platform.evaluation.page import render_page
 
-    facts = {**made.report("flight_delays/evaluation").facts, "description": "<b>bold</b>"}
-    assert "&lt;b&gt;bold&lt;/b&gt;" in render_page(facts, {})
+    assert "&lt;b&gt;bold&lt;/b&gt;" in render_page(evaluation(description="<b>bold</b>"), {})

@@ -64,11 +64,11 @@ def test_a_lost_claim_publishes_nothing(launches: Launches, launch: Launch, tmp_
         (folder / "a").write_text("a")
         return {}
 
-    origin = Origin(recipe={"a": 1})
+    origin = Origin(computation={"a": 1})
     made = store.add("asset", None, "frame", write, origin)
     launches.release(launch, DIED, "taken over")
     for publish in (
-        lambda: store.add("other", None, "frame", write, Origin(recipe={"b": 1})),
+        lambda: store.add("other", None, "frame", write, Origin(computation={"b": 1})),
         lambda: store.promote([made]),
     ):
         with pytest.raises(ConnectionAbortedError):

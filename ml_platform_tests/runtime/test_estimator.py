@@ -51,7 +51,7 @@ def fitted(made: Platform) -> Pipeline:
 
 
 class TestWithSources:
-    """Sources from the lake: the same values as Dagster's, at the same addresses."""
+    """Sources from the lake: the same values as Dagster's, at the same cache keys."""
 
     def test_it_reads_what_dagster_made_and_computes_nothing(self, made: Platform) -> None:
         before = heads(made)

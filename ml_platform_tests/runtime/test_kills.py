@@ -1,4 +1,4 @@
-"""A notebook and Dagster write the same step at once and are killed at random: no torn value, equal addresses.
+"""A notebook and Dagster write the same step at once and are killed at random: no torn value, equal cache keys.
 
 A server forks the writers, so that a try costs what the work costs and not the imports.
 """
@@ -103,7 +103,7 @@ class Writers:
 
 
 def whole(store: ArtifactStore) -> dict[str, str]:
-    """Reads every address and head, verifying each file; gives address to digest."""
+    """Reads every cache key and head, verifying each file; gives cache key to digest."""
     found = {}
     for path in sorted(Path(store.base).glob("addresses/*/*.json")):
         artifact = Artifact.from_bytes(path.read_bytes(), str(path))
@@ -114,10 +114,10 @@ def whole(store: ArtifactStore) -> dict[str, str]:
     return found
 
 
-def wait_for(store: ArtifactStore, addresses: int, more_seconds: float) -> None:
+def wait_for(store: ArtifactStore, cache_keys: int, more_seconds: float) -> None:
     """Waits until so many values were written (where there are as many already, not at all), then a moment more."""
     deadline = time.monotonic() + 20
-    while len(list(Path(store.base).glob("addresses/*/*.json"))) < addresses and time.monotonic() < deadline:
+    while len(list(Path(store.base).glob("addresses/*/*.json"))) < cache_keys and time.monotonic() < deadline:
         time.sleep(0.002)
     time.sleep(more_seconds)
 
@@ -143,13 +143,13 @@ def kill_writers(folder: Path, tries: int) -> tuple[int, int]:
             os.kill(process, signal.SIGKILL)
         cut_off += writers.end(pair).count(-signal.SIGKILL)
         seen = whole(platform.store)
-        assert seen.items() >= known.items(), "a value changed under its address"
+        assert seen.items() >= known.items(), "a value changed under its cache key"
         halfway += 0 < len(seen) - len(known) < 12
         for dagster in chance.sample((False, True), 2):
             writers.end([writers.start(parts, dagster=dagster)])
         after = whole(platform.store)
-        assert len(after) - len(known) == 12, "each partition has one address, whoever wrote it"
-        assert after.items() >= seen.items(), "a value changed under its address"
+        assert len(after) - len(known) == 12, "each partition has one cache key, whoever wrote it"
+        assert after.items() >= seen.items(), "a value changed under its cache key"
         known = after
     writers.close()
     return cut_off, halfway

@@ -414,5 +414,5 @@ def test_a_variant_reuses_what_is_its_parents_and_says_whose_it_was(tmp_path: Pa
     console = Console(file=io.StringIO(), width=200)
     print_plan(list(planned.values()), console)
     shown = console.file.getvalue()
-    assert "12 of 21 assets are shared by address with flight_delays" in shown
+    assert "12 of 21 assets are shared by cache key with flight_delays" in shown
     assert "made by flight_delays/codes_fitted" in shown

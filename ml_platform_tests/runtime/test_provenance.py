@@ -22,7 +22,7 @@ def test_an_evaluation_names_data_parameters_code_and_environment(made: Platform
     assert found["parameters"]["flight_delays/boosted"]["made by"]["parameters"]["learning_rate"] == 0.05
     assert (
         found["code"]["flight_delays/calendar"]
-        == made.store.require("flight_delays/calendar", "2013-01-01").recipe["code"]
+        == made.store.require("flight_delays/calendar", "2013-01-01").computation["code"]
     )
     assert {"scikit-learn", "duckdb", "pandas"} <= set(found["libraries"])
     assert found["environment"]["threads"] >= 1

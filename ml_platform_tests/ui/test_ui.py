@@ -65,7 +65,10 @@ def test_the_graph_shows_every_asset(served: Server, page: Page, made: Platform)
     found = {"/".join(node["assetKey"]["path"]) for node in names}
     assert found == {key.to_user_string() for key in made.definitions.resolve_all_asset_keys()}
     page.goto(f"{served.url}/asset-groups")
-    expect(page.get_by_text("flight_delays_evaluation").first).to_be_visible()
+    for group in ("lake", "flight_delays"):
+        expect(page.get_by_text(group, exact=True).first).to_be_visible()
+    page.goto(f"{served.url}/assets")
+    expect(page.get_by_text("preprocessing", exact=True).first).to_be_visible()
 
 
 def test_the_report_shows_verdict_gates_and_every_picture(made: Platform, page: Page) -> None:
@@ -136,5 +139,5 @@ class TestBackfills:
             assert "Step flight_delays__boosted goes to launcher gpu." in sent, (
                 "on a laptop each step has its launcher too"
             )
-        assert platform.report("flight_delays/evaluation").facts["roc_auc"] > 0.85
+        assert platform.report("flight_delays/evaluation").facts["metrics"]["roc_auc"] > 0.85
         assert {k: v for k, v in platform.digests().items() if "approved" in k or "predictions" in k} == before

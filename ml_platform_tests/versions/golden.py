@@ -38,7 +38,7 @@ def _made_by(path: Path, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _entry(node: Node, artifact: Artifact) -> dict[str, Any]:
     assert node.code is not None
     # Threads are no part: nothing here depends on them.
-    computation = {name: value for name, value in artifact.recipe.items() if name not in ("code", "environment")}
+    computation = {name: value for name, value in artifact.computation.items() if name not in ("code", "environment")}
     code = {name: value for name, value in node.code.items() if name != "platform"}
     return {
         "kind": node.kind,

@@ -24,7 +24,7 @@ BEGINNINGS = {
     "frame": ["ml_platform.runtime.steps.transformed", f"{FRAMES}.write_frame", f"{FRAMES}.read_frames"],
     "fitted": ["ml_platform.runtime.steps.fit_step", OBJECTS, f"{FRAMES}.read_frames", *SPLITS],
     "model": ["ml_platform.training.train_model", OBJECTS, f"{FRAMES}.read_frames", *SPLITS],
-    "selection": ["ml_platform.training.select_best", "ml_platform.tasks.TASKS", REPORTS],
+    "selection": ["ml_platform.evaluation.select_best", "ml_platform.tasks.TASKS", REPORTS],
     "evaluation": ["ml_platform.evaluation.evaluate", REPORTS, f"{FRAMES}.read_frames", *SPLITS],
     "approved": ["ml_platform.evaluation.approve", REPORTS],
     "predictions": ["ml_platform.evaluation.predictions.predict_partition", f"{FRAMES}.write_frame"],

@@ -2,8 +2,8 @@ import pytest
 
 from ml_platform.artifacts import Fitted
 from ml_platform.errors import ArtifactError
+from ml_platform.evaluation import select_best
 from ml_platform.tasks import TASKS
-from ml_platform.training import select_best
 
 BINARY = TASKS["binary"]
 
