@@ -1,12 +1,13 @@
-"""What does a pipeline say that extends another: what the other says, but for its overrides?"""
+"""Merges the declaration of a pipeline that extends another over its parent's."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ml_platform.errors import Place, PlatformError, Problem, SpecError, expected_one_of
 from ml_platform.pipeline.discovery import find_pipeline
-from ml_platform.pipeline.document import Document, load_document
+from ml_platform.pipeline.document import Document, Spot, load_document
 
 # What makes an entry of a section whole; one without it can only be an override.
 _WHOLE = {"steps": "uses", "models": "uses", "gates": "metric"}
@@ -28,6 +29,7 @@ def load_declaration(path: Path, variants: Sequence[Path] = ()) -> Document:
     if "extends" not in document.data:
         return document
     parent, chain = _parent_of(document, path), [*variants, path.resolve()]
+    # By resolved paths, as one file may be reached by its name and by a path.
     if parent.resolve() in chain:
         names = " -> ".join(str(file.parent.name) + "/" + file.name for file in [*chain, parent.resolve()])
         raise SpecError([document.problem(("extends",), f"the pipelines extend each other: {names}; break the cycle")])
@@ -35,7 +37,7 @@ def load_declaration(path: Path, variants: Sequence[Path] = ()) -> Document:
 
 
 def _parent_of(document: Document, path: Path) -> Path:
-    """Finds the parent: a pipeline of the project by its name, any other by its path from the variant's folder."""
+    """Returns the parent's file: of a pipeline by its name, any other by its path from the variant's folder."""
     name = document.data["extends"]
     if isinstance(name, str) and name.endswith((".yaml", ".yml")):
         found = path.parent / name
@@ -58,152 +60,145 @@ def extend(parent: Document, variant: Document) -> Document:
     Raises:
         SpecError: every override of nothing, with file and line.
     """
-    laid = _Overlay(parent, variant)
-    data = laid.merged((), parent.data, variant.data)
-    laid.check_name()
-    if laid.problems:
-        raise SpecError(laid.problems)
-    return Document(variant.file, data, laid.spots)
+    former = parent.data.get("pipeline")
+    merge, over = _Merge(former), _tree(variant)
+    merged = merge.of((), _tree(parent), over)
+    if variant.data.get("pipeline") in (None, former):
+        named = over.value.get("pipeline", over)
+        merge.note(named, f"a variant of {former!r} needs a name of its own: pipeline: ...")
+    if merge.problems:
+        raise SpecError(merge.problems)
+    return Document(variant.file, merged.plain, dict(_spots_in(merged)))
 
 
-class _Overlay:
-    """Merges values place by place, collecting where each was said and what overrides nothing."""
+@dataclass(frozen=True)
+class _Node:
+    """A value, and the file and line that say it; what is in a mapping or a list are nodes, too."""
 
-    def __init__(self, parent: Document, variant: Document):
-        self.parent = parent
-        self.variant = variant
-        self.spots = {**parent.spots, (): variant.spots[()]}
-        self.problems: list[Problem] = []
+    value: Any
+    spot: Spot
 
-    def note(self, place: Place, message: str) -> None:
-        self.problems.append(self.variant.problem(place, message))
+    @property
+    def plain(self) -> Any:
+        """The value without files and lines."""
+        if isinstance(self.value, dict):
+            return {key: inner.plain for key, inner in self.value.items()}
+        return [inner.plain for inner in self.value] if isinstance(self.value, list) else self.value
 
-    def check_name(self) -> None:
-        """A variant is a pipeline of its own."""
-        name, former = self.variant.data.get("pipeline"), self.parent.data.get("pipeline")
-        if name is None or name == former:
-            self.note(("pipeline",), f"a variant of {former!r} needs a name of its own: pipeline: ...")
 
-    def merged(self, place: Place, base: Any, over: Any) -> Any:
-        """Gives what stands at a place that the variant names, where the parent has something."""
-        if isinstance(base, Mapping) and isinstance(over, Mapping):
-            return self._merged_mapping(place, base, over)
-        if isinstance(base, list) and isinstance(over, Mapping):
-            return self._edited(place, base, over) if set(over) <= _EDITS else self._merged_parts(place, base, over)
-        return self._taken(place, place, over)
+def _tree(document: Document) -> _Node:
+    def node(place: Place, value: Any, around: Spot) -> _Node:
+        spot = document.spots.get(place, around)
+        if isinstance(value, dict):
+            return _Node({key: node((*place, key), inner, spot) for key, inner in value.items()}, spot)
+        if isinstance(value, list):
+            return _Node([node((*place, index), inner, spot) for index, inner in enumerate(value)], spot)
+        return _Node(value, spot)
 
-    def _merged_mapping(self, place: Place, base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-        if not over:
-            self.note(place, f"{_name(place)} overrides nothing; write what is to change, or leave it out")
-        self._say(place)
-        if _is_another(place, base, over):
-            base = {key: value for key, value in base.items() if key not in _OF_THE_CLASS and len(place) == 2}
-        result = dict(base)
-        for key, value in over.items():
+    return node((), document.data, (document.file, 1))
+
+
+def _spots_in(node: _Node, place: Place = ()) -> Iterator[tuple[Place, Spot]]:
+    yield place, node.spot
+    is_mapping, is_list = isinstance(node.value, dict), isinstance(node.value, list)
+    inner = node.value.items() if is_mapping else enumerate(node.value) if is_list else ()
+    for key, child in inner:
+        yield from _spots_in(child, (*place, key))
+
+
+@dataclass
+class _Merge:
+    """Merges a variant's tree over its parent's, and collects what overrides nothing.
+
+    Attributes:
+        parent: the parent's name, for messages.
+    """
+
+    parent: Any
+    problems: list[Problem] = field(default_factory=list)
+
+    def note(self, node: _Node, message: str) -> None:
+        self.problems.append(Problem(*node.spot, message))
+
+    def of(self, place: Place, base: _Node, over: _Node) -> _Node:
+        """Returns what stands at a place that both name; `place` decides which rules hold, and is for messages."""
+        if not isinstance(over.value, dict) or not isinstance(base.value, dict | list):
+            return over
+        if isinstance(base.value, dict):
+            return self._mapping(place, base, over)
+        return self._edited(place, base, over) if set(over.value) <= _EDITS else self._parts(place, base, over)
+
+    def _mapping(self, place: Place, base: _Node, over: _Node) -> _Node:
+        if not over.value:
+            self.note(over, f"{_name(place)} overrides nothing; write what is to change, or leave it out")
+        inherited = base.value
+        if _is_another(place, base.plain, over.plain):
+            # A step or model keeps its place in the graph; whatever else has a class (a part of it) starts anew.
+            inherited = {key: value for key, value in inherited.items() if key not in _OF_THE_CLASS and len(place) == 2}
+        result = dict(inherited)
+        for key, value in over.value.items():
             here = (*place, key)
-            if value is None and "with" not in place:
-                self._leave_out(here, result)
-            elif key in base:
-                result[key] = self.merged(here, base[key], value)
+            if value.value is None and "with" not in place:  # null is a value of a parameter
+                if key not in result:
+                    self.note(value, f"{_name(here)}: nothing to leave out; {expected_one_of(str(key), result)}")
+                result.pop(key, None)
+            elif key in inherited:
+                result[key] = self.of(here, inherited[key], value)
             else:
-                self._require_whole(here, base, value)
-                result[key] = self._taken(here, here, value)
-        return result
+                self._require_whole(here, inherited, value)
+                result[key] = value
+        return _Node(result, over.spot)
 
-    def _leave_out(self, place: Place, result: dict[str, Any]) -> None:
-        *_, key = place
-        if key not in result:
-            self.note(place, f"{_name(place)}: nothing to leave out; {expected_one_of(str(key), result)}")
-        result.pop(str(key), None)
-
-    def _require_whole(self, place: Place, base: Mapping[str, Any], value: Any) -> None:
+    def _require_whole(self, place: Place, base: Mapping[str, Any], value: _Node) -> None:
         """Refuses an override of an entry that the parent does not have."""
         whole = _WHOLE.get(str(place[0])) if len(place) == 2 else None
-        if whole and isinstance(value, Mapping) and whole not in value:
-            parent, hint = self.parent.data.get("pipeline"), expected_one_of(str(place[1]), base)
-            told = f"{parent!r} has no such entry ({hint}); a new one needs {whole!r}"
-            self.note(place, f"{_name(place)} overrides nothing: {told}")
+        if whole and isinstance(value.value, dict) and whole not in value.value:
+            hint = expected_one_of(str(place[1]), base)
+            known = f"{self.parent!r} has no such entry ({hint}); a new one needs {whole!r}"
+            self.note(value, f"{_name(place)} overrides nothing: {known}")
 
-    def _taken(self, place: Place, source: Place, value: Any) -> Any:
-        """Takes a value as the variant has it."""
-        for known in [known for known in self.spots if known[: len(place)] == place]:
-            del self.spots[known]
-        for known, spot in self.variant.spots.items():
-            if known[: len(source)] == source:
-                self.spots[(*place, *known[len(source) :])] = spot
-        return value
+    def _edited(self, place: Place, base: _Node, over: _Node) -> _Node:
+        """Returns a list with items removed and added."""
+        removed, added = (_items(over.value.get(key)) for key in ("remove", "add"))
+        present, gone = base.plain, [item.plain for item in removed]
+        for item in removed:
+            if item.plain not in present:
+                known = expected_one_of(str(item.plain), map(str, present))
+                self.note(item, f"{_name(place)}: {item.plain!r} is not there: {known}")
+        for item in added:
+            if item.plain in present:
+                self.note(item, f"{_name(place)}: {item.plain!r} is there already")
+        return _Node([*(item for item in base.value if item.plain not in gone), *added], over.spot)
 
-    def _say(self, place: Place) -> None:
-        if place in self.variant.spots:
-            self.spots[place] = self.variant.spots[place]
-
-    def _edited(self, place: Place, base: list[Any], over: Mapping[str, Any]) -> list[Any]:
-        """Adds to a list and removes from it."""
-        removed, added = (_as_list(over.get(key)) for key in ("remove", "add"))
-        for key, items, wrong in (("remove", removed, _absent(removed, base)), ("add", added, _present(added, base))):
-            for item in wrong:
-                known = expected_one_of(str(item), map(str, base))
-                hint = f"is not there: {known}" if key == "remove" else "is there already"
-                self.note((*place, key, items.index(item)), f"{_name(place)}: {item!r} {hint}")
-        kept = [(index, item) for index, item in enumerate(base) if item not in removed]
-        spots = [self.spots.get((*place, index), self.spots.get(place)) for index, _ in kept]
-        self._taken(place, place, None)
-        for index, spot in enumerate(spots):
-            if spot:
-                self.spots[(*place, index)] = spot
-        for index in range(len(added)):
-            self._taken((*place, len(kept) + index), (*place, "add", index), None)
-        return [*(item for _, item in kept), *added]
-
-    def _merged_parts(self, place: Place, base: list[Any], over: Mapping[str, Any]) -> list[Any]:
-        """Changes named parts of a list, such as the steps of a scikit-learn pipeline."""
-        named = {part[0]: index for index, part in enumerate(base) if isinstance(part, list) and len(part) > 1}
-        result = [list(part) if isinstance(part, list) else part for part in base]
-        for name, value in over.items():
+    def _parts(self, place: Place, base: _Node, over: _Node) -> _Node:
+        """Returns a list with named parts changed, such as the steps of a scikit-learn pipeline."""
+        parts = list(base.value)
+        named = {part.value[0].plain: index for index, part in enumerate(parts)
+                 if isinstance(part.value, list) and len(part.value) > 1}  # fmt: skip
+        for name, value in over.value.items():
             if name not in named:
                 hint = expected_one_of(name, named) if named else "it is a list without named parts; write all of it"
-                self.note((*place, name), f"{_name((*place, name))} overrides nothing: {hint}")
+                self.note(value, f"{_name((*place, name))} overrides nothing: {hint}")
                 continue
-            index = named[name]
-            result[index][1] = self._merged_part((*place, index, 1), (*place, name), base[index][1], value)
-        return result
-
-    def _merged_part(self, place: Place, source: Place, base: Any, over: Any) -> Any:
-        """Merges at a place what the variant says at another."""
-        inner = _Overlay(
-            Document(self.parent.file, {}, {(): self.variant.spots[()], **_under(place, self.spots)}),
-            Document(self.variant.file, {}, {(): self.variant.spots[()], **_under(source, self.variant.spots)}),
-        )
-        value = inner.merged(("part",), base, over)
-        self.problems += inner.problems
-        for known in [known for known in self.spots if known[: len(place)] == place]:
-            del self.spots[known]
-        self.spots |= {(*place, *known[1:]): spot for known, spot in inner.spots.items() if known}
-        return value
-
-
-def _under(place: Place, spots: Mapping[Place, Any]) -> dict[Place, Any]:
-    """Takes what stands below a place, as seen from `part`."""
-    return {("part", *known[len(place) :]): spot for known, spot in spots.items() if known[: len(place)] == place}
+            part = parts[named[name]]
+            # A place of its own: a part is below a `with`, where null would be a value, but has a `with` itself.
+            changed = self.of(("part",), part.value[1], value)
+            parts[named[name]] = _Node([part.value[0], changed, *part.value[2:]], part.spot)
+        return _Node(parts, base.spot)
 
 
 def _is_another(place: Place, base: Mapping[str, Any], over: Mapping[str, Any]) -> bool:
-    """Says whether a class, or a way to split, takes the place of another."""
+    """Returns whether a class, or a way to split, takes the place of another."""
     if place == ("split",):
         return bool(set(over) - set(base)) or over.get("method") != base.get("method", over.get("method"))
     return "uses" in base and over.get("uses", base["uses"]) != base["uses"]
 
 
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
-
-
-def _absent(items: Sequence[Any], base: Sequence[Any]) -> Iterator[Any]:
-    return (item for item in items if item not in base)
-
-
-def _present(items: Sequence[Any], base: Sequence[Any]) -> Iterator[Any]:
-    return (item for item in items if item in base)
+def _items(node: _Node | None) -> list[_Node]:
+    """Returns the items of a list; a single value is a list of one."""
+    if node is None or node.value is None:
+        return []
+    return node.value if isinstance(node.value, list) else [node]
 
 
 def _name(place: Place) -> str:

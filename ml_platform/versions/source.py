@@ -1,4 +1,4 @@
-"""What does the source of a module of the project bind, use and do? Read as text: nothing is imported."""
+"""Reads a module's source: the names that it binds, what each statement reads, what importing it does."""
 
 import ast
 import hashlib
@@ -44,6 +44,7 @@ class Module:
         if isinstance(statement, ast.Import | ast.ImportFrom) or _is_all(statement):
             return
         if _is_guard(statement):
+            # The other branch of `if TYPE_CHECKING` is what runs.
             for other in getattr(statement, "orelse", []):
                 self._sort(other)
             return
@@ -54,11 +55,12 @@ class Module:
         if isinstance(statement, ast.Import | ast.ImportFrom | ast.Pass) or _is_all(statement) or _is_guard(statement):
             return False
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            # A library's decorator is taken to return what it decorates; one of the project may put it into a registry.
             return any(self._is_own(name) for decorator in statement.decorator_list for name in chains_in(decorator))
         return any(self._changes(node) for node in _outside_functions(ast.Module([statement], [])))
 
     def _is_own(self, chain: str) -> bool:
-        """Says whether a decorator is the project's, and so may keep what it decorates."""
+        """Returns whether a decorator is the project's, and so may register what it decorates."""
         first = chain.split(".", maxsplit=1)[0]
         paths = self.imports.get(first, [])
         return first in self.symbols or any(project_file(path.rpartition(".")[0]) for path in paths)
@@ -69,6 +71,7 @@ class Module:
         if isinstance(node, ast.Attribute | ast.Subscript):
             return isinstance(node.ctx, ast.Store)
         if isinstance(node, ast.Name):
+            # `_ = registry.update(...)` binds a name that nobody reads: it is there for its effect.
             return node.id == "_" and isinstance(node.ctx, ast.Store)
         # A function of this module that is called may change its other names.
         return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and self._defines(node.func.id)
@@ -77,7 +80,7 @@ class Module:
         return any(isinstance(statement, ast.FunctionDef) for statement in self.symbols.get(name, []))
 
     def statements(self, symbol: str) -> list[ast.stmt]:
-        """Gives the statements that bind a symbol."""
+        """Returns the statements that bind a symbol."""
         if symbol == EFFECTS:
             return self.effects
         if symbol == WHOLE:
@@ -88,12 +91,12 @@ class Module:
 
 @lru_cache(maxsize=1024)
 def read_module(name: str, path: Path, _modified: int, *, with_schemas: bool = False) -> Module:
-    """Parses a module, once for each state of its file."""
+    """Returns a parsed module, the same one for each state of its file."""
     return Module(name, path, with_schemas=with_schemas)
 
 
 def import_paths(bound: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Gathers the paths that each name is bound to."""
+    """Returns the dotted paths that each name is bound to."""
     found: dict[str, list[str]] = {}
     for name, path in bound:
         found.setdefault(name, []).append(path)
@@ -108,19 +111,21 @@ _BLIND = {
 
 
 class _Stripped(ast.NodeTransformer):
-    """Takes away what has no say: docstrings, the annotations of functions, and `output_schema` unless it is called."""
+    """Removes what has no say: docstrings, the annotations of functions, and `output_schema` unless it is called."""
 
     def __init__(self, *, with_schemas: bool):
         self._with_schemas = with_schemas
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         names = {name.rpartition(".")[2] for decorator in node.decorator_list for name in chains_in(decorator)}
+        # Other decorators (singledispatch, pydantic's) act on annotations, which are code for them.
         if names <= _BLIND:
             node.returns = None
             for argument in ast.walk(node.args):
                 if isinstance(argument, ast.arg):
                     argument.annotation = None
         for inner in ast.walk(node):
+            # Within a function Python never evaluates them. Those of a class stay: dataclasses read them.
             if isinstance(inner, ast.AnnAssign):
                 inner.annotation = ast.Constant(None)
         return self._without_docstring(node)
@@ -129,6 +134,7 @@ class _Stripped(ast.NodeTransformer):
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         if not self._with_schemas:
+            # Columns are checked against it, and no value is made by it.
             node.body = [part for part in node.body if getattr(part, "name", "") != "output_schema"] or [ast.Pass()]
         return self._without_docstring(node)
 
@@ -139,6 +145,7 @@ class _Stripped(ast.NodeTransformer):
         self.generic_visit(node)
         first = node.body[0] if node.body else None
         if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            # An empty body would be no valid tree.
             node.body = node.body[1:] or [ast.Pass()]
         return node  # type: ignore[no-any-return]
 
@@ -151,7 +158,7 @@ def _parsed(path: Path, *, with_schemas: bool) -> ast.Module:
 
 
 def source_of(text: str, *, with_schemas: bool = True) -> ast.Module:
-    """Parses source and takes away what has no say in what it does."""
+    """Returns parsed source without what has no say in what it does."""
     tree: ast.Module = _Stripped(with_schemas=with_schemas).visit(ast.parse(text))
     return tree
 
@@ -162,7 +169,7 @@ def _is_all(statement: ast.stmt) -> bool:
 
 
 def _is_guard(statement: ast.stmt) -> bool:
-    """Knows blocks that do not run where values are made: `if TYPE_CHECKING`, `if __name__ == "__main__"`."""
+    """Returns whether a block does not run where values are made: `if TYPE_CHECKING`, `if __name__ == "__main__"`."""
     if not isinstance(statement, ast.If):
         return False
     return ast.unparse(statement.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING", "__name__ == '__main__'")
@@ -209,13 +216,13 @@ class Reading:
 
     @property
     def files(self) -> Iterator[Path]:
-        """Lists those places where there is a file now."""
+        """Lists those places where a file is now."""
         return (place for place in self.places if place.is_file())
 
 
 @lru_cache(maxsize=8192)
 def read_statement(module: Module, statement: ast.stmt) -> Reading:
-    """Reads a statement, once for each state of its module's file: many a closure goes through it."""
+    """Returns what a statement reads; cached, as many closures go through the same statements."""
     places = dict.fromkeys(_places_named(module, statement))
     return Reading(list(chains_in(statement)), import_paths(imports_in(statement, module)), list(places))
 
@@ -223,6 +230,7 @@ def read_statement(module: Module, statement: ast.stmt) -> Reading:
 def _places_named(module: Module, statement: ast.stmt) -> Iterator[Path]:
     """Lists the files beside a module that a statement names: a page's template, a query, a folder and a file in it."""
     for node in ast.walk(statement):
+        # Longer texts and those over lines are no names of files, and the system would refuse to look for them.
         parts = [part for part in _texts(node) if 0 < len(part) < 256 and "\n" not in part and "\0" not in part]
         path = module.path.parent.joinpath(*parts)
         if parts and path.suffix != ".py":
@@ -230,7 +238,7 @@ def _places_named(module: Module, statement: ast.stmt) -> Iterator[Path]:
 
 
 def _texts(node: ast.AST) -> list[str]:
-    """Gives the texts that a literal, `a / "b" / "c"` or a call such as `joinpath("b", "c")` puts together."""
+    """Returns the texts that a literal, `a / "b" / "c"` or a call such as `joinpath("b", "c")` puts together."""
     if isinstance(node, ast.Constant):
         return [node.value] if isinstance(node.value, str) else []
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
@@ -249,6 +257,7 @@ def _absolute(node: ast.ImportFrom, module: Module | None) -> str:
     if not node.level or module is None:
         return str(node.module)
     parts = module.name.split(".")
+    # In a package's __init__ one dot is the package itself, in a module it is the package around it.
     kept = parts[: len(parts) - node.level + module.is_package]
     return ".".join([*kept, *filter(None, [node.module])])
 
@@ -263,13 +272,15 @@ def chains_in(tree: ast.AST) -> Iterator[str]:
             inner.add(base.value)
             parts.append(base.attr)
             base = base.value
+        # ast.walk comes from the outside: `a.b.c` is met whole first, and its inner parts are left out then.
         if isinstance(base, ast.Name) and isinstance(base.ctx, ast.Load) and node not in inner:
             yield ".".join([base.id, *reversed(parts)])
 
 
+# `_path` is sys.path, as a part of the key: a project that is put on it later must be found.
 @lru_cache(maxsize=4096)
 def _root_of(top: str, _path: tuple[str, ...]) -> tuple[Path, ...] | None:
-    """Finds where a top-level package or module of the project lies; None if it is an installed one or Python's."""
+    """Returns where a top-level package or module of the project lies; None if it is an installed one or Python's."""
     if top in sys.stdlib_module_names or top == "__main__":
         return None
     try:
@@ -286,12 +297,13 @@ def _root_of(top: str, _path: tuple[str, ...]) -> tuple[Path, ...] | None:
 
 
 def project_file(module: str) -> Path | None:
-    """Gives the file of a module of the project; None if it is not one."""
+    """Returns the file of a module of the project; None if it is not one."""
     top, *rest = module.split(".")
     for root in _root_of(top, tuple(sys.path)) or ():
         if root.suffix == ".py":
             return root if not rest else None
         base = root.joinpath(*rest)
+        # A package before a module of its name, as Python has it.
         for path in (base / "__init__.py", base.with_suffix(".py") if rest else base / "__init__.py"):
             if path.is_file():
                 return path
@@ -299,5 +311,5 @@ def project_file(module: str) -> Path | None:
 
 
 def text_hash(path: Path) -> str | None:
-    """Hashes a file's text, None if it is gone."""
+    """Returns the hash of a file's text; None if it is gone."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None

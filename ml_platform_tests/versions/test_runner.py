@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ml_platform.versions import closure
+from ml_platform.versions import graph
 from ml_platform.versions.closure import code_of, runner_code
+from ml_platform.versions.graph import Library, SourceGraph, Symbol
 from ml_platform.versions.runner import CONTRACT, RUNNERS
 from ml_platform_tests.conftest import run_python
 from ml_platform_tests.repository import project_root
@@ -38,12 +39,12 @@ BEGINNINGS = {
 
 @pytest.mark.parametrize("kind", BEGINNINGS)
 def test_the_libraries_are_those_that_the_source_uses(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closure, "numbered", lambda _: None)
-    found = closure._Closure()
-    found.of(BEGINNINGS[kind])
-    assert len(found.symbols) > 5
+    monkeypatch.setattr(graph, "numbered", lambda _: None)
+    found = SourceGraph().reach(BEGINNINGS[kind])
+    assert sum(isinstance(node, Symbol) for node in found) > 5
     named = (RUNNERS | {"contract": CONTRACT})[kind].libraries
-    assert sorted(found.imported - sys.stdlib_module_names) == sorted(named)
+    used = {node.name for node in found if isinstance(node, Library)}
+    assert sorted(used - sys.stdlib_module_names) == sorted(named)
 
 
 def test_every_kind_has_a_beginning() -> None:
@@ -86,8 +87,8 @@ class TestAnUpgrade:
     @pytest.mark.full
     def test_of_messages_recomputes_nothing(self, installed: Path, now: dict[str, str]) -> None:
         edit(installed / "errors.py", "did you mean", "perhaps you mean")
-        edit(installed / "pipeline" / "running.py", "materialize", "please materialize")
-        edit(installed / "evaluation" / "evaluating.py", "materialize selection", "please materialize selection")
+        edit(installed / "artifacts" / "store.py", "materialize", "please materialize")
+        edit(installed / "evaluation" / "evaluator.py", "materialize selection", "please materialize selection")
         assert code_versions(installed) == now
 
     @pytest.mark.full
