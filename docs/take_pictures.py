@@ -41,21 +41,14 @@ def main() -> None:
 
 
 def _graph(page: Page, url: str) -> None:
-    """The whole lineage, every group unfolded."""
-    page.goto(f"{url}/asset-groups")
+    """The lineage of one pipeline, which is a group."""
+    page.goto(f"{url}/locations/ml_platform/asset-groups/flight_delays")
     page.wait_for_load_state("networkidle")
     page.get_by_text("Hide navigation").click()
-    folded = page.locator('[aria-label="unfold_more"]')
-    folded.first.wait_for()
-    while folded.count():
-        folded.first.click()
-        page.wait_for_timeout(1000)
-        page.reload()  # fits the graph to the window again, so that the next one is in sight
-        page.wait_for_load_state("networkidle")
-        page.wait_for_timeout(1500)
+    page.reload()  # fits the graph to the window again
+    page.get_by_text("predictions").first.wait_for()
     page.wait_for_timeout(3000)
-    graph_alone = {"x": 372, "y": 112, "width": 2028, "height": 610}
-    page.screenshot(path=FOLDER / "asset_graph.png", clip=graph_alone)
+    page.screenshot(path=FOLDER / "asset_graph.png", clip={"x": 70, "y": 260, "width": 2330, "height": 350})
 
 
 def _asset(page: Page, url: str, name: str, *, open_picture: bool = False) -> None:
