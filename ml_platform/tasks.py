@@ -137,7 +137,7 @@ class Task(ABC):
         import numpy as np
 
         found = np.unique(target)
-        if len(found) < 2:
+        if len(found) < 2:  # scikit-learn would raise in the midst of a fit, or warn and give a figure of nothing
             expected = "several values" if isinstance(self, Regression) else "0 and 1"
             expected = "several classes" if isinstance(self, Multiclass) else expected
             raise DataError(
@@ -205,6 +205,7 @@ class Binary(Task):
         from sklearn.metrics import precision_recall_curve
 
         precision, recall, thresholds = precision_recall_curve(truth, answer)
+        # scikit-learn gives one more precision and recall than thresholds: the point where nothing is a yes.
         f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
         return float(thresholds[f1[:-1].argmax()])
 

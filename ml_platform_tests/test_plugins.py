@@ -18,7 +18,7 @@ import dataclasses
 import numpy as np
 from ml_platform.artifacts.folders import LocalBackend
 from dagster._core.launcher import DefaultRunLauncher
-from ml_platform.launchers.kinds import Kind
+from ml_platform.launchers.backends.registry import Kind
 from ml_platform import DataTransformer
 from ml_platform.sources import TableSource
 from ml_platform_tests import lake
@@ -97,7 +97,7 @@ def test_steps_and_models_are_listed_under_their_distribution() -> None:
 
 @pytest.mark.usefixtures("installed")
 def test_a_launchers_class_gets_the_kind_that_is_said_of_it() -> None:
-    code = "import shop_plugin as s; from ml_platform.launchers.kinds import kind_of; print(kind_of(s.OwnLauncher) is s.KIND)"
+    code = "import shop_plugin as s; from ml_platform.launchers.backends.registry import kind_of; print(kind_of(s.OwnLauncher) is s.KIND)"
     assert run_python(code) == "True"
 
 

@@ -12,8 +12,8 @@ from ml_platform.compat.dagster import NOT_FINISHED_STATUSES
 from ml_platform.compat.dagster_event_log import SqlEventLogStorageMetadata
 from ml_platform.compat.dagster_storage import RunStorageSqlMetadata, ScheduleStorageSqlMetadata
 from ml_platform.errors import PlatformError
-from ml_platform.launchers.schema import LAUNCHES
-from ml_platform.launchers.table import Launches
+from ml_platform.launchers.leases.schema import LAUNCHES
+from ml_platform.launchers.leases.table import Launches
 
 # Where `resources/dagster.yaml` keeps what; the names of Dagster's tables are its own.
 FILES = {

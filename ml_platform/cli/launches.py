@@ -16,11 +16,11 @@ from rich.table import Table
 from ml_platform.artifacts.home import dagster_home
 from ml_platform.cli.routes import instance_file
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.launching import shown_bytes
-from ml_platform.launchers.reconcile import Reconciler
-from ml_platform.launchers.relay import Relay
-from ml_platform.launchers.schema import Launch
-from ml_platform.launchers.table import Launches
+from ml_platform.launchers.leases.schema import Launch
+from ml_platform.launchers.leases.table import Launches
+from ml_platform.launchers.runs.reconciler import Reconciler
+from ml_platform.launchers.runs.starter import shown_bytes
+from ml_platform.launchers.steps.relay import Relay
 
 _SILENT_SECONDS = 120.0  # requests are looked for each second; who has not for so long hangs
 

@@ -46,6 +46,7 @@ class Watcher(logging.Handler):
 
         @dg.logger(None, description="One line for each finished asset.")
         def terminal(_context: dg.InitLoggerContext) -> logging.Logger:
+            # Not by logging.getLogger, which would keep this handler for the next run in the same process.
             logger = logging.Logger("ml_platform.terminal", logging.DEBUG)
             logger.addHandler(self)
             return logger
@@ -56,7 +57,7 @@ class Watcher(logging.Handler):
         """Receives one record of the run."""
         event: DagsterEvent | None = record.__dict__.get("dagster_meta", {}).get("dagster_event")
         if event is None:
-            self._told(record)
+            self._said(record)
             return
         actions: dict[DagsterEventType, Any] = {
             DagsterEventType.STEP_START: self._started,
@@ -69,7 +70,7 @@ class Watcher(logging.Handler):
         if action:
             action(event)
 
-    def _told(self, record: logging.LogRecord) -> None:
+    def _said(self, record: logging.LogRecord) -> None:
         """Prints what a step says; that steps after a failed one do not run goes without saying."""
         text = str(record.__dict__.get("dagster_meta", {}).get("orig_message", record.getMessage()))
         if record.levelno >= logging.INFO and not text.startswith("Dependencies for step"):

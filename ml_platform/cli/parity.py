@@ -69,6 +69,7 @@ def run_parity(
     console = console or Console(quiet=True)
     path = find_pipeline(name)
     pipeline = load_pipeline(path)
+    # Stores of their own: in one store the second runtime would reuse what the first made, and equal it by that.
     with tempfile.TemporaryDirectory(prefix="ml_platform-parity-") as folder:
         environments = {}
         for runtime in RUNTIMES:
@@ -95,7 +96,7 @@ def _run_side(
     )
     if done.returncode != 0:
         raise PlatformError(f"{runtime}: the run failed:\n{done.stderr.strip() or done.stdout.strip()}")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # libraries may print before
     return answer
 
 
@@ -120,6 +121,7 @@ def _compare(parity: Parity, pipeline: CompiledPipeline, folder: Path, console: 
 
 def _compare_predictions(parity: Parity, pipeline: CompiledPipeline, one: Side, other: Side, console: Console) -> None:
     """Compares the estimator's own answers with the frames of predictions that Dagster made."""
+    # The estimator answers by a way of its own, in memory, which shares no bytes with the materialized frames.
     asset = pipeline.spec.asset("predictions")
     answers = Frames.current(one.store, "estimator/predictions").read_all()
     frames = Frames.current(other.store, asset, other.store.partitions(asset) or None).read_all()

@@ -1,4 +1,4 @@
-"""One side of a comparison, in a process of its own: `parity_side RUNTIME PIPELINE.yaml FOLDER [ROWS]`.
+"""One side of a comparison, in a process of its own: `parity_child RUNTIME PIPELINE.yaml FOLDER [ROWS]`.
 
 It makes everything from nothing in the folder's store and says in one line of JSON in which environment it did.
 """
@@ -48,6 +48,7 @@ def run_in_process(spec: PipelineSpec, folder: Path, rows: int | None) -> None:
     store = ArtifactStore(str(folder / "artifacts"))
     pipeline = Pipeline(spec, store=store, rows=rows, verbose=False).fit()
     made = pipeline.materialize_all().artifacts
+    # The estimator moves no head; here the comparison reads by heads, in a store that nobody else reads.
     store.promote(artifact for parts in made.values() for artifact in parts.values())
     sources = pipeline.sources()
     answers = pipeline.transform(sources)[list(pipeline.compiled.features.key)]

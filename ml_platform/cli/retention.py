@@ -20,9 +20,9 @@ from ml_platform.artifacts.retention import Count, Sweep
 from ml_platform.cli.launches import instance_here
 from ml_platform.cli.routes import instance_file
 from ml_platform.errors import PlatformError
-from ml_platform.launchers.launching import shown_bytes
+from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.retention import Removed, Unfinished, remove_launches, remove_logs, unfinished_in
-from ml_platform.launchers.table import Launches
+from ml_platform.launchers.runs.starter import shown_bytes
 
 _SECONDS = {"h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 _NAMES = {

@@ -13,7 +13,7 @@ from ml_platform.cli.definitions import project_definitions
 from ml_platform.compat.dagster import process_config, resolve_to_config_type
 from ml_platform.errors import LaunchError, PlatformError
 from ml_platform.launchers import RoutingRunLauncher
-from ml_platform.launchers.listing import Listed, list_routes
+from ml_platform.launchers.route_table import Listed, list_routes
 from ml_platform.pipeline.document import load_document
 from ml_platform.project import LOCAL_INSTANCE
 

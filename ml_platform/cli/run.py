@@ -36,6 +36,7 @@ def run_pipeline(pipeline: str, as_of: str = "latest", *, fresh: bool = False) -
         console.print(f"[bold]{pipeline}[/]: loading definitions")
         job = _find_job(pipeline, watcher)
         fail_abandoned_runs(instance, console)
+        # A run in this process has nobody who notices its death: the next command does, by the process's number.
         tags = {PROCESS_TAG: str(os.getpid()), **_whole_range(job)}
         run_id = str(uuid.uuid4())
         steps = len(job.asset_layer.asset_graph.executable_asset_keys)
@@ -43,6 +44,7 @@ def run_pipeline(pipeline: str, as_of: str = "latest", *, fresh: bool = False) -
         console.print(f"run {run_id[:8]} in {_short(dagster_home())}: {steps} assets, {_describe(tags)}")
         resources = {"split": {"config": {"as_of": as_of}}, "store": {"config": {"reuse": not fresh}}}
         config = {"loggers": {"terminal": {}}, "resources": resources}
+        # In this process, so that what a step prints and raises is seen here and Ctrl-C ends all of it.
         result = job.execute_in_process(
             run_config=config, instance=instance, tags=tags, run_id=run_id, raise_on_error=False
         )
@@ -75,11 +77,11 @@ def fail_abandoned_runs(instance: dg.DagsterInstance, console: Console) -> None:
 def _is_alive(process_id: int) -> bool:
     """Returns whether a process of this machine is there."""
     try:
-        os.kill(process_id, 0)
+        os.kill(process_id, 0)  # signal 0 only asks
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        return True  # somebody else's, so it is there
     return True
 
 
@@ -97,6 +99,7 @@ def _find_job(pipeline: str, watcher: Watcher) -> dg.JobDefinition:
 
 def _whole_range(job: dg.JobDefinition) -> dict[str, str]:
     """Asks for all partitions in one run."""
+    # The tags that Dagster's own single-run backfills have: its UI and the executor know them.
     if job.partitions_def is None:
         return {}
     keys = job.partitions_def.get_partition_keys()

@@ -13,6 +13,7 @@ from ml_platform.sources import Partitions
 
 def partitions_of(spans: Partitions | None) -> dg.PartitionsDefinition | None:
     """Returns Dagster's partitions for ours; their keys are equal."""
+    # Dagster gets the end too: without one it would ask for partitions of months that the data do not have yet.
     if spans is None:
         return None
     start, end = spans.start.isoformat(), spans.end.isoformat()
@@ -54,6 +55,7 @@ def asset_options(pipeline: CompiledPipeline, node: Node) -> dict[str, Any]:
 
 def op_tags(ladder: Sequence[str], *, isolated: bool = False) -> dict[str, Any]:
     """Returns the tags that name the launchers of a step, and whether it must not share the run's process."""
+    # On the op, not on the asset: Dagster keeps op tags in the snapshot of a run's plan, which nobody can overwrite.
     launcher = ladder[0] if len(ladder) == 1 else list(ladder)
     return {LAUNCHER_TAG: launcher, **({ISOLATED_TAG: "true"} if isolated else {})}
 

@@ -11,7 +11,7 @@ from ml_platform.compat.dagster import (
 )
 from ml_platform.compat.dagster_steps import StepHandlerContext, plan_context_of, step_in
 from ml_platform.errors import PlatformError
-from ml_platform.launchers.workers import key_of
+from ml_platform.launchers.steps.workers import key_of
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.resources import SplitResource, StoreResource
 from ml_platform.runtime import Node, RunContext, nodes_of
@@ -45,6 +45,7 @@ class WouldReuse:
         pipeline, node = found
         if not computes_alike and (node.depends_on_threads or node.depends_on_device):
             return False
+        # As this run is configured: the executor's own resources are those of the definitions.
         run = context.dagster_run
         resources: Any = run.run_config.get("resources", {})
         store = self.store.model_copy(update=_config(resources, "store"))
@@ -60,6 +61,7 @@ class WouldReuse:
 def _node_of(context: StepHandlerContext) -> tuple[CompiledPipeline, Node] | None:
     step = step_in(context, key_of(context))
     definition = plan_context_of(context).job.get_definition().graph.get_node(step.node_handle).definition
+    # Dagster keeps the function behind its own, so what was written on it is found again in the process of a run.
     body = getattr(getattr(definition, "compute_fn", None), "decorated_fn", None)
     found: tuple[CompiledPipeline, Node] | None = getattr(body, _MADE_BY, None)
     return found

@@ -54,6 +54,7 @@ def _source_asset(node: Node, table: Source, owners: Sequence[str]) -> dg.Assets
         with refusals_as_failures():
             run = SourceContext(store.open(), store.reuse)
             made = materialize_source(run, node, table, selected_partitions(context))
+            # Added here, as the IO manager puts metadata on single partitions, and the costs are of all.
             context.add_output_metadata(costs(context))
             return dg.Output(made)
 

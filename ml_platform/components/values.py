@@ -9,9 +9,9 @@ import dagster as dg
 from ml_platform.artifacts import Artifact, ArtifactStore
 from ml_platform.artifacts.reports import read_report
 from ml_platform.components.options import selected_partitions
-from ml_platform.components.progress import told
+from ml_platform.components.progress import with_progress
 from ml_platform.components.reuse import marked
-from ml_platform.launchers.metering import spent
+from ml_platform.launchers.steps.meter import spent
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.resources import SplitResource, StoreResource
 from ml_platform.resources.refusal import refusals_as_failures
@@ -46,9 +46,9 @@ def body_of(pipeline: CompiledPipeline, node: Node) -> Callable[..., Any]:
             made = materialize(run, node, inputs, partitions)
             context.add_output_metadata(costs(context))
             if node.kind in ("frame", "predictions"):
-                return dg.Output(told(context, made, len(partitions)))
+                return dg.Output(with_progress(context, made, len(partitions)))
             (one,) = made
-            return dg.Output(one, metadata=_shown(opened, node, one.artifact))
+            return dg.Output(one, metadata=_metadata(opened, node, one.artifact))
 
     return marked(compute, pipeline, node)
 
@@ -58,18 +58,19 @@ def costs(context: dg.AssetExecutionContext) -> dict[str, Any]:
     return spent(context.run, context.get_step_execution_context().step.key)
 
 
-def _shown(store: ArtifactStore, node: Node, artifact: Artifact) -> dict[str, Any]:
+def _metadata(store: ArtifactStore, node: Node, artifact: Artifact) -> dict[str, Any]:
     """Collects a value's figures and pictures as metadata for Dagster's UI."""
     is_report = node.kind in ("selection", "evaluation", "approved")
     facts = read_report(store, artifact).facts if is_report else artifact.facts
-    shown = {name: facts[name] for name in _FIGURES[node.kind]}
+    metadata = {name: facts[name] for name in _FIGURES[node.kind]}
     if node.kind == "model":
-        shown |= {f"validation_{name}": value for name, value in facts["validation"].items()}
+        metadata |= {f"validation_{name}": value for name, value in facts["validation"].items()}
     if node.kind == "evaluation":
-        shown |= facts["metrics"]
-        shown["made_of"] = dg.MetadataValue.json(made_of(store, artifact))
+        metadata |= facts["metrics"]
+        metadata["made_of"] = dg.MetadataValue.json(made_of(store, artifact))
+    # Inside the event: Dagster's UI shows no files of other machines.
     pictures = artifact.facts.get("pictures", [])
-    return shown | {name: _picture(name, store.file(artifact, f"{name}.png").read_bytes()) for name in pictures}
+    return metadata | {name: _picture(name, store.file(artifact, f"{name}.png").read_bytes()) for name in pictures}
 
 
 def _picture(name: str, png: bytes) -> dg.MetadataValue:

@@ -73,6 +73,7 @@ def compare_answers(
     both = answers[0][[*key, target]].merge(answers[1][[*key, target]], on=key, suffixes=(" of A", " of B"))
     if both.empty:
         raise DataError(f"{first.pipeline} and {other.pipeline} have no test row in common; split them alike")
+    # Other truths for one row: the sources differ, and no figure of the two would be of the same question.
     differ = both[both[names[0]] != both[names[1]]]
     if len(differ):
         shown = first_few(
@@ -90,6 +91,7 @@ def compare_answers(
         (len(answers[0]) - len(both), len(answers[1]) - len(both)),
         first.selected_by,
         {metric: (scores[0][metric], scores[1][metric]) for metric in task.all_metrics},
+        # Row by row, on common rows: the spread of the differences is far smaller than that of either's losses.
         _interval(task.losses(truth, said[1]) - task.losses(truth, said[0])),
     )
 

@@ -30,6 +30,7 @@ def evaluate(
         DataError: if the models were trained for another split.
     """
     selected = Selection.of(selection)
+    # Both before any row is read: a selection of other versions would have the gates judge a model by another's choice.
     _require_same_models(models, selected)
     _require_same_split(selected, split)
     spec = pipeline.spec
@@ -42,8 +43,10 @@ def evaluate(
     answers = {name: task.answer(model.estimator, features) for name, model in models.items()}
     data = {part.label: part.digest for part in partitions_with(frames, split, ["test"]).parts.values()}
     found = _evaluation(pipeline, models, selected, _Answered(rows, truth, answers), data)
+    # Without matplotlib there are none, and the page says so; its version (or lack) is a part of the cache key.
     pictures = draw_all(found, truth, answers) if is_installed("matplotlib") else {}
     predicted = task.columns(spec.target, answers[selected.best], found.classes, found.threshold)
+    # Kept beside the figures, so that two evaluations can be compared row by row later.
     kept = rows[[*pipeline.features.key]].assign(**{spec.target: target, **predicted})
     return Report(found.to_json(), pictures, render_page(found, pictures), answers=kept)
 

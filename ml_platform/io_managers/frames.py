@@ -35,7 +35,7 @@ class FrameIOManager(dg.ConfigurableIOManager):
                 extra = one.artifact.partition
                 raise ArtifactError(f"{asset}: asked for partitions {partitions}, the asset returned {extra!r} too")
             made.append(one)
-            _show(context, one)
+            _show(context, one)  # events are kept as they come, so a long backfill shows how far it is
         artifacts = [one.artifact for one in made]
         _require_all(artifacts, partitions, asset)
         store.promote(artifacts)
@@ -50,6 +50,7 @@ class FrameIOManager(dg.ConfigurableIOManager):
         asset = asset_name(context)
         partitions = list(context.asset_partition_keys) if context.has_asset_partitions else None
         frames = Frames.current(self.store.open(), asset, partitions)
+        # By name: importing pandas to compare would cost each process of a run half a second.
         if context.dagster_type.typing_type.__name__ == "DataFrame":
             frames.require(partitions or [None])
             return frames.only(partitions or [None]).read_all()

@@ -55,5 +55,6 @@ def column_schema(schema: Schema) -> dg.TableSchema:
 
 def trusted_types(metadata: Mapping[str, Any]) -> list[str]:
     """Reads which classes the code that defines an asset names; never from the file itself."""
+    # A file that could name its own classes could name any class: skops loads none that is not on this list.
     value = metadata.get("ml_platform/uses", [])
     return list(getattr(value, "value", value))

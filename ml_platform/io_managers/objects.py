@@ -48,6 +48,7 @@ class SklearnIOManager(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> Fitted:
         """Returns the current version, which is read when it is used."""
         store = self.store.open()
+        # Of the asset that made it: its definition has the classes that it may be made of.
         upstream = context.upstream_output
         trusted = trusted_types((upstream.definition_metadata if upstream else None) or {})
         return stored_object(store, store.require(asset_name(context)), trusted)

@@ -2,6 +2,6 @@
 
 import sys
 
-from ml_platform.launchers.claim import main
+from ml_platform.launchers.leases.lease import main
 
 sys.exit(main(sys.argv[1:]))

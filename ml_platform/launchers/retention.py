@@ -10,8 +10,8 @@ import sqlalchemy as db
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from ml_platform.compat.dagster import NOT_FINISHED_STATUSES
-from ml_platform.launchers.schema import LAUNCHES, C
-from ml_platform.launchers.table import Launches
+from ml_platform.launchers.leases.schema import LAUNCHES, C
+from ml_platform.launchers.leases.table import Launches
 
 _BEFORE_IT_BEGINS = {DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED}
 _LOG = re.compile(r"([0-9a-f-]{36})\.log")

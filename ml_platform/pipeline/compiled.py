@@ -108,6 +108,7 @@ class CompiledPipeline:
         """Returns the table that a source reads."""
         from ml_platform.contract.construction import resolve
 
+        # Imported when it is read: loading definitions needs what the inspection knows of a source, not the source.
         table: Any = resolve(self.spec.sources[name])
         read: Source = replace(table, rows=self.rows) if self.rows and table.partitions else table
         return read
@@ -153,7 +154,7 @@ def compile_spec(
     Raises:
         SpecError: every problem found, each with file and line.
     """
-    watch_imports()
+    watch_imports()  # from here on this process may compute: edits of modules that it imports count
     document = spec.document
     problems = [document.problem(tuple(found.place), found.message) for found in inspection.problems]
     if not problems:

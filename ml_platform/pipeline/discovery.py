@@ -68,6 +68,7 @@ def declared_pipelines(project: Project | None = None) -> dict[str, Path]:
 
 def _pipelines_in(path: Path) -> Iterator[dict[str, Any]]:
     """Lists the attributes of each pipeline that a `defs.yaml` declares; other components are left alone."""
+    # Parsed only if it may be one of ours: a project has other components, some with Jinja that is no YAML.
     text = path.read_text(encoding="utf-8")
     if "MLPipelineComponent" not in text:
         return

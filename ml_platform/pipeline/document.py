@@ -14,7 +14,7 @@ _NUMBERED = re.compile(r"(?P<name>[A-Za-z_]\w*_)(?P<first>0|[1-9]\d*)\.\.(?P<las
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose only booleans are `true` and `false`: a parameter called `on` stays a word."""
+    """YAML whose only booleans are `true` and `false`, as in YAML 1.2: a parameter called `on` stays a word."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -34,6 +34,7 @@ class Document:
 
     def problem(self, place: Place, message: str) -> Problem:
         """Puts a message at a place, or at the nearest one around it that was written."""
+        # What is missing has no line: then that of the mapping which lacks it.
         while place and place not in self.spots:
             place = place[:-1]
         return Problem(*self.spots.get(place, (self.file, 1)), message)

@@ -71,9 +71,9 @@ class _Checker:
             if (own := code_of_source(source)) is not None:
                 self.code[f"sources.{name}"] = own
             spans = source.partitions
-            cut = spans and {"every": spans.every, "start": str(spans.start), "end": str(spans.end)}
+            dates = spans and {"every": spans.every, "start": str(spans.start), "end": str(spans.end)}
             self.sources[name] = SourceFacts(
-                source.asset, source.grain, list(source.key), source.schema.to_json(), cut or None
+                source.asset, source.grain, list(source.key), source.schema.to_json(), dates or None
             )
             self.schemas[name] = source.schema
 

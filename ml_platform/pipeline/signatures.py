@@ -125,6 +125,7 @@ def inspect(spec: PipelineSpec) -> Inspection:
     cached = _cache_folder() / f"{_fingerprint(spec, request)}.json"
     if cached.exists():
         known = Inspection.from_json(cached.read_text())
+        # The fingerprint names what the pipeline imports; a class may use files of other packages of the project.
         if all(text_hash(Path(file)) == found for file, found in known.files.items()):
             return known
     answer = _ask_child(request)
@@ -148,10 +149,11 @@ def _ask_child(request: str) -> str:
     )
     if child.returncode != 0:
         raise PlatformError(f"the pipeline's classes could not be inspected:\n{child.stderr}")
-    return child.stdout.splitlines()[-1]
+    return child.stdout.splitlines()[-1]  # what it imports may print before
 
 
 def _keep(path: Path, answer: str) -> None:
+    # Written beside and renamed: processes that load at the same time read a whole answer or none.
     beside = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -192,6 +194,7 @@ def _nested_uses(value: Any) -> Iterator[str]:
 
 def _installed() -> list[str]:
     """Lists the installed distributions with their versions, from the names of their folders."""
+    # importlib.metadata would read each of them: a tenth of a second at every load.
     folders = [Path(entry) for entry in sys.path if entry.endswith("site-packages")]
     return sorted(path.name for folder in folders if folder.is_dir() for path in folder.glob("*.dist-info"))
 

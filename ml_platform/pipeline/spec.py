@@ -166,6 +166,7 @@ def load_spec(path: Path) -> PipelineSpec:
         spec = PipelineSpec.model_validate(document.data)
     except ValidationError as error:
         raise SpecError([document.problem(*_explain(entry, document)) for entry in error.errors()]) from error
+    # The graph after the values: names in a declaration with missing keys would all be unknown.
     spec._document = document
     check_graph(spec)
     for name in unused_steps(spec):

@@ -14,4 +14,5 @@ def refusals_as_failures() -> Iterator[None]:
     try:
         yield
     except PlatformError as error:
+        # A refusal comes again however often it is asked; Dagster's retries are for machines that fail.
         raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error

@@ -25,7 +25,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class SourceContext:
-    """What reading a table needs beside it.
+    """What reading a table needs beside it; a table belongs to no pipeline.
 
     Attributes:
         reuse: whether to take values that the same computation gave before.
@@ -51,8 +51,10 @@ class SourceContext:
         Raises:
             PlatformError: code that was changed after this process imported it.
         """
+        # Just before computing: a notebook may have edited the module since the pipeline was loaded.
         if node.code is not None:
             refuse_changed_modules(node.modules, self.files)
+        # Else the store would find the former value under this key and keep that (the first writer wins).
         if not self.reuse and origin.computation:
             self.store.forget(cache_key_of(origin.computation))
         with limited_threads(node):

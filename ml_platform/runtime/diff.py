@@ -61,6 +61,7 @@ def compare(nodes: Mapping[str, Node], one: Side, other: Side) -> Iterator[tuple
             found = _compare_one(node, partition, one, other)
             count += 1
             if found is not None:
+                # What comes after differs because of this one, and would hide it.
                 yield node, count, found
                 return
         yield node, count, None
@@ -70,6 +71,7 @@ def _compare_one(node: Node, partition: str | None, one: Side, other: Side) -> D
     left, right = (side.store.current(node.asset, partition) for side in (one, other))
     if left is None or right is None:
         gone = [side.name for side, artifact in ((one, left), (other, right)) if artifact is None]
+        # On neither side: a gate refused both, for one.
         return None if len(gone) == 2 else Difference(node.asset, partition, "missing", None, None, gone)
     if left.cache_key != right.cache_key:
         reasons = list(_why(one.store, other.store, left, right))

@@ -15,7 +15,7 @@ def thread_count() -> int:
     """Returns the threads that a step computes on: `OMP_NUM_THREADS`, else the cores that this process may use."""
     text = os.environ.get("OMP_NUM_THREADS")
     if not text:
-        return len(os.sched_getaffinity(0))
+        return len(os.sched_getaffinity(0))  # os.cpu_count() counts cores that a container may not use
     if not text.isdigit() or int(text) == 0:
         raise PlatformError(f"OMP_NUM_THREADS is {text!r}; expected a whole number from 1, or no such variable")
     return int(text)
@@ -46,6 +46,7 @@ def limited_threads(node: Node) -> Iterator[None]:
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(thread_count()):
+        # threadpoolctl reaches OpenMP and BLAS; torch has a pool of its own, and is not imported for its sake.
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(thread_count())
         yield

@@ -51,9 +51,11 @@ def materialize(
         used = narrowed(run, node, inputs, partition)
         computation = computation_of(node, run, used, materializer.decided_by(used))
         known = run.known(computation)
+        # Ids, not digests: the manifest leads back to the very versions, whose bytes others may share.
         ids = {artifact.label: artifact.id for artifact in artifacts_of(materializer.made_of(used))}
         origin = Origin(ids, computation or {}, _lineage(node, used))
         if known is not None:
+            # A manifest of its own over the same bytes: its lineage says what it would be made of now.
             artifact = run.store.adopt(known, node.asset, partition, origin)
         else:
             artifact = run.add(node, partition, materializer.writer(used, partition), origin)
@@ -95,6 +97,7 @@ def computation_of(
         for name, value in used.items()
         for artifact in artifacts_of({name: value})
     }
+    # Where the split chooses the rows it counts, even if it happens to choose the same partitions as another one.
     split = {"split": run.split.facts()} if node.depends_on_split else {}
     environment = environment_of(node)
     return {"node": f"{node.kind}:{node.name}", "code": node.code_version, "environment": environment,
@@ -104,11 +107,12 @@ def computation_of(
 def _lineage(node: Node, used: Mapping[str, Value]) -> dict[str, Any]:
     """Collects which versions of which steps the value went through, its own included; refuses a mixture."""
     if node.kind in ("selection", "approved"):
-        return {}
+        return {}  # reports of reports: no row went through them
     with naming(node.asset):
         if node.kind == "evaluation":
             return _evaluated_lineage(used)
         through = lineage(artifacts_of(used))
+    # Models and predictions go through steps and are none: nothing after them asks how they were made.
     if node.kind != "frame":
         return through
     own = {"code": node.code_version}
@@ -120,6 +124,7 @@ def _lineage(node: Node, used: Mapping[str, Value]) -> dict[str, Any]:
 
 def _evaluated_lineage(used: Mapping[str, Value]) -> dict[str, Any]:
     """Refuses test rows that were made in another way than those that a model was trained on."""
+    # Each model against the features first: the message then names the model that is to be trained again.
     models = [value for value in used.values() if isinstance(value, Fitted)]
     features = used["features"]
     assert isinstance(features, Frames)
@@ -153,6 +158,7 @@ def materialize_source(
             continue
         write = _frame_writer(frames[partition])
         artifact = run.add(node, partition, write, Origin(computation=computations[partition]))
+        # One file is read and checked once for all partitions, so each is said to take its share.
         seconds[partition or ""] = (time.perf_counter() - started) / len(missing)
         yield Materialized(artifact, False, seconds[partition or ""])
     _note_seconds(run.store, node, seconds)
@@ -160,6 +166,7 @@ def materialize_source(
 
 def source_computation(node: Node, table: Source, partition: str | None) -> dict[str, Any]:
     """Describes the reading of a file."""
+    # Both ends: with other spans the same key is another set of rows.
     end = str(table.partitions.end_of(partition)) if table.partitions and partition else None
     return {"node": f"source:{node.asset}", "code": node.code_version, "file": table.content_hash,
             "from": partition, "until": end}  # fmt: skip

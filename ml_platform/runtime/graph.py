@@ -60,6 +60,7 @@ class Node:
     @property
     def depends_on_device(self) -> bool:
         """Whether an accelerator may compute it."""
+        # By what the code imports, as nobody can tell from outside whether it computes on a device.
         return self.code is not None and "torch" in self.code["distributions"]
 
     @property
@@ -107,6 +108,7 @@ def needed(
 def _keys(
     pipeline: CompiledPipeline, node: Node, split: Split | None, partition: str | None, position: int
 ) -> list[str | None] | None:
+    # What is fitted or evaluated needs the partitions of its roles, whatever partition a run is for.
     if node.depends_on_split and split is not None:
         keys = split.partitions(_ROLES[node.kind])
         return None if keys is None else [*keys]

@@ -23,6 +23,7 @@ Value = Frames | Fitted | Report
 
 def content_of(artifact: Artifact) -> str:
     """Names all that a reader sees of a value: its files, and of a fitted object what is told of its fit."""
+    # A fitted object's facts (threshold, classes) reach what comes after it, and are in none of its files.
     if artifact.kind != object_files.KIND:
         return artifact.digest
     return hash_of([artifact.digest, dict(artifact.facts)])
@@ -65,6 +66,7 @@ class _FrameMaterializer(Materializer):
     def writer(self, used: Mapping[str, Any], partition: str | None) -> Write:
         step = self.pipeline.steps[self.node.part]
         inputs = [used[name] for name in step.use.inputs]
+        # Once for all partitions: reading a fitted state costs as much as transforming a month.
         if self.transformer is None:
             fitted = used.get("fitted_state")
             self.transformer, self.known = (step.build(), {}) if fitted is None else (fitted.estimator, fitted.facts)
@@ -134,6 +136,7 @@ class _ApprovalMaterializer(_ReportMaterializer):
     def writer(self, used: Mapping[str, Any], partition: str | None) -> Write:
         from ml_platform.evaluation import approve
 
+        # Before anything is written: a gate that fails leaves the former approval as it is.
         approval = approve(self.pipeline.spec.gates, used["evaluation"])
         return lambda folder: write_report(folder, approval)
 
@@ -146,6 +149,7 @@ class _PredictionsMaterializer(Materializer):
     def _model(self, approval: Report) -> Fitted:
         from ml_platform.evaluation.approval import approved_model
 
+        # The version that was approved, which need not be the current one: a newer model may wait for its gates.
         if not self._models:
             self._models["approved"] = approved_model(self.pipeline, self.run.store, approval)
         return self._models["approved"]
@@ -161,6 +165,7 @@ class _PredictionsMaterializer(Materializer):
     def decided_by(self, used: Mapping[str, Any]) -> dict[str, Any]:
         model = self._model(used["approved"])
         assert model.ref is not None
+        # Not the approval's own digest: approving the same model again recomputes no prediction.
         digests = {f"features[{part.partition}]": part.digest for part in used["features"].parts.values()}
         return {
             "inputs": {**digests, "model": content_of(model.ref)},

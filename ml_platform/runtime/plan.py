@@ -65,6 +65,7 @@ def is_known(run: RunContext, nodes: Mapping[str, Node], node: Node, partitions:
     """
     if not node.inputs or any(run.store.current(node.asset, partition) is None for partition in partitions):
         return False  # sources look at their files; what was never made here is not worth asking for a device
+    # Of the heads alone: in a run the inputs are materialized before, so what is current is what it will be made of.
     inputs = {name: _current(run, nodes[asset]) for name, asset in node.inputs.items()}
     return all(run.known(computation_for(run, node, inputs, partition)) is not None for partition in partitions)
 
@@ -104,6 +105,7 @@ class _Planner:
         """Finds what a run would reuse for one partition, else says why it would not."""
         if not node.is_cacheable:
             return None, ["made anew each time: a parameter or a global of its code cannot be told"]
+        # An input that is recomputed may come out equal or not: until then nobody knows this cache key.
         waits = self._waits_for(node, partition)
         computation = None if waits else self._computation(node, partition)
         known = None if computation is None else self.run.store.find(cache_key_of(computation))
@@ -121,6 +123,7 @@ class _Planner:
 
     def _known_of(self, node: Node, former: Artifact) -> Mapping[str, Any]:
         """Returns what is known of a computation while its inputs are not."""
+        # The former inputs stand for those to come, so that only what surely differs is told.
         split = {"split": self.run.split.facts()} if node.depends_on_split else {}
         return {**former.computation, "environment": environment_of(node), **split}
 

@@ -18,6 +18,7 @@ def made_of(store: ArtifactStore, artifact: Artifact) -> dict[str, Any]:
     pending, seen = [artifact], set[str]()
     while pending:
         one = pending.pop()
+        # A value that was adopted leads to the manifests it would be made of now, which may share ancestors.
         if one.id in seen or not one.computation:
             continue
         seen.add(one.id)

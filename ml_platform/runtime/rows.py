@@ -51,6 +51,7 @@ class RowPath:
             transformer, side = step.build(), self._side(step)
             if step.learns:
                 given = rows[step.columns] if step.columns else rows
+                # By key, as a filter before may have dropped rows, and a step may have sorted them.
                 known = rows.get(target) if labels is None else _aligned(labels, rows, self.key)
                 with naming(step.asset):
                     transformer.fit(given, known, **side)

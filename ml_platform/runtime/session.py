@@ -59,6 +59,7 @@ class Session:
     def value(self, asset: str) -> Value:
         """Returns what was made of an asset, its partitions in order."""
         parts = self.artifacts[asset]
+        # In order, for readers concatenate; a demand may have added an early partition late.
         ordered = {key: parts[key] for key in sorted(parts, key=str)}
         return value_of(self.run, self.nodes[asset], ordered)
 
@@ -86,6 +87,7 @@ class Session:
     def _demand(self, targets: Wanted) -> dict[str, list[str | None]]:
         """Lists the partitions of each asset that the targets need, each asset after its inputs."""
         wanted: dict[str, set[str | None]] = {asset: set(keys) for asset, keys in targets.items()}
+        # Backwards: nodes stand after their inputs, so all who need an asset are seen before it is its turn.
         for asset in reversed(self.nodes):
             for key in wanted.get(asset, ()):
                 for _, source, keys in self._needed(self.nodes[asset], key):

@@ -29,6 +29,7 @@ def fit_step(step: CompiledStep, inputs: Sequence[Frames], split: Split, target:
         DataError: a column that is not there, or no training rows.
     """
     transformer = step.build()
+    # Side inputs are narrowed too: what is looked up in a test month must not reach what is learnt.
     used = [partitions_with(one, split, ["train"]) for one in inputs]
     frames = used[0]
     check_inputs(step, transformer, inputs)
@@ -62,6 +63,7 @@ def transformed(
     Args:
         known: what was told of the transformer's fit.
     """
+    # Steps in DuckDB read files by themselves and give batches: no frame is whole in memory.
     if hasattr(transformer, "transform_files"):
         first, *others = ([frames.path(key) for key in frames.parts] for frames in inputs)
         return transformer.transform_files(first, **dict(zip(step.side_inputs, others, strict=True)))
@@ -84,6 +86,7 @@ def _with_history(step: CompiledStep, transformer: Any, rows: Frames, side: Mapp
     if frame.empty:
         return transform_frame(step, transformer, frame, side)
     assert step.in_time is not None
+    # As far back as the declared lookback and no further: a whole run of all months must not know more than this one.
     seen = history[history[step.in_time] >= frame[step.in_time].min() - step.lookback]
     answer = transform_frame(step, transformer, pd.concat([seen, frame], ignore_index=True), side)
     return answer.iloc[len(seen) :].reset_index(drop=True)
@@ -106,6 +109,7 @@ def transform_frame(
             it declares to give.
     """
     refuse_unfit(transformer, frame, side)
+    # Most transformers refuse an empty frame, and a month without a row is no failure.
     answer = empty_answer(transformer, frame, side) if frame.empty and not step.is_plain else None
     if answer is not None:
         return answer

@@ -48,11 +48,13 @@ class SplitByHash:
         import numpy as np
         import pandas as pd
 
+        # By value and stable between versions of pandas and processes, unlike Python's hash().
         hashes = pd.util.hash_pandas_object(frame[list(self.key)], index=False).to_numpy()
         # The seed is spread over 64 bits first (by 2**64 over the golden ratio), so that close seeds differ widely.
         seed = np.uint64(self.declared.seed * 0x9E3779B97F4A7C15 % 2**64)
         place = _mix(hashes ^ seed) / 2.0**64
         test, validation = self.declared.test, self.declared.test + self.declared.validation
+        # Test first: another share for validation leaves the test rows as they were.
         bounds = {"test": (0.0, test), "validation": (test, validation), "train": (validation, 1.0)}
         marks = [(bounds[role][0] <= place) & (place < bounds[role][1]) for role in roles]
         marked: np.ndarray = np.logical_or.reduce(marks)

@@ -28,6 +28,7 @@ def read_rows(
     wanted = list(dict.fromkeys([*key, *columns]))
     require_columns(used.columns, wanted, frames.asset)
     frame = used.read_all(wanted)
+    # None means all rows; an array of trues would copy a frame of gigabytes.
     mask = split.mask(frame, roles)
     chosen = frame if mask is None else frame[mask].reset_index(drop=True)
     if chosen.empty:

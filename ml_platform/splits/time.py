@@ -47,7 +47,7 @@ class TimeSplit(SplitMethod):
         end = spans.end_of(str(newest)) if declared == "latest" else _day(declared)
         test_start = _before(end, self.test)
         split = SplitByTime(spans, test_start, _before(test_start, self.validation), end)
-        split.require_bounds()
+        split.require_bounds()  # first: a split inside a partition may seem to leave a role without rows
         for role in ROLES:
             if not split.partitions([role]):
                 raise DataError(
@@ -90,6 +90,7 @@ class SplitByTime:
         """Refuses a split that runs through a partition: its rows would have no role."""
         bounds = sorted({self.spans.start, *map(self.spans.end_of, self.spans.keys)})
         for name, day in (("as_of", self.as_of), ("test", self.test_start), ("validation", self.validation_start)):
+            # A day before the data leaves a role empty, which is refused with the numbers that decide it.
             if day not in bounds and day >= self.spans.start:
                 nearest = min(bounds, key=lambda bound: abs(bound - day))
                 raise DataError(

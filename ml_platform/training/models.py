@@ -38,14 +38,15 @@ def train_model(
     train = _rows(pipeline, frames, split, ["train"])
     validation = _rows(pipeline, frames, split, ["validation"])
     report(f"{name}: fitting on {len(train[0]):,} rows")
-    with telling(report, name):
+    # Two fits: scores and threshold are of rows that the first has not seen; the second learns from these, too.
+    with reporting(report, name):
         trial.fit(*train)
     scores = _validate(task, trial, *validation)
     both = pd.concat([train[0], validation[0]], ignore_index=True), np.concatenate([train[1], validation[1]])
     score = f"{label_of(task.selected_by)} {scores[task.selected_by]:.4f}"
     report(f"{name}: {score} on validation; fitting again on {len(both[0]):,} rows")
     final = pipeline.build_model(name)
-    with telling(report, name):
+    with reporting(report, name):
         final.fit(*both)
     facts = {
         "rows_train": len(both[0]),
@@ -59,14 +60,14 @@ def train_model(
 
 
 @contextmanager
-def telling(report: Callable[[str], None], name: str) -> Iterator[None]:
-    """Passes on what a model tells of its training while it goes on: the records of the logger `ml_platform.models`."""
+def reporting(report: Callable[[str], None], name: str) -> Iterator[None]:
+    """Passes on what a model logs while it trains: the records of the logger `ml_platform.models`."""
     logger, handler = logging.getLogger("ml_platform.models"), logging.Handler(logging.INFO)
     handler.emit = lambda record: report(f"{name}: {record.getMessage()}")  # type: ignore[method-assign]
     before = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    logger.propagate = False  # told once, not twice
+    logger.propagate = False  # else Dagster's own handlers print them a second time
     try:
         yield
     finally:

@@ -6,7 +6,7 @@ import io
 import json
 import random
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -324,14 +324,3 @@ def zipped(members: Mapping[str, bytes], bomb: bytes = b"", compression: int = z
 
 def bomb_gzip(head: bytes, bomb: bytes) -> bytes:
     return gzip.compress(head, mtime=0) + gzip.compress(bomb * (2**20 // len(bomb)), mtime=0) * BOMB_MIB
-
-
-def all_cases(base: Path) -> Iterator[Case]:
-    """Makes every case; equal ones each time."""
-    from ml_platform_tests.artifacts import hostile_formats, hostile_payloads
-
-    maker = Maker(base)
-    for make in (damaged, links, manifests, versions, names, tables, hostile_payloads.pickles, hostile_formats.objects,
-                 hostile_formats.bombs_of_objects, hostile_formats.networks, hostile_formats.frames, hostile_formats.reports):  # fmt: skip
-        make(maker)
-    yield from maker.cases

@@ -18,7 +18,8 @@ from ml_platform.resources import StoreResource
 from ml_platform.schema import Schema
 from ml_platform.sources import TableSource
 from ml_platform.transformers.sql import SQL
-from ml_platform_tests.artifacts.hostile import ASSET, NETWORK, Case, Maker, all_cases
+from ml_platform_tests.artifacts.hostile import ASSET, NETWORK, Case, Maker
+from ml_platform_tests.artifacts.hostile_cases import all_cases
 from ml_platform_tests.artifacts.hostile_payloads import MARKER, payloads
 from ml_platform_tests.dagster_internals import ScopedResourcesBuilder
 

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from ml_platform.cli.main import commands
 from ml_platform.errors import PlatformError
-from ml_platform.launchers.schema import ENDED, work_of
-from ml_platform.launchers.table import Launches
+from ml_platform.launchers.leases.schema import ENDED, work_of
+from ml_platform.launchers.leases.table import Launches
 from ml_platform_tests.dagster_internals import (
     InstigatorState,
     InstigatorStatus,

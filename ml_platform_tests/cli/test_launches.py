@@ -12,9 +12,9 @@ from sqlalchemy import create_engine, text
 
 from ml_platform.cli.main import commands
 from ml_platform.errors import LaunchError
+from ml_platform.launchers.leases.schema import ENDED, OUT_OF_MEMORY, Holder, Work
+from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.routes import Route
-from ml_platform.launchers.schema import ENDED, OUT_OF_MEMORY, Holder, Work
-from ml_platform.launchers.table import Launches
 from ml_platform_tests.launchers.rig import instance_yaml, local
 
 WORK = Work("run-1", "run-1", "nightly")

@@ -15,8 +15,8 @@ from ml_platform.artifacts.artifact import Artifact
 from ml_platform.cli.main import commands
 from ml_platform.cli.retention import seconds_of
 from ml_platform.errors import PlatformError
-from ml_platform.launchers.schema import ENDED, Work
-from ml_platform.launchers.table import Launches
+from ml_platform.launchers.leases.schema import ENDED, Work
+from ml_platform.launchers.leases.table import Launches
 from ml_platform_tests.launchers.rig import instance_yaml, local
 
 DAY = 86_400.0

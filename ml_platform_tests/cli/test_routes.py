@@ -13,7 +13,7 @@ from ml_platform.cli.routes import launcher_in
 from ml_platform.errors import PlatformError
 from ml_platform.project import LOCAL_INSTANCE
 from ml_platform_tests.launchers.rig import instance_yaml, local
-from ml_platform_tests.launchers.test_listing import GPU
+from ml_platform_tests.launchers.test_route_table import GPU
 
 
 def routes(home: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:

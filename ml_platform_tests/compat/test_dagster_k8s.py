@@ -9,7 +9,7 @@ import yaml
 from dagster_k8s import K8sRunLauncher
 
 from ml_platform.compat import dagster_k8s
-from ml_platform.launchers.kinds import _KINDS
+from ml_platform.launchers.backends.registry import _KINDS
 from ml_platform_tests.compat.expecting import Expected, has, takes, uses
 
 EXPECTED = Expected(dagster_k8s)

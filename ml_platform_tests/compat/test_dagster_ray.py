@@ -7,7 +7,7 @@ from dagster_ray import RayRunLauncher
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from ml_platform.compat import dagster_ray
-from ml_platform.launchers.kinds import _KINDS
+from ml_platform.launchers.backends.registry import _KINDS
 from ml_platform_tests.compat.expecting import Expected, has, takes
 
 EXPECTED = Expected(dagster_ray)

@@ -14,12 +14,12 @@ import yaml
 
 from ml_platform.compat.dagster import LaunchRunContext
 from ml_platform.compat.dagster_steps import ExecuteRunArgs
-from ml_platform.launchers.reconcile import Reconciler
-from ml_platform.launchers.relay import Relay
+from ml_platform.launchers.backends.protocol import Busy
+from ml_platform.launchers.leases.schema import ENDED, OUT_OF_MEMORY, Holder, Launch, work_of
+from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.routes import Route
-from ml_platform.launchers.schema import ENDED, OUT_OF_MEMORY, Holder, Launch, work_of
-from ml_platform.launchers.sites import Busy
-from ml_platform.launchers.table import Launches
+from ml_platform.launchers.runs.reconciler import Reconciler
+from ml_platform.launchers.steps.relay import Relay
 from ml_platform_tests.dagster_internals import ModuleTarget, WorkspaceProcessContext
 from ml_platform_tests.deploy.manifests import instance_yaml, located
 from ml_platform_tests.kubernetes import Cluster, Fault

@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from ml_platform.compat.dagster import LaunchRunContext
-from ml_platform.launchers.coordinator import RoutingRunCoordinator
+from ml_platform.launchers.leases.schema import work_of
 from ml_platform.launchers.routes import Route
-from ml_platform.launchers.schema import work_of
+from ml_platform.launchers.runs.coordinator import RoutingRunCoordinator
 from ml_platform.storages.postgres import KeptPostgresRunStorage
 from ml_platform_tests.dagster_internals import (
     JobPythonOrigin,

@@ -6,7 +6,7 @@ import pytest
 from kubernetes.client import ApiException
 
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.sites import Busy
+from ml_platform.launchers.backends.protocol import Busy
 from ml_platform_tests.deploy import playing
 from ml_platform_tests.deploy.manifests import rendered
 from ml_platform_tests.deploy.playing import ACCOUNTS, Played, played_in

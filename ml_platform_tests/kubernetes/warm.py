@@ -10,8 +10,8 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 PRELOADED = (
-    "ml_platform.launchers.claim",
-    "ml_platform.launchers.kubernetes",
+    "ml_platform.launchers.leases.lease",
+    "ml_platform.launchers.backends.kubernetes",
     "ml_platform.storages.postgres",
     "ml_platform_tests.launchers.warmed",
     "ml_platform_tests.launchers.crashing",
@@ -60,7 +60,7 @@ def execute(command: list[str], env: dict[str, str], folder: Path) -> None:
     with (folder / "log.").open("wb") as log:
         os.dup2(log.fileno(), 1), os.dup2(log.fileno(), 2)
     (folder / "log.").rename(folder / "log")
-    from ml_platform.launchers.claim import _run, main
+    from ml_platform.launchers.leases.lease import _run, main
     from ml_platform_tests.launchers.crashing import obey
 
     obey(command)

@@ -7,9 +7,9 @@ from dataclasses import replace
 import dagster as dg
 import pytest
 
+from ml_platform.launchers.leases.schema import ENDED, Launch, Work
+from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.routes import Route
-from ml_platform.launchers.schema import ENDED, Launch, Work
-from ml_platform.launchers.table import Launches
 from ml_platform_tests.launchers.rig import event_log, instance_yaml, local
 
 WORK = Work("run", "run", "job")

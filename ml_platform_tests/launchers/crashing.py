@@ -17,9 +17,9 @@ import sqlalchemy as db
 from urllib3.connectionpool import HTTPConnectionPool
 
 from ml_platform.compat.dagster import LaunchRunContext
-from ml_platform.launchers.reconcile import Reconciler
-from ml_platform.launchers.relay import Relay
-from ml_platform.launchers.routing import RoutingRunLauncher
+from ml_platform.launchers.runs.reconciler import Reconciler
+from ml_platform.launchers.runs.run_launcher import RoutingRunLauncher
+from ml_platform.launchers.steps.relay import Relay
 from ml_platform_tests.dagster_internals import QueuedRunCoordinatorDaemon
 from ml_platform_tests.kubernetes.warm import forkserver
 from ml_platform_tests.launchers import FOLDER

@@ -8,7 +8,7 @@ from typing import Any
 
 from dagster import DagsterEvent, DagsterEventType
 
-from ml_platform.launchers.schema import work_of
+from ml_platform.launchers.leases.schema import work_of
 from ml_platform_tests.launchers.cases import Case
 from ml_platform_tests.launchers.crashing import (
     KILLED,

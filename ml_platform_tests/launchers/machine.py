@@ -19,13 +19,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from ml_platform.compat.dagster import LaunchRunContext, ResumeRunContext, WorkerStatus
 from ml_platform.errors import LaunchError
+from ml_platform.launchers.backends.protocol import Busy, Context, Seen, State, Stray
+from ml_platform.launchers.leases.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, Holder, Launch, work_of
+from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.policy import WAITING_TAG
-from ml_platform.launchers.reconcile import Reconciler
 from ml_platform.launchers.routes import Route
-from ml_platform.launchers.routing import RoutingRunLauncher
-from ml_platform.launchers.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, Holder, Launch, work_of
-from ml_platform.launchers.sites import Busy, Context, Seen, State, Stray
-from ml_platform.launchers.table import Launches
+from ml_platform.launchers.runs.reconciler import Reconciler
+from ml_platform.launchers.runs.run_launcher import RoutingRunLauncher
 from ml_platform_tests.dagster_internals import (
     GrpcServerCodeLocationOrigin,
     RemoteJobOrigin,

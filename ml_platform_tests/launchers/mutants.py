@@ -41,15 +41,15 @@ class Mutant:
 
 
 def _table(name: str, old: str, new: str) -> Mutant:
-    return Mutant(name, "launchers.table", old, new, "test_table.py")
+    return Mutant(name, "launchers.leases.table", old, new, "leases/test_table.py")
 
 
-def _launching(name: str, old: str, new: str, module: str = "launchers.launching") -> Mutant:
-    return Mutant(name, module, old, new, "test_launching.py")
+def _starter(name: str, old: str, new: str, module: str = "launchers.runs.starter") -> Mutant:
+    return Mutant(name, module, old, new, "runs/test_starter.py")
 
 
 def _jobs(name: str, old: str, new: str) -> Mutant:
-    return Mutant(name, "launchers.jobs", old, new, "test_jobs.py")
+    return Mutant(name, "launchers.backends.kubernetes_jobs", old, new, "backends/test_kubernetes_jobs.py")
 
 
 MUTANTS = [
@@ -70,11 +70,11 @@ MUTANTS = [
     _table("beginning twice", "*_unclaimed(launch), C.created.is_(None))", "*_unclaimed(launch))"),
     _table("the last memory, not the most", "db.case((C.peak_bytes < peak_bytes, peak_bytes), else_=C.peak_bytes)", "peak_bytes"),
     _table("an outcome that the next look changes", "C.id == launch.id, C.outcome == ENDED)", "C.id == launch.id)"),
-    Mutant("a claim that is skipped", "launchers.claim", "if claim is None:", "if False:", "test_claim.py"),
-    Mutant("a loser that fails", "launchers.claim", "        return 0\n    with kept", "        return 1\n    with kept", "test_claim.py"),
-    Mutant("a lost claim that goes on", "launchers.claim", "if not is_held:", "if False:", "test_claim.py"),
-    Mutant("a manifest outside the fence", "artifacts.store", "        with self._publishing():\n            self._backend.keep(key", "        with nullcontext():\n            self._backend.keep(key", "test_claim.py"),
-    Mutant("a head outside the fence", "artifacts.store", "        with self._publishing():\n            self._backend.write(key, content)", "        with nullcontext():\n            self._backend.write(key, content)", "test_claim.py"),
+    Mutant("a claim that is skipped", "launchers.leases.lease", "if claim is None:", "if False:", "leases/test_lease.py"),
+    Mutant("a loser that fails", "launchers.leases.lease", "        return 0\n    with kept", "        return 1\n    with kept", "leases/test_lease.py"),
+    Mutant("a lost claim that goes on", "launchers.leases.lease", "if not is_held:", "if False:", "leases/test_lease.py"),
+    Mutant("a manifest outside the fence", "artifacts.store", "        with self._publishing():\n            self._backend.keep(key", "        with nullcontext():\n            self._backend.keep(key", "leases/test_lease.py"),
+    Mutant("a head outside the fence", "artifacts.store", "        with self._publishing():\n            self._backend.write(key, content)", "        with nullcontext():\n            self._backend.write(key, content)", "leases/test_lease.py"),
     _jobs("an adoption without comparing", "if found != spec:", "if False:"),
     _jobs("a swallowed conflict", "            job = self._existing(launch, name, namespace, spec)", "            return"),
     _jobs("a job that is tried again", "job.spec.backoff_limit = 0", "pass"),
@@ -88,16 +88,16 @@ MUTANTS = [
     _jobs("another job of the name is it", "job.metadata.uid != launch.uid", "False"),
     _jobs("out of memory is any death", 'ended.reason == "OOMKilled" or ended.exit_code == 137', "False"),
     _jobs("an eviction is any death", "if _was_evicted(pods):", "if False:"),
-    _launching("starting what is at work", "        if launch.claimed is not None:\n            self._say(context", "        if False:\n            self._say(context"),
-    _launching("queueing what was started", "if now.claimed is not None or not now.is_open:\n            return  # it was", "if False:\n            return  # it was"),
-    _launching("a refusal that stays open", "self.launches.release(launch, REFUSED, str(error), unclaimed=True)", "pass"),
-    _launching("evictions without end", "return len(before) <= REPEATS", "return True"),
-    _launching("a ladder without end", "stuck = [step for step in steps if self.rung_of(run, step) >= len(self._ladder_of(run, step))]", "stuck = []"),
-    _launching("burying who cannot be asked", "            if seen.state in (State.ENDED, State.ABSENT):\n                self._bury", "            if seen.state is not State.RUNNING:\n                self._bury"),
-    _launching("ending once only", "if seen.state is State.RUNNING or launch.claimed is not None:\n                return", "if False:\n                return"),
-    _launching("removing what is needed", "return released is not None and time.time() - released > self._grace_seconds", "return True", "launchers.reconcile"),
-    _launching("leaving what nobody needs", "if launch is None or launch.generation > stray.generation:", "if launch is None:", "launchers.reconcile"),
-    _launching("dequeueing what waits", "*config.tag_concurrency_limits, *kept_back", "*config.tag_concurrency_limits", "launchers.coordinator"),
+    _starter("starting what is at work", "        if launch.claimed is not None:\n            self._say(context", "        if False:\n            self._say(context"),
+    _starter("queueing what was started", "if now.claimed is not None or not now.is_open:\n            return  # it was", "if False:\n            return  # it was"),
+    _starter("a refusal that stays open", "self.launches.release(launch, REFUSED, str(error), unclaimed=True)", "pass"),
+    _starter("evictions without end", "return len(before) <= REPEATS", "return True"),
+    _starter("a ladder without end", "stuck = [step for step in steps if self.rung_of(run, step) >= len(self._ladder_of(run, step))]", "stuck = []"),
+    _starter("burying who cannot be asked", "            if seen.state in (State.ENDED, State.ABSENT):\n                self._bury", "            if seen.state is not State.RUNNING:\n                self._bury"),
+    _starter("ending once only", "if seen.state is State.RUNNING or launch.claimed is not None:\n                return", "if False:\n                return"),
+    _starter("removing what is needed", "return released is not None and time.time() - released > self._grace_seconds", "return True", "launchers.runs.reconciler"),
+    _starter("leaving what nobody needs", "if launch is None or launch.generation > stray.generation:", "if launch is None:", "launchers.runs.reconciler"),
+    _starter("dequeueing what waits", "*config.tag_concurrency_limits, *kept_back", "*config.tag_concurrency_limits", "launchers.runs.coordinator"),
 ]  # fmt: skip
 
 
@@ -133,5 +133,5 @@ def try_mutant(mutant: Mutant, log: str) -> None:
     with open(log, "w") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
-    tests = Path(__file__).with_name(mutant.tests)
+    tests = Path(__file__).parent / mutant.tests
     sys.exit(int(pytest.main([str(tests), "-x", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"])))

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.claim import TICKET
+from ml_platform.launchers.leases.lease import TICKET
+from ml_platform.launchers.leases.schema import OUT_OF_MEMORY, work_of
 from ml_platform.launchers.policy import TagPolicy, told
-from ml_platform.launchers.schema import OUT_OF_MEMORY, work_of
 from ml_platform_tests.launchers.world import World, world_in
 
 EVIL: dict[str, Any] = {

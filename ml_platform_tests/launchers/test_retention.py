@@ -11,9 +11,9 @@ import dagster as dg
 import pytest
 from sqlalchemy import update
 
+from ml_platform.launchers.leases.schema import ENDED, LAUNCHES, C, Work
+from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.retention import Unfinished, remove_launches, remove_logs, unfinished_in
-from ml_platform.launchers.schema import ENDED, LAUNCHES, C, Work
-from ml_platform.launchers.table import Launches
 from ml_platform_tests.launchers.rig import instance_yaml, local
 from ml_platform_tests.postgres import Postgres
 

@@ -13,9 +13,9 @@ from typing import Any
 import dagster as dg
 from dagster import SubmitRunContext
 
-from ml_platform.launchers.reconcile import Reconciler
-from ml_platform.launchers.relay import Relay
-from ml_platform.launchers.table import Launches
+from ml_platform.launchers.leases.table import Launches
+from ml_platform.launchers.runs.reconciler import Reconciler
+from ml_platform.launchers.steps.relay import Relay
 from ml_platform_tests.dagster_internals import QueuedRunCoordinatorDaemon, execute_run_monitoring_iteration
 from ml_platform_tests.kubernetes import Cluster
 from ml_platform_tests.launchers import FOLDER, HELD

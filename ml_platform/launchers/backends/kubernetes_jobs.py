@@ -1,0 +1,303 @@
+"""How does a Kubernetes job come to be exactly once, and what became of it?"""
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+from kubernetes.client import ApiException, V1EnvVar, V1Job  # type: ignore[import-untyped]
+from urllib3.exceptions import HTTPError
+
+from ml_platform.compat.dagster import ResumeRunContext, instance_of
+from ml_platform.compat.dagster_k8s import client_of, put_client, report_no_creation
+from ml_platform.errors import LaunchError
+from ml_platform.launchers.backends.protocol import Busy, Context, Patience, Seen, State, Stray
+from ml_platform.launchers.leases.lease import TICKET, claiming
+from ml_platform.launchers.leases.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, Launch
+from ml_platform.launchers.leases.table import Launches
+
+LAUNCH_LABEL = "ml-platform/launch"
+_INSTANCE_LABEL, _GENERATION = "ml-platform/instance", "ml-platform/generation"
+_SPEC = "ml-platform/spec"  # an annotation: the digest of what was to be created
+_TIMEOUT_SECONDS = (5.0, 10.0)  # for connecting, for an answer
+_DEADLINE_SECONDS = 7 * 24 * 3600  # of a job whose configuration names none: nothing stays for ever
+_WAITS = (401, 408, 409, 425, 429)  # and 5xx; some clusters answer 401 while their tokens turn over
+_DISRUPTED = ("Evicted", "Preempting", "Preempted", "NodeLost", "NodeShutdown", "Shutdown", "Terminated")
+
+
+class JobSite:
+    """Starts jobs for launches in the namespace and with the settings of one of Dagster's Kubernetes launchers."""
+
+    claims = True
+
+    def __init__(self, launcher: Any, launches: Launches, patience: Patience):
+        self._launcher = launcher
+        self._launches = launches
+        self._quiet_seconds = patience.grace_seconds
+        self.client = FencedClient(client_of(launcher), launches, _instance_label(launcher))
+        put_client(launcher, self.client)
+        # Its two events a try would say nothing that the launch's own do not.
+        report_no_creation(launcher)
+
+    def start(self, launch: Launch, context: Context) -> None:
+        """Creates the run's job, or finds the one that was created for the same launch."""
+        with self.client.creating(launch):
+            if isinstance(context, ResumeRunContext):
+                self._launcher.resume_run(context)
+            else:
+                self._launcher.launch_run(context)
+
+    def look(self, launch: Launch) -> Seen:
+        """Looks for the job, and for its pods once it is over."""
+        if launch.name is None:
+            return Seen(State.ABSENT, "nothing was created for it")
+        try:
+            return self._look(launch, launch.name)
+        except (ApiException, HTTPError, OSError) as error:
+            return Seen(State.UNREACHABLE, _said(error))
+
+    def _look(self, launch: Launch, name: str) -> Seen:
+        job = self._job(name, launch.namespace)
+        pods = self._pods(launch)
+        if job is None or (launch.uid is not None and job.metadata.uid != launch.uid):
+            return self._without_job(launch, name, pods)
+        found = {one.type: one for one in job.status.conditions or () if one.status == "True"}
+        if "Complete" in found:
+            return Seen(State.ENDED, f"job {name} is complete", ENDED)
+        if "Failed" not in found:
+            why = self._why_no_pod(job) if not pods and self._should_have_a_pod(launch, job) else ""
+            if "exceeded quota" in why:
+                return Seen(State.HELD_UP, f"no pod is made for job {name}: {why}")
+            return Seen(State.RUNNING, f"job {name} is there")
+        if not pods and launch.heard is not None and time.time() - launch.heard < self._quiet_seconds:
+            return Seen(State.UNREACHABLE, f"job {name} has failed; its pod is not listed, so why is not known yet")
+        return _why(name, found["Failed"], pods)
+
+    def _should_have_a_pod(self, launch: Launch, job: V1Job) -> bool:
+        """Whether a job is overdue: a quota of pods or cores refuses those, and takes the job."""
+        is_awaited = launch.created is not None and launch.claimed is None and launch.ending is None
+        is_overdue = time.time() - (launch.created or 0.0) > self._quiet_seconds
+        return is_awaited and is_overdue and not job.status.active and not job.spec.suspend
+
+    def _why_no_pod(self, job: V1Job) -> str:
+        """Gives the last that the cluster said of it; empty if it said nothing."""
+        events = self.client.core_api.list_namespaced_event(
+            job.metadata.namespace, field_selector=f"involvedObject.kind=Job,involvedObject.name={job.metadata.name}",
+            _request_timeout=_TIMEOUT_SECONDS,
+        )  # fmt: skip
+        told = [(str(one.last_timestamp or one.event_time or ""), str(one.message)) for one in events.items
+                if one.reason == "FailedCreate"]  # fmt: skip
+        return max(told, default=("", ""))[1]
+
+    def _without_job(self, launch: Launch, name: str, pods: list[Any]) -> Seen:
+        """Judges a launch without a job: its pod may still be ending, or the answer may be an old one."""
+        if any(pod.status.phase in ("Pending", "Running") for pod in pods):
+            return Seen(State.RUNNING, f"job {name} is gone, its pod is not yet")
+        last = launch.heard or launch.created
+        if last is not None and launch.ending is None and time.time() - last < self._quiet_seconds:
+            return Seen(
+                State.UNREACHABLE, f"job {name} is not there, though it was heard of {time.time() - last:.0f} s ago"
+            )
+        return Seen(State.ABSENT, f"job {name} is gone", EVICTED if _was_evicted(pods) else DIED)
+
+    def end(self, launch: Launch) -> None:
+        """Deletes the job and what is left of its pods."""
+        if launch.name is not None:
+            self._delete(launch.name, launch.namespace)
+        for pod in self._asked(lambda: self._pods(launch)):
+            self._asked(lambda pod=pod: self.client.core_api.delete_namespaced_pod(
+                pod.metadata.name, pod.metadata.namespace, _request_timeout=_TIMEOUT_SECONDS
+            ))  # fmt: skip
+
+    def strays(self) -> Iterable[Stray]:
+        """Lists the active jobs of this instance's launches."""
+        selector = f"{_INSTANCE_LABEL}={self.client.instance}"
+        jobs = self._asked(lambda: self.client.batch_api.list_namespaced_job(
+            self._launcher_namespace, label_selector=selector, _request_timeout=_TIMEOUT_SECONDS
+        ))  # fmt: skip
+        for job in jobs.items if jobs else ():
+            if not any(one.status == "True" for one in job.status.conditions or ()):
+                at = job.metadata
+                yield Stray(at.labels[LAUNCH_LABEL], int(at.labels[_GENERATION]), at.name, at.namespace, at.uid)
+
+    def remove(self, stray: Stray) -> None:
+        """Deletes a job that no launch needs."""
+        self._delete(stray.name, stray.namespace)
+
+    @property
+    def _launcher_namespace(self) -> str:
+        return str(self._launcher.job_namespace)
+
+    def _job(self, name: str, namespace: str | None) -> V1Job | None:
+        try:
+            return self.client.batch_api.read_namespaced_job(
+                name, namespace or self._launcher_namespace, _request_timeout=_TIMEOUT_SECONDS
+            )
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def _pods(self, launch: Launch) -> list[Any]:
+        selector = f"{LAUNCH_LABEL}={launch.id},{_GENERATION}={launch.generation}"
+        found = self.client.core_api.list_namespaced_pod(
+            launch.namespace or self._launcher_namespace, label_selector=selector, _request_timeout=_TIMEOUT_SECONDS
+        )
+        return list(found.items)
+
+    def _delete(self, name: str, namespace: str | None) -> None:
+        named = {"name": name, "namespace": namespace or self._launcher_namespace, "propagation_policy": "Background"}
+        self._asked(lambda: self.client.batch_api.delete_namespaced_job(**named, _request_timeout=_TIMEOUT_SECONDS))
+
+    def _asked(self, ask: Any) -> Any:
+        try:
+            return ask()
+        except ApiException as error:
+            if error.status != 404:
+                raise Busy(_said(error)) from error
+            return None
+        except (HTTPError, OSError) as error:
+            raise Busy(_said(error)) from error
+
+
+class FencedClient:
+    """Dagster's Kubernetes client, whose jobs claim their launch before they work."""
+
+    def __init__(self, client: Any, launches: Launches, instance: str):
+        self._client = client
+        self._launches = launches
+        self._current = threading.local()
+        self.instance = instance
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    @contextmanager
+    def creating(self, launch: Launch) -> Iterator[None]:
+        """Has the job that is created meanwhile be that of a launch."""
+        self._current.launch = launch
+        try:
+            yield
+        finally:
+            del self._current.launch
+
+    def create_namespaced_job_with_retries(self, body: V1Job, namespace: str, **_named: Any) -> None:
+        """Creates the job of a launch once, without waiting; where one is there for the same launch, it is that one.
+
+        Raises:
+            Busy: not now; the launch is to be put off, as nobody knows whether the job was created.
+            LaunchError: never like this: a refusal, a namespace that is not there, a job that is somebody else's.
+        """
+        launch: Launch = self._current.launch
+        spec = self._fence(body, launch)
+        name, gpus = body.metadata.name, _gpus(body.spec.template.spec.containers[0])
+        if not self._launches.specify(launch, spec, name, namespace, gpus):
+            now = self._launches.get(launch.id)
+            if now.is_open and now.claimed is None and now.generation == launch.generation:
+                raise Busy("it was about to be started with other settings")
+            return  # it is at work, over, or put off by somebody else
+        try:
+            job = self.batch_api.create_namespaced_job(namespace, body, _request_timeout=_TIMEOUT_SECONDS)
+        except ApiException as error:
+            if error.status != 409:
+                raise _refusal(error, namespace) from error
+            job = self._existing(launch, name, namespace, spec)
+        except (HTTPError, OSError) as error:
+            raise Busy(_said(error)) from error
+        self._launches.created(launch, job.metadata.uid)
+
+    def _existing(self, launch: Launch, name: str, namespace: str, spec: str) -> V1Job:
+        """Gives the job that has the name, if it is this launch's."""
+        try:
+            job = self.batch_api.read_namespaced_job(name, namespace, _request_timeout=_TIMEOUT_SECONDS)
+        except (ApiException, HTTPError, OSError) as error:
+            raise Busy(f"job {name} exists and cannot be looked at: {_said(error)}") from error
+        found = (job.metadata.annotations or {}).get(_SPEC)
+        if found != spec:
+            raise LaunchError(
+                f"job {name} exists in namespace {namespace}, and is not what launch {launch.ticket} would create "
+                f"(digest {spec[:12]}, found {(found or 'none')[:12]}); look whose it is, delete it and launch again"
+            )
+        return job
+
+    def _fence(self, body: V1Job, launch: Launch) -> str:
+        """Makes a job claim its launch, run once and end; gives the digest of what it is then."""
+        job, pod = body, body.spec.template
+        if (launch.attempt, launch.generation) != (1, 1):
+            job.metadata.name = pod.metadata.name = f"{job.metadata.name}-{launch.attempt}-{launch.generation}"
+        labels = {LAUNCH_LABEL: launch.id, _INSTANCE_LABEL: self.instance, _GENERATION: str(launch.generation)}
+        for metadata in (job.metadata, pod.metadata):
+            metadata.labels = {**(metadata.labels or {}), **labels}
+        job.spec.backoff_limit = 0
+        job.spec.active_deadline_seconds = job.spec.active_deadline_seconds or _DEADLINE_SECONDS
+        container = pod.spec.containers[0]
+        container.command = [*(container.command or ()), *claiming(container.args, launch.ticket)]
+        container.env = [*(container.env or ()), V1EnvVar(name=TICKET, value=launch.ticket)]
+        plain = self.batch_api.api_client.sanitize_for_serialization(deepcopy(body))
+        spec = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+        job.metadata.annotations = {**(job.metadata.annotations or {}), _SPEC: spec}
+        return spec
+
+
+def _refusal(error: ApiException, namespace: str) -> Exception:
+    """Tells a launcher that is busy from one that will never do it."""
+    status, said = int(error.status or 0), _said(error)
+    if status in _WAITS or status >= 500 or (status == 403 and "exceeded quota" in said):
+        after = (error.headers or {}).get("Retry-After", "")
+        return Busy(said, float(after) if str(after).isdigit() else 0.0)
+    if status == 404:
+        return LaunchError(
+            f"namespace {namespace} is not there ({said}); create it, or set job_namespace in dagster.yaml"
+        )
+    return LaunchError(f"the cluster refuses to create a job in namespace {namespace}: {said}")
+
+
+def _why(name: str, failed: Any, pods: Iterable[Any]) -> Seen:
+    """Says why a job failed, from what the kubelet says of its pods."""
+    pods = list(pods)
+    if _was_evicted(pods):
+        said = next((pod.status.message for pod in pods if pod.status.message), "its pod was disrupted")
+        return Seen(State.ENDED, f"job {name} was evicted: {said}", EVICTED)
+    for pod in pods:
+        for container in pod.status.container_statuses or ():
+            ended = container.state.terminated
+            if ended is not None and (ended.reason == "OOMKilled" or ended.exit_code == 137):
+                return Seen(State.ENDED, f"the pod of job {name} ran out of memory ({ended.reason}, exit status "
+                            f"{ended.exit_code})", OUT_OF_MEMORY)  # fmt: skip
+            if ended is not None and ended.exit_code:
+                return Seen(State.ENDED, f"the pod of job {name} ended with status {ended.exit_code}", DIED)
+    return Seen(State.ENDED, f"job {name} failed: {failed.reason}", DIED)
+
+
+def _was_evicted(pods: Iterable[Any]) -> bool:
+    return any(
+        pod.status.reason in _DISRUPTED
+        or any(one.type == "DisruptionTarget" and one.status == "True" for one in pod.status.conditions or ())
+        for pod in pods
+    )
+
+
+def _gpus(container: Any) -> float:
+    limits = (container.resources.limits if container.resources else None) or {}
+    return float(sum(float(amount) for name, amount in limits.items() if name.endswith("gpu")))
+
+
+def _said(error: BaseException) -> str:
+    """Gives what an API server or a connection said, in a line."""
+    if isinstance(error, ApiException):
+        try:
+            message = json.loads(error.body or "")["message"]
+        except (ValueError, TypeError, KeyError):
+            message = error.reason
+        return f"{message} ({error.status})"
+    reason: Any = getattr(error, "reason", None) or error
+    said = reason.args[0] if reason.args and isinstance(reason.args[0], str) else reason
+    return f"{type(error).__name__}: {str(said).rpartition('>: ')[2]}"
+
+
+def _instance_label(launcher: Any) -> str:
+    return str(instance_of(launcher).run_storage.get_run_storage_id())[:63]

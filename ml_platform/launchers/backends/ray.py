@@ -1,0 +1,317 @@
+"""How does a run, or a step of one, come to be a job of a Ray cluster exactly once, and what became of it?"""
+
+import json
+import re
+import shlex
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from dagster import DagsterEvent, DagsterRun, MetadataValue
+from dagster_ray import RayRunLauncher
+
+from ml_platform.compat.dagster import ResumeRunContext, instance_of, replace
+from ml_platform.compat.dagster_ray import RayExecutionConfig, resolve_env_vars_list
+from ml_platform.compat.dagster_steps import ExecuteRunArgs, ResumeRunArgs, StepHandlerContext
+from ml_platform.errors import LaunchError
+from ml_platform.launchers.backends.protocol import Busy, Context, Patience, Seen, State, Stray
+from ml_platform.launchers.backends.registry import Config, Kind, Place
+from ml_platform.launchers.leases.lease import wrapped
+from ml_platform.launchers.leases.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, Launch, digest_of
+from ml_platform.launchers.leases.table import Launches
+from ml_platform.launchers.steps.workers import key_of
+
+_TIMEOUT_SECONDS = (5.0, 30.0)  # for connecting, for an answer
+_WAITS = (401, 403, 408, 429)  # and 5xx; whoever keeps tokens can mend the first two
+_KILLED = (-9, 137)  # the job's command itself, or as its shell says it
+_NODE_DIED = "its node has died"  # in Ray's words for why what runs a job's command is gone
+_LOG_TAIL_CHARACTERS = 8_000
+_LAUNCH, _GENERATION, _INSTANCE = "ml-platform/launch", "ml-platform/generation", "ml-platform/instance"
+_SPEC = "ml-platform/spec"  # the digest of what was to be submitted
+# Else Ray kills a job three seconds after it asked it to stop, before a run has ended its steps.
+_STOPPING = {"RAY_JOB_STOP_WAIT_TIME_S": "30"}
+
+
+class _Answer(RuntimeError):
+    """An answer of the job server that is no success."""
+
+    def __init__(self, status: int, text: str):
+        super().__init__(f"{_last_line(text)} ({status})")
+        self.status = status
+        self.text = text
+
+
+class RaySite:
+    """Submits jobs for launches to the cluster, and with the settings, of one of dagster-ray's launchers.
+
+    A job is named after its launch, and Ray takes a name once.
+    """
+
+    claims = True
+
+    def __init__(self, launcher: RayRunLauncher, launches: Launches, patience: Patience):
+        self._launcher = launcher
+        self._launches = launches
+        self._quiet_seconds = patience.grace_seconds
+        self._client_class = _client_class()
+        # Its own would put the values of all variables into the run's log.
+        launcher.get_run_worker_debug_info = self._debug_info  # type: ignore[method-assign]
+
+    @cached_property
+    def _client(self) -> Any:
+        """Ray's client, which connects when it is made."""
+        launcher = self._launcher
+        return self._client_class(
+            launcher.address, metadata=launcher.metadata, headers=launcher.headers, cookies=launcher.cookies
+        )
+
+    def start(self, launch: Launch, context: Context) -> None:
+        """Submits the run's job, or finds the one that was submitted for the same launch."""
+        run = context.dagster_run
+        assert run.job_code_origin is not None, f"run {run.run_id} has no code to execute"
+        args = ResumeRunArgs if isinstance(context, ResumeRunContext) else ExecuteRunArgs
+        command = args(run.job_code_origin, run.run_id, instance_of(self._launcher).get_ref(), True).get_command_args()
+        if self.submit(launch, command, run.tags):
+            told = f"Ray has the run as job {_name_of(launch)}"
+            instance_of(self._launcher).report_engine_event(told, run, cls=type(self._launcher))
+
+    def submit(self, launch: Launch, command: Sequence[str], tags: Mapping[str, str]) -> bool:
+        """Submits a command that claims its launch first; False if the launch is past it.
+
+        Args:
+            tags: of the run or the op: what `dagster-ray/config` says there stands over the launcher's settings.
+
+        Raises:
+            Busy: not now; the launch is to be put off, as nobody knows whether the job was taken.
+            LaunchError: never like this: a refusal, or a job of this name that is another.
+        """
+        job = self._job_of(launch, command, tags)
+        spec = digest_of([json.dumps(job, sort_keys=True)])
+        if not self._launches.specify(launch, spec, job["submission_id"], None, job["entrypoint_num_gpus"] or 0.0):
+            now = self._launches.get(launch.id)
+            if now.is_open and now.claimed is None and now.generation == launch.generation:
+                raise Busy("it was about to be started with other settings")
+            return False  # it is at work, over, or put off by somebody else
+        job["metadata"][_SPEC] = spec
+        try:
+            self._client.submit_job(**job)
+        except _Answer as answer:
+            self._require_same(job["submission_id"], spec, answer)
+        except OSError as error:
+            raise Busy(_said(error)) from error
+        return self._launches.created(launch, job["submission_id"])
+
+    def _job_of(self, launch: Launch, command: Sequence[str], tags: Mapping[str, str]) -> dict[str, Any]:
+        launcher, own = self._launcher, RayExecutionConfig.from_tags(tags)
+        runtime_env = dict(own.runtime_env or launcher.runtime_env or {})
+        variables = {**_STOPPING, **resolve_env_vars_list(launcher.env_vars), **runtime_env.get("env_vars", {})}
+        return {
+            "submission_id": _name_of(launch),
+            "entrypoint": "exec " + shlex.join(wrapped(command, launch.ticket)),
+            "runtime_env": {**runtime_env, "env_vars": variables},
+            "entrypoint_num_cpus": own.num_cpus or launcher.num_cpus,
+            "entrypoint_num_gpus": own.num_gpus or launcher.num_gpus,
+            "entrypoint_memory": own.memory or launcher.memory,
+            "entrypoint_resources": own.resources or launcher.resources,
+            "metadata": {
+                _LAUNCH: launch.id,
+                _GENERATION: str(launch.generation),
+                _INSTANCE: self._instance_id,
+                "work": str(launch.work),
+                "job": launch.work.job,
+            },
+        }
+
+    def _require_same(self, name: str, spec: str, answer: _Answer) -> None:
+        """Goes on after a submission that was refused only if that is because it had been taken before."""
+        with _asking():
+            found = self._job(name)
+        if found is None and (answer.status in _WAITS or answer.status >= 500):
+            raise Busy(str(answer)) from answer
+        if found is None:
+            raise LaunchError(f"Ray refuses job {name}: {answer}") from answer
+        if (found.metadata or {}).get(_SPEC) != spec:
+            raise LaunchError(
+                f"Ray has a job {name} that is not what would be submitted (digest {spec[:12]}, found "
+                f"{(found.metadata or {}).get(_SPEC, 'none')[:12]}); look whose it is, stop it and launch again"
+            ) from answer
+
+    def look(self, launch: Launch) -> Seen:
+        """Looks for the job; a job server that does not answer, or not as Ray does, says nothing about it."""
+        if launch.name is None:
+            return Seen(State.ABSENT, "nothing was submitted for it")
+        try:
+            job = self._job(launch.name)
+        except (RuntimeError, OSError) as error:
+            return Seen(State.UNREACHABLE, _said(error))
+        return self._without_job(launch) if job is None else _seen(launch, job)
+
+    def _without_job(self, launch: Launch) -> Seen:
+        """Judges a launch whose job Ray does not know: a cluster's head that was started anew has forgotten all."""
+        last = launch.heard or launch.created
+        told = f"Ray does not know job {launch.name}"
+        if last is not None and launch.ending is None and time.time() - last < self._quiet_seconds:
+            return Seen(State.UNREACHABLE, f"{told}, though it was heard of {time.time() - last:.0f} s ago")
+        return Seen(State.ABSENT, told)
+
+    def end(self, launch: Launch) -> None:
+        """Has the job stopped."""
+        if launch.name is not None:
+            self._stop(launch.name)
+
+    def strays(self) -> Iterable[Stray]:
+        """Lists the jobs of this instance's launches that are not over."""
+        with _asking():
+            jobs = self._client.list_jobs()
+        for job in jobs:
+            told = job.metadata or {}
+            if told.get(_INSTANCE) == self._instance_id and job.submission_id and not job.status.is_terminal():
+                yield Stray(told[_LAUNCH], int(told[_GENERATION]), job.submission_id, "", job.submission_id)
+
+    def remove(self, stray: Stray) -> None:
+        """Has a job stopped that no launch needs."""
+        self._stop(stray.name)
+
+    @property
+    def _instance_id(self) -> str:
+        storage: Any = instance_of(self._launcher).run_storage
+        return str(storage.get_run_storage_id())
+
+    def _job(self, name: str) -> Any:
+        try:
+            return self._client.get_job_info(name)
+        except _Answer as answer:
+            if _says_that_there_is_none(answer, name):
+                return None
+            raise
+
+    def _stop(self, name: str) -> None:
+        with _asking():
+            try:
+                self._client.stop_job(name)
+            except _Answer as answer:
+                if not _says_that_there_is_none(answer, name):
+                    raise
+
+    def _debug_info(self, run: DagsterRun, include_container_logs: bool | None = True) -> str | None:
+        """Gives the end of what the run's job printed."""
+        launch = self._launches.last(run.run_id)
+        if launch is None or launch.name is None or not include_container_logs:
+            return None
+        try:
+            printed = self._client.get_job_logs(launch.name)
+        except (RuntimeError, OSError) as error:
+            return f"what job {launch.name} printed cannot be had: {_said(error)}"
+        return f"job {launch.name}:\n{_without_command(printed)[-_LOG_TAIL_CHARACTERS:]}"
+
+
+class RaySteps:
+    """Submits steps as jobs of one Ray cluster."""
+
+    def __init__(self, _launcher: RayRunLauncher, site: RaySite):
+        self.site = site
+
+    def create(self, launch: Launch, context: StepHandlerContext) -> Sequence[DagsterEvent]:
+        """Submits the job of a step's launch, or finds the one that was submitted for it."""
+        step_key, name = key_of(context), _name_of(launch)
+        # The launch decides who executes the step; Dagster's own look at what was started would refuse another try.
+        args = replace(context.execute_step_args, should_verify_step=False)
+        if not self.site.submit(launch, args.get_command_args(), context.step_tags[step_key]):
+            return []
+        told = f"Step {step_key} is with Ray as job {name}."
+        metadata = {"Ray job": MetadataValue.text(name)}
+        return [DagsterEvent.step_worker_starting(context.get_step_context(step_key), told, metadata)]
+
+
+def _client_class() -> type[Any]:
+    """Gives Ray's client of the job server, which waits for no answer for ever, and tells how one failed."""
+    try:
+        from ray.exceptions import AuthenticationError
+        from ray.job_submission import JobSubmissionClient
+    except ImportError as error:
+        raise LaunchError(f"Ray cannot be imported here ({error}); pip install 'ml_platform[ray]'") from error
+
+    class Client(JobSubmissionClient):
+        def _do_request(self, *arguments: Any, **named: Any) -> Any:
+            try:
+                return super()._do_request(*arguments, timeout=_TIMEOUT_SECONDS, **named)
+            except AuthenticationError as error:
+                raise _Answer(401, str(error)) from error
+
+        def _raise_error(self, r: Any) -> None:
+            # What a job's node says to the cluster's head comes back as a failure (500) of the head's.
+            passed_on = re.findall(r"Request failed with status code (\d+)", r.text)
+            raise _Answer(int(passed_on[-1]) if passed_on else r.status_code, r.text)
+
+    return Client
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Takes an answer that says nothing for one that may come later."""
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        raise Busy(_said(error)) from error
+
+
+def _says_that_there_is_none(answer: _Answer, name: str) -> bool:
+    """Whether Ray says so: what stands in front of it may answer 404 while it is away."""
+    return answer.status == 404 and f"Job {name} does not exist" in answer.text
+
+
+def _seen(launch: Launch, job: Any) -> Seen:
+    """Says what Ray's words for a job mean."""
+    name, status = launch.name, str(job.status)
+    if status == "PENDING" and launch.ending is not None and launch.claimed is None:
+        return Seen(State.UNREACHABLE, f"job {name} waits for the cluster's resources; begun, it would claim nothing")
+    if not job.status.is_terminal():
+        return Seen(State.RUNNING, f"job {name} is {status.lower()}")
+    if status == "SUCCEEDED":
+        return Seen(State.ENDED, f"job {name} succeeded", ENDED)
+    if status == "STOPPED":
+        return Seen(State.ENDED, f"job {name} was stopped")
+    return _failed(f"job {name}", job)
+
+
+def _failed(job_name: str, job: Any) -> Seen:
+    """Says how a job failed: its command, or what Ray has around it."""
+    message = _without_command(job.message or "")
+    if job.driver_exit_code in _KILLED:
+        return Seen(State.ENDED, f"{job_name} was killed (out of memory, or somebody did)", OUT_OF_MEMORY)
+    if job.driver_exit_code is not None:
+        return Seen(State.ENDED, f"{job_name} ended with status {job.driver_exit_code}: {_last_line(message)}")
+    return Seen(State.ENDED, f"{job_name} failed: {_last_line(message)}", EVICTED if _NODE_DIED in message else DIED)
+
+
+def _name_of(launch: Launch) -> str:
+    return f"ml-platform-{launch.id}-{launch.generation}"
+
+
+def _without_command(printed: str) -> str:
+    """Drops the command from what a job printed: Ray prints it first, and the instance's settings stand in it."""
+    return "\n".join(line for line in printed.splitlines() if not line.startswith("Running entrypoint for job "))
+
+
+def _last_line(text: str) -> str:
+    """Gives what a server said at last, in a line; Ray answers with whole tracebacks."""
+    lines = [line.strip() for line in text.splitlines() if line.strip(" .")]
+    return lines[-1][:500] if lines else ""
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {_last_line(str(error))}" if isinstance(error, OSError) else str(error)
+
+
+def _place_of(config: Config, tags: Mapping[str, str]) -> Place:
+    """Says what a step's job would hold of the cluster; none is asked."""
+    ray: Mapping[str, Any] = config.get("ray", {})
+    own = RayExecutionConfig.from_tags(tags)
+    named = ("num_cpus", "num_gpus", "memory", "resources")
+    asked = {name: getattr(own, name) or ray.get(name) for name in named}
+    return Place(resources={name: value for name, value in asked.items() if value} or None)
+
+
+KIND = Kind(site=RaySite, step_handler=RaySteps, place_of=_place_of)

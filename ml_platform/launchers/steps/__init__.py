@@ -1,0 +1,1 @@
+"""Single steps of a run: the executor, where each step goes, and what executes it there."""

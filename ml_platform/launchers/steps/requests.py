@@ -1,0 +1,147 @@
+"""How does a run's process have steps started on launchers that it may not talk to? It asks the reconciler.
+
+A pod that executes a run has no token for its cluster: whoever's code runs there could start what it likes with it. So
+the process writes what it wants into a table beside the launch table; `ml_platform.launchers.steps.relay` does it and
+answers. Either may be killed anywhere: what was asked may be done twice, as by two daemons, and the launch decides.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as db
+from dagster import DagsterEvent, serialize_value
+
+from ml_platform.compat.dagster_steps import StepHandlerContext
+from ml_platform.errors import LaunchError
+from ml_platform.launchers.backends.protocol import Busy, Patience, Seen, State
+from ml_platform.launchers.leases.schema import REQUESTS, Launch
+from ml_platform.launchers.leases.table import Launches
+from ml_platform.launchers.steps.workers import key_of
+
+CREATE, LOOK = "create", "look"
+_FORGOTTEN_SECONDS = 600.0  # after which nobody waits for an answer any more
+_R = REQUESTS.c
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run's process wants of a launcher.
+
+    Attributes:
+        generation: that of the launch when it was asked; a launch of another has been put off meanwhile.
+        kind: to create what executes a step, or to look for it.
+        given: of `create`: the step's arguments and tags.
+    """
+
+    id: str
+    launch_id: str
+    generation: int
+    launcher: str
+    kind: str
+    given: Mapping[str, Any]
+
+
+class Requests:
+    """The table of requests and answers, in the database of the launch table."""
+
+    def __init__(self, launches: Launches):
+        self._launches = launches
+
+    def ask(self, launch: Launch, kind: str, given: Mapping[str, Any]) -> str:
+        """Writes a request; gives its id."""
+        request_id = uuid.uuid4().hex
+        values = {
+            "id": request_id, "launch_id": launch.id, "generation": launch.generation, "launcher": launch.launcher,
+            "kind": kind, "given": json.dumps(given), "asked": time.time(),
+        }  # fmt: skip
+        self._launches.insert(REQUESTS, values)
+        return request_id
+
+    def answer_to(self, request_id: str) -> dict[str, Any] | None:
+        """Reads what was answered; None while nothing was."""
+        rows = self._launches.read(db.select(_R.answer).where(_R.id == request_id))
+        return json.loads(rows[0].answer) if rows and rows[0].answer is not None else None
+
+    def withdraw(self, request_id: str) -> None:
+        """Forgets a request, answered or not."""
+        self._launches.write(db.delete(REQUESTS).where(_R.id == request_id))
+
+    def open(self) -> list[Request]:
+        """Lists what is to be done, oldest first."""
+        rows = self._launches.read(db.select(REQUESTS).where(_R.answer.is_(None)).order_by(_R.asked))
+        return [
+            Request(row.id, row.launch_id, row.generation, row.launcher, row.kind, json.loads(row.given))
+            for row in rows
+        ]
+
+    def forget_old(self) -> None:
+        """Forgets what nobody waits for any more, answered or not: whoever asked is gone."""
+        self._launches.write(db.delete(REQUESTS).where(_R.asked < time.time() - _FORGOTTEN_SECONDS))
+
+    def answer(self, request: Request, answer: Mapping[str, Any]) -> None:
+        """Answers a request."""
+        values = {"answer": json.dumps(answer)}
+        self._launches.write(db.update(REQUESTS).where(_R.id == request.id).values(**values))
+
+
+class RelayedSite:
+    """A launcher that only the reconciler can ask about launches of steps."""
+
+    def __init__(self, launches: Launches, patience: Patience):
+        self._requests = Requests(launches)
+        self._seconds = patience.grace_seconds
+
+    def look(self, launch: Launch) -> Seen:
+        """Has it looked for what was started for a launch, unless its process has just reported."""
+        if launch.is_open and launch.heard is not None and time.time() - launch.heard < self._seconds / 2:
+            return Seen(State.RUNNING, "its process reports")
+        try:
+            answer = self.ask(launch, LOOK)
+        except (Busy, LaunchError) as error:
+            return Seen(State.UNREACHABLE, str(error))
+        return Seen(State(answer["state"]), answer["reason"], answer["outcome"])
+
+    def end(self, launch: Launch) -> None:
+        """Does nothing: the launch table says that it is to end, and the reconciler sees to it."""
+
+    def ask(self, launch: Launch, kind: str, **given: Any) -> dict[str, Any]:
+        """Waits for an answer.
+
+        Raises:
+            Busy: the launcher is, or nobody answers.
+            LaunchError: it can never be done like this.
+        """
+        request_id, until, pause = self._requests.ask(launch, kind, given), time.monotonic() + self._seconds, 0.05
+        try:
+            while (answer := self._requests.answer_to(request_id)) is None:
+                if time.monotonic() > until:
+                    raise Busy(
+                        f"no reconciler has answered for {self._seconds:.0f} s; is `ml-platform launches reconcile "
+                        "--every 5` running?"
+                    )
+                time.sleep(pause)
+                pause = min(1.0, pause * 1.5)
+        finally:
+            self._requests.withdraw(request_id)
+        if "busy" in answer:
+            raise Busy(answer["busy"], answer["seconds"])
+        if "refused" in answer:
+            raise LaunchError(answer["refused"])
+        return answer
+
+
+class RelayedSteps:
+    """Has the reconciler start steps."""
+
+    def __init__(self, site: RelayedSite):
+        self.site = site
+
+    def create(self, launch: Launch, context: StepHandlerContext) -> Sequence[DagsterEvent]:
+        """Has it create what executes a step, or find what was created for the same launch."""
+        args, tags = serialize_value(context.execute_step_args), dict(context.step_tags[key_of(context)])
+        self.site.ask(launch, CREATE, args=args, tags=tags)
+        return []
