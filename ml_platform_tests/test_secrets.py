@@ -93,7 +93,7 @@ STORES = {
 
 @pytest.fixture
 def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Gives all that a command prints that fails."""
+    """Returns all that a command prints that fails."""
     monkeypatch.setattr("ml_platform.databases.OUTAGE_SECONDS", 0)  # it is asked again for a minute
     for name, value in {**VARIABLES, "DAGSTER_HOME": str(tmp_path), "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
                         "AWS_MAX_ATTEMPTS": "1"}.items():  # fmt: skip

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ml_platform.notebooks.constants import obstacle
 from ml_platform.notebooks.reader import Place
 from ml_platform.notebooks.statements import DEFINITIONS, Statement
-from ml_platform.versions.source import imports_in
+from ml_platform.versions.syntax import imports_in
 
 _OF_NOTEBOOKS = {"display", "get_ipython", "In", "Out", "_", "__", "___"}
 _OF_MODULES = {"__name__", "__annotations__", "__doc__"}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml_platform.versions.description import Undescribable, describe, paths_in
-from ml_platform.versions.source import chains_in, imports_in, source_of
+from ml_platform.versions.syntax import chains_in, imports_in, source_of
 
 
 @dataclass(frozen=True)

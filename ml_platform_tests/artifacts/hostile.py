@@ -311,7 +311,7 @@ def tables(maker: Maker) -> None:
 
 
 def zipped(members: Mapping[str, bytes], bomb: bytes = b"", compression: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """Gives an archive, whose last member is followed by a bomb's content, again and again."""
+    """Returns an archive whose last member is followed by a bomb's content, again and again."""
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", compression, compresslevel=1) as archive:
         for name, content in members.items():

@@ -1,4 +1,4 @@
-"""Which files are of the right format, and say what they never should?"""
+"""Builds files of the right format whose content a store must refuse."""
 
 import io
 import json
@@ -27,7 +27,7 @@ CALLABLES = (
 
 
 def part(loader: str, name: str, **more: Any) -> dict[str, Any]:
-    """Gives one part of a skops schema."""
+    """Returns one part of a skops schema."""
     module, _, kind = name.rpartition(".")
     return {"__class__": kind, "__module__": module, "__loader__": loader, **more}
 
@@ -74,7 +74,7 @@ LOADERS: Mapping[str, Callable[[str, Any], dict[str, Any]]] = {
 
 
 def _with(maker: Maker, attribute: Any, **changes: Any) -> dict[str, Any]:
-    """Gives the schema of the honest object, with one attribute more."""
+    """Returns the schema of the honest object, with one attribute more."""
     archive = zipfile.ZipFile(io.BytesIO(maker.honest["object"].files[OBJECT]))
     schema = json.loads(archive.read("schema.json"))
     schema["content"]["content"]["more"] = attribute
@@ -139,7 +139,7 @@ def npy(shape: Any, content: bytes = b"", descr: Any = "<f8") -> bytes:
 
 
 def bombs_in_objects(maker: Maker) -> dict[str, tuple[Any, Mapping[str, bytes], bytes]]:
-    """Gives schemas and members that would take gigabytes."""
+    """Returns schemas and members that would take gigabytes."""
     array = part("NdArrayNode", "numpy.ndarray", type="numpy", file="z.npy")
     small = {"z.npy": npy((2**17,), bytes(2**20))}
     laughs = text("ha")

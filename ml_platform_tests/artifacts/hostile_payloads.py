@@ -28,7 +28,7 @@ class Bomb:
 
 
 def bombs(marker: Path) -> dict[str, Bomb]:
-    """Gives one bomb a way to execute; each leaves the marker, or tries to reach a socket."""
+    """Returns bombs by the way in which they execute; each leaves the marker, or tries to reach a socket."""
     leave = f"open({str(marker)!r}, 'w').close()"
     return {
         "os.system": Bomb(os.system, f"touch {marker}"),
@@ -41,7 +41,7 @@ def bombs(marker: Path) -> dict[str, Bomb]:
 
 
 def payloads(marker: Path) -> Iterator[tuple[str, bytes]]:
-    """Gives every bomb in every form that some library would unpickle."""
+    """Yields every bomb in every form that some library would unpickle."""
     for name, bomb in bombs(marker).items():
         for protocol in (0, 2, 5):
             yield f"{name}, protocol {protocol}", pickle.dumps(bomb, protocol)

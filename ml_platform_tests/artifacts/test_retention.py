@@ -31,7 +31,7 @@ def make(store: ArtifactStore, asset: str, text: str = "", inputs: Mapping[str, 
 
 
 def moment(store: ArtifactStore) -> float:
-    """Gives a moment that what was written before is not of; S3 tells whole seconds."""
+    """Waits, then returns a moment later than all that was written before; S3 has whole seconds."""
     if "://" not in store.base:
         time.sleep(0.02)
         now = time.time()

@@ -95,7 +95,7 @@ def _table(base: Path) -> None:
 
 
 def ways(case: Case) -> list[Callable[[], Any]]:
-    """Says how the platform reads such a file: by its IO managers, its SQL steps, its sources, its store."""
+    """Returns how the platform reads such a file: by its IO managers, its SQL steps, its sources, its store."""
     if case.kind == "source":
         return [lambda: _table(case.base)]
     if case.kind == "name":
@@ -120,7 +120,7 @@ def ways(case: Case) -> list[Callable[[], Any]]:
 
 
 def outcome(way: Callable[[], Any]) -> tuple[str, str]:
-    """Gives the class of the error and what it says; nothing where there is none."""
+    """Returns the class of the error and its message; empty where there is none."""
     try:
         way()
     except dg.Failure as failure:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ml_platform.errors import SpecError
+from ml_platform.pipeline.inheritance import load_declaration
 from ml_platform.pipeline.spec import PipelineSpec, load_spec
 from ml_platform_tests.platform import small_yaml
 
@@ -62,6 +63,16 @@ def test_lists_are_replaced_or_edited(tmp_path: Path) -> None:
     assert spec.features.columns[-2:] == ["visib", "month"]
     assert "humid" not in spec.features.columns
     assert spec.evaluation.by == ["carrier"]
+
+
+def test_each_item_of_an_edited_list_keeps_the_line_that_said_it(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.yaml").write_text("pipeline: parent\nitems:\n  - [a,\n     {uses: x.Y}]\n  - b\n")
+    (tmp_path / "variant.yaml").write_text("pipeline: variant\nextends: pipeline.yaml\nitems:\n  remove: b\n  add: c\n")
+    merged = load_declaration(tmp_path / "variant.yaml")
+    assert merged.data["items"] == [["a", {"uses": "x.Y"}], "c"]
+    places = [("items",), ("items", 0), ("items", 0, 1, "uses"), ("items", 1)]
+    spots = [(Path(problem.file).name, problem.line) for problem in (merged.problem(place, "") for place in places)]
+    assert spots == [("variant.yaml", 3), ("pipeline.yaml", 3), ("pipeline.yaml", 4), ("variant.yaml", 5)]
 
 
 def test_named_parts_of_a_scikit_learn_pipeline_are_reached_by_their_names(tmp_path: Path) -> None:

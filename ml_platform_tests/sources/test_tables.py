@@ -18,7 +18,7 @@ JANUARY, MARCH = "2013-01-01", "2013-03-01"
 
 @pytest.fixture
 def change(tmp_path: Path) -> Callable[[TableSource, Callable[[str], str]], TableSource]:
-    """Gives a table whose file was changed."""
+    """Returns a table whose file was changed."""
 
     def changed(table: TableSource, edit: Callable[[str], str]) -> TableSource:
         path = tmp_path / table.file

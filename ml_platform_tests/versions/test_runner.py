@@ -99,7 +99,9 @@ class TestAnUpgrade:
 
     @pytest.mark.full
     def test_with_another_number_recomputes_that_kind(self, installed: Path, now: dict[str, str]) -> None:
-        edit(installed / "versions" / "runner.py", '"selection": RunnerVersion(1', '"selection": RunnerVersion(2')
+        number = RUNNERS["selection"].number
+        old, new = (f'"selection": RunnerVersion({one},' for one in (number, number + 1))
+        edit(installed / "versions" / "runner.py", old, new)
         found = code_versions(installed)
         assert {name for name in now if found[name] != now[name]} == {"flight_delays/selection"}
 

@@ -84,7 +84,7 @@ class Verdict:
         return next((outcome for outcome in ranked if outcome in found), "not applicable")
 
     @property
-    def telling(self) -> list[Finding]:
+    def reasons(self) -> list[Finding]:
         """The findings that explain the outcome, each once."""
         found = [finding for finding in self.findings if finding.outcome == self.outcome and finding.why]
         # Two checks of a promise often run into the same fault; a reader wants it once.
@@ -93,13 +93,13 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """Returns plain JSON values."""
         return {"number": self.number, "promise": self.promise, "outcome": self.outcome,
-                "findings": [asdict(finding) for finding in self.telling]}  # fmt: skip
+                "findings": [asdict(finding) for finding in self.reasons]}  # fmt: skip
 
     def __str__(self) -> str:
         lines = [
             f"{self.number:>3} {self.promise:<22}{self.outcome.upper() if self.outcome == 'broken' else self.outcome}"
         ]
-        for finding in self.telling:
+        for finding in self.reasons:
             lines.append(f"      {finding.why}")
             lines += [f"        {line}" for line in finding.proof.splitlines()]
             lines += [f"      to do: {finding.advice}"] if finding.advice else []

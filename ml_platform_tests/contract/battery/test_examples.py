@@ -59,7 +59,7 @@ def test_a_parameter_that_takes_anything_is_told_of_a_class_with_other_inputs_to
     step = LooseLookup("at", ["origin"], ["temp"])
     report = check_transformer(step, FLIGHTS, weather=WEATHER, promises=["parameters"])
     assert report["parameters"].outcome == "not declared"
-    assert report["parameters"].telling[0].why.startswith("parameter 'note' takes anything until data are there")
+    assert report["parameters"].reasons[0].why.startswith("parameter 'note' takes anything until data are there")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_slice_of_texts_is_as_good_as_the_whole() -> None:
 def test_the_smallest_counterexample_is_told() -> None:
     specimen = BROKEN["AveragesTheGroupOnline"]
     report = check_transformer(specimen.build(), FLIGHTS, promises=["row_wise"])
-    (finding,) = report["row_wise"].telling
+    (finding,) = report["row_wise"].reasons
     assert "than in a batch of 2" in finding.why
     assert "column 'usual'" in finding.proof
 
@@ -120,7 +120,7 @@ def test_the_store_and_the_battery_refuse_by_the_same_code(tmp_path: Path) -> No
     report = check_transformer(transformer, FLIGHTS, promises=["safe_persistence"])
     with pytest.raises(ArtifactError) as refused:
         write_object(tmp_path, transformer.fit(FLIGHTS))
-    assert report["safe_persistence"].telling[0].why == str(refused.value)
+    assert report["safe_persistence"].reasons[0].why == str(refused.value)
     assert "attribute usual_ (pandas.Series)" in str(refused.value)
 
 

@@ -50,7 +50,7 @@ def test_a_broken_transformer_is_caught_by_the_check_it_was_made_for(name: str) 
     report = report_on(name)
     specimen = BROKEN[name]
     assert specimen.breaks in report.broken, report
-    told = report[specimen.breaks].telling
+    told = report[specimen.breaks].reasons
     assert all(finding.why for finding in told)
 
 

@@ -1,4 +1,4 @@
-"""What stands in the zoo of broken transformers, and how does a class get there?"""
+"""Defines the register of broken transformers, which the battery must catch."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
