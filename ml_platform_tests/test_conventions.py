@@ -164,7 +164,7 @@ def test_every_test_file_is_named_after_a_module_or_folder() -> None:
     known = {path.stem for path in (ROOT / "ml_platform").rglob("*.py")} | {"__init__"}
     known |= {path.name for path in (ROOT / "ml_platform").rglob("*") if path.is_dir()}
     extra = {"conventions", "wheel", "refusals", "demo", "public_check", "ui", "kills", "paths", "pipelines", "cluster"}
-    extra |= {"postgres", "faults", "double_starts", "machine", "outages", "ladder", "mutants"}
+    extra |= {"postgres", "faults", "double_starts", "machine", "outages", "escalation", "mutants"}
     extra |= {"golden", "hostile", "hostile_tags", "secrets", "audit", "proxy", "roles", "images", "probes"}
     found = {path.stem.removeprefix("test_") for path in (ROOT / "ml_platform_tests").rglob("test_*.py")}
     assert found <= known | extra

@@ -1,4 +1,4 @@
-"""Where would each asset run, on the launchers of this instance?"""
+"""Prints where each asset would run on the launchers of this instance."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +13,12 @@ from ml_platform.cli.definitions import project_definitions
 from ml_platform.compat.dagster import process_config, resolve_to_config_type
 from ml_platform.errors import LaunchError, PlatformError
 from ml_platform.launchers import RoutingRunLauncher
-from ml_platform.launchers.route_table import Listed, list_routes
+from ml_platform.launchers.route_table import RouteRow, list_routes
 from ml_platform.pipeline.document import load_document
 from ml_platform.project import LOCAL_INSTANCE
 
 
-def routes_here() -> tuple[Path, list[Listed], list[str]]:
+def routes_here() -> tuple[Path, list[RouteRow], list[str]]:
     """Lists the routes of all assets on the launchers that the instance's YAML names, and what is wrong.
 
     Raises:
@@ -59,7 +59,9 @@ def launcher_in(path: Path) -> RoutingRunLauncher:
         raise LaunchError(f"{path}: {error}") from error
 
 
-def print_routes(path: Path, listed: Sequence[Listed], problems: Sequence[str], console: Console | None = None) -> None:
+def print_routes(
+    path: Path, listed: Sequence[RouteRow], problems: Sequence[str], console: Console | None = None
+) -> None:
     """Prints a line for each asset; columns that no launcher fills are left out."""
     console = console or Console()
     columns = {
@@ -68,11 +70,11 @@ def print_routes(path: Path, listed: Sequence[Listed], problems: Sequence[str], 
         "class": [one.type for one in listed],
         "namespace": [one.namespace or "" for one in listed],
         "image": [one.image or "" for one in listed],
-        "resources": [_shown(one) for one in listed],
+        "resources": [_resources_cell(one) for one in listed],
     }
-    shown = {name: cells for name, cells in columns.items() if any(cells)}
-    table = Table(*shown, title=f"launchers of {path}", title_justify="left")
-    for row in zip(*shown.values(), strict=True):
+    filled = {name: cells for name, cells in columns.items() if any(cells)}
+    table = Table(*filled, title=f"launchers of {path}", title_justify="left")
+    for row in zip(*filled.values(), strict=True):
         table.add_row(*(escape(cell) for cell in row))
     if listed:
         console.print(table)
@@ -80,7 +82,7 @@ def print_routes(path: Path, listed: Sequence[Listed], problems: Sequence[str], 
         console.print(f"[red]wrong[/]: {escape(problem)}", soft_wrap=True, highlight=False)
 
 
-def _shown(one: Listed) -> str:
+def _resources_cell(one: RouteRow) -> str:
     parts = []
     for name, value in (one.resources or {}).items():
         given = ", ".join(f"{key} {amount}" for key, amount in value.items()) if isinstance(value, dict) else value

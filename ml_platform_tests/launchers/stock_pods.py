@@ -70,10 +70,10 @@ class StockPods:
 
     def _job(self, context: K8sContainerContext, image: str | None) -> dict[str, Any]:
         config = context.get_k8s_job_config(image, self._launcher)
-        made = construct_dagster_k8s_job(
+        job = construct_dagster_k8s_job(
             config, ["run"], "run", context.run_k8s_config, pod_name="run", component="run_worker"
         )
-        return dict(ApiClient().sanitize_for_serialization(made))
+        return dict(ApiClient().sanitize_for_serialization(job))
 
 
 def kinds_in(job: Mapping[str, Any], plain: Mapping[str, Any]) -> set[str]:
