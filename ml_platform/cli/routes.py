@@ -62,8 +62,20 @@ def launcher_in(path: Path) -> RoutingRunLauncher:
 def print_routes(
     path: Path, listed: Sequence[RouteRow], problems: Sequence[str], console: Console | None = None
 ) -> None:
-    """Prints a line for each asset; columns that no launcher fills are left out."""
+    """Prints a line for each asset, then what is wrong."""
     console = console or Console()
+    columns, rows = cells_of(listed)
+    table = Table(*columns, title=f"launchers of {path}", title_justify="left")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    if rows:
+        console.print(table)
+    for problem in problems:
+        console.print(f"[red]wrong[/]: {escape(problem)}", soft_wrap=True, highlight=False)
+
+
+def cells_of(listed: Sequence[RouteRow]) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Returns the columns that any launcher fills, and their cells in a row for each asset."""
     columns = {
         "asset": [one.asset for one in listed],
         "launcher": [" > ".join(one.launchers) for one in listed],
@@ -73,13 +85,7 @@ def print_routes(
         "resources": [_resources_cell(one) for one in listed],
     }
     filled = {name: cells for name, cells in columns.items() if any(cells)}
-    table = Table(*filled, title=f"launchers of {path}", title_justify="left")
-    for row in zip(*filled.values(), strict=True):
-        table.add_row(*(escape(cell) for cell in row))
-    if listed:
-        console.print(table)
-    for problem in problems:
-        console.print(f"[red]wrong[/]: {escape(problem)}", soft_wrap=True, highlight=False)
+    return list(filled), list(zip(*filled.values(), strict=True))
 
 
 def _resources_cell(one: RouteRow) -> str:
