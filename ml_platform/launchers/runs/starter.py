@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -18,6 +19,7 @@ from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.policy import WAITING_TAG, TagPolicy
 from ml_platform.launchers.routes import Route, escalation_of
 from ml_platform.launchers.runs.coordinator import RoutingRunCoordinator
+from ml_platform.launchers.runs.decisions import Action, Circumstances, decide
 from ml_platform.launchers.sizes import format_bytes
 
 STARTING, STARTED = dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED
@@ -130,17 +132,71 @@ class RunStarter:
     # Looking after
 
     def reconcile(self, launch: Launch) -> Launch:
-        """Does what is to be done about an open launch of a run; returns what stands there then."""
-        run = self._instance.get_run_by_id(launch.work.run_id)
-        if run is None or run.is_finished or launch.ending is not None:
-            self._finish(launch, run)
-        elif launch.acquired is None:
-            self._reconcile_unleased(launch, run)
-        else:
-            seen = self.look(launch)
-            if seen.state in (State.ENDED, State.ABSENT):
-                self._close_dead(launch, run, seen)
+        """Does what is to be done about an open launch of a run; returns the launch as it is then."""
+        self._act_on(launch, self._instance.get_run_by_id(launch.work.run_id))
         return self.launches.get(launch.id)
+
+    def end(self, launch: Launch) -> None:
+        """Asks for a launch's end: from now on nothing takes its lease, and its process is asked to stop."""
+        run = self._instance.get_run_by_id(launch.work.run_id)
+        self._act_on(self.launches.end(launch), run, is_to_end=True)
+
+    def _act_on(self, launch: Launch, run: dg.DagsterRun | None, *, is_to_end: bool = False) -> None:
+        """Does what `decide` says; the one place that changes anything about an open launch."""
+        at, seen = self._circumstances(run, is_to_end or launch.ending is not None), None
+        while (action := decide(launch, run, seen, at)) in (Action.LOOK, Action.ASK_TO_END):
+            if action is Action.LOOK:
+                seen = self._look_if_leased(launch)
+            else:
+                launch, at = self.launches.end(launch), replace(at, is_to_end=True)
+        if action is not Action.WAIT:
+            self._apply(action, launch, run, seen)
+
+    def _apply(self, action: Action, launch: Launch, run: dg.DagsterRun | None, seen: Seen | None) -> None:
+        if action in (Action.END, Action.END_AND_CLOSE):
+            self._end(launch)
+        if action in (Action.CLOSE, Action.END_AND_CLOSE):
+            self._close(launch, run, seen.reason if seen is not None else "")
+        if action in (Action.END, Action.CLOSE, Action.END_AND_CLOSE):
+            return
+        assert run is not None, f"{action} is for launches of runs that exist"
+        if action is Action.TRY_AGAIN:
+            self._again(launch, run)
+        elif action is Action.START_OVER:
+            self._start_over(launch, run, "whoever was to start it did not")
+        else:
+            assert seen is not None, f"{action} follows from what the backend answered"
+            self._apply_seen(action, launch, run, seen)
+
+    def _apply_seen(self, action: Action, launch: Launch, run: dg.DagsterRun, seen: Seen) -> None:
+        why = f"it ended before it began: {seen.reason}"
+        if action is Action.REPEAT:
+            self._start_over(launch, run, why, self._timeouts.before_repeat(launch.deaths), died=True)
+        elif action is Action.REFUSE:
+            if self.launches.release(launch, REFUSED, why, unleased=True):
+                self._instance.report_run_failed(run, f"Not launched, after {REPEATS + 1} tries: {why}.")
+        elif action is Action.PUT_OFF:
+            self._put_off(launch, LaunchRunContext(run, None), _busy(launch, seen.reason), 0.0)
+        else:
+            self._close_dead(launch, run, seen)
+
+    def _circumstances(self, run: dg.DagsterRun | None, is_to_end: bool) -> Circumstances:
+        now = time.time()
+        is_over = run is None or run.is_finished or is_to_end
+        return Circumstances(
+            now=now,
+            grace_seconds=self._timeouts.grace_seconds,
+            run_ended=_end_time(self._instance, run) if is_over else now,  # not asked where it does not matter
+            is_to_end=is_to_end,
+            is_requeuing=isinstance(self._instance.run_coordinator, RoutingRunCoordinator),
+        )
+
+    def _look_if_leased(self, launch: Launch) -> Seen:
+        """Asks the backend, unless it is about a lease that nothing it starts will ever take."""
+        is_awaited = launch.acquired is None and launch.ending is None and launch.is_open
+        if is_awaited and not self._backend_acquires_lease(launch):
+            return Seen(State.RUNNING, "its launcher is believed")
+        return self.look(launch)
 
     def look(self, launch: Launch) -> Seen:
         """Asks the backend about a launch; a launcher that cannot be set up counts as unreachable, never as gone."""
@@ -149,59 +205,18 @@ class RunStarter:
         except LaunchError as error:
             return Seen(State.UNREACHABLE, str(error))
 
-    def _finish(self, launch: Launch, run: dg.DagsterRun | None) -> None:
-        """Ends a launch whose work is over or not wanted, and closes it when nothing of it is left."""
-        end_time = _end_time(self._instance, run)
-        if (
-            launch.ending is None
-            and launch.acquired is not None
-            and time.time() - end_time < self._timeouts.grace_seconds
-        ):
-            return  # its process is about to end by itself
-        launch = launch if launch.ending is not None else self.launches.end(launch)
-        seen = self.look(launch)
-        if seen.state in (State.RUNNING, State.UNREACHABLE):
-            self._end(launch)
-            if seen.state is State.RUNNING or launch.acquired is not None:
-                return  # it is looked at again until it is gone; without a lease it can do nothing any more
+    def _end(self, launch: Launch) -> None:
+        with suppress(RetryLater, LaunchError):  # it is asked again at the next look, until it is gone
+            self.backend(launch.launcher).end(launch)
+
+    def _close(self, launch: Launch, run: dg.DagsterRun | None, reason: str) -> None:
+        """Closes a launch whose work is over or not wanted, and of which nothing is left."""
         run = run and self._instance.get_run_by_id(run.run_id)
         if run is not None and run.status is dg.DagsterRunStatus.CANCELING:
             # Before the launch is closed: whoever is killed in between leaves it to the next look.
             self._instance.report_run_canceled(run, "Nothing of the run is left on its launcher.")
         was_finished = run is None or run.status in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE)
-        self.launches.release(launch, ENDED if was_finished else CANCELED, seen.reason)
-
-    def end(self, launch: Launch) -> None:
-        """Asks for a launch's end: from now on nothing takes its lease, and its process is asked to stop."""
-        self._finish(self.launches.end(launch), self._instance.get_run_by_id(launch.work.run_id))
-
-    def _end(self, launch: Launch) -> None:
-        with suppress(RetryLater, LaunchError):  # it is asked again at the next look, until it is gone
-            self.backend(launch.launcher).end(launch)
-
-    def _reconcile_unleased(self, launch: Launch, run: dg.DagsterRun) -> None:
-        """Goes on with what waited long enough, was lost before it was created, or died before it took its lease."""
-        now = time.time()
-        if launch.waiting_until is not None:
-            if now >= launch.waiting_until and not self._is_queued(run, now - launch.waiting_until):
-                self._again(launch, run)
-        elif launch.created is None:
-            if now - launch.intended > self._timeouts.grace_seconds:
-                self._start_over(launch, run, self.launches.put_off(launch, "whoever was to start it did not", now))
-        elif self._backend_acquires_lease(launch):
-            seen = self.look(launch)
-            if seen.state in (State.ENDED, State.ABSENT):
-                self._repeat_or_refuse(launch, run, f"it ended before it began: {seen.reason}")
-            elif seen.state is State.HELD_UP:  # putting it off fences what was created, which the reconciler removes
-                self._put_off(launch, LaunchRunContext(run, None), _busy(launch, seen.reason), 0.0)
-
-    def _is_queued(self, run: dg.DagsterRun, overdue_seconds: float) -> bool:
-        """Whether the daemon will try again by itself."""
-        return run.status is dg.DagsterRunStatus.QUEUED or (
-            isinstance(self._instance.run_coordinator, RoutingRunCoordinator)
-            and run.status is STARTING
-            and overdue_seconds < self._timeouts.grace_seconds
-        )
+        self.launches.release(launch, ENDED if was_finished else CANCELED, reason)
 
     def _backend_acquires_lease(self, launch: Launch) -> bool:
         try:
@@ -209,15 +224,11 @@ class RunStarter:
         except LaunchError:
             return False
 
-    def _repeat_or_refuse(self, launch: Launch, run: dg.DagsterRun, why: str) -> None:
-        """Starts over what died before it took its lease; not without end, as it may never be able to."""
-        if launch.deaths < REPEATS:
-            until = time.time() + self._timeouts.before_repeat(launch.deaths)
-            self._start_over(launch, run, self.launches.put_off(launch, why, until, died=True))
-        elif self.launches.release(launch, REFUSED, why, unleased=True):
-            self._instance.report_run_failed(run, f"Not launched, after {REPEATS + 1} tries: {why}.")
-
-    def _start_over(self, launch: Launch, run: dg.DagsterRun, now: Launch) -> None:
+    def _start_over(
+        self, launch: Launch, run: dg.DagsterRun, why: str, seconds: float = 0.0, *, died: bool = False
+    ) -> None:
+        """Fences what was started for a launch, and starts it again."""
+        now = self.launches.put_off(launch, why, time.time() + seconds, died=died)
         if now.acquired is None and now.is_open and now.fencing_token > launch.fencing_token:
             self._say(run, f"Started over: {now.reason}.")
             self._again(now, run)
