@@ -20,6 +20,7 @@ from ml_platform.launchers.leases.lease import LEASE_VARIABLE, lease_prefix
 from ml_platform.launchers.leases.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, Launch
 from ml_platform.launchers.leases.table import Launches
 
+# Labels and annotations keep their names: jobs that a version before has created are found by them.
 LAUNCH_LABEL = "ml-platform/launch"
 _INSTANCE_LABEL, _FENCING_TOKEN = "ml-platform/instance", "ml-platform/generation"
 _SPEC = "ml-platform/spec"  # an annotation: the digest of what was to be created
@@ -58,7 +59,7 @@ class JobBackend:
         try:
             return self._look(launch, launch.name)
         except (ApiException, HTTPError, OSError) as error:
-            return Seen(State.UNREACHABLE, _said(error))
+            return Seen(State.UNREACHABLE, _describe(error))
 
     def _look(self, launch: Launch, name: str) -> Seen:
         job = self._job(name, launch.namespace)
@@ -109,15 +110,15 @@ class JobBackend:
         """Deletes the job and what is left of its pods."""
         if launch.name is not None:
             self._delete(launch.name, launch.namespace)
-        for pod in self._asked(lambda: self._pods(launch)):
-            self._asked(lambda pod=pod: self.client.core_api.delete_namespaced_pod(
+        for pod in self._call(lambda: self._pods(launch)):
+            self._call(lambda pod=pod: self.client.core_api.delete_namespaced_pod(
                 pod.metadata.name, pod.metadata.namespace, _request_timeout=_TIMEOUT_SECONDS
             ))  # fmt: skip
 
     def orphans(self) -> Iterable[Orphan]:
         """Lists the active jobs of this instance's launches."""
         selector = f"{_INSTANCE_LABEL}={self.client.instance}"
-        jobs = self._asked(lambda: self.client.batch_api.list_namespaced_job(
+        jobs = self._call(lambda: self.client.batch_api.list_namespaced_job(
             self._launcher_namespace, label_selector=selector, _request_timeout=_TIMEOUT_SECONDS
         ))  # fmt: skip
         for job in jobs.items if jobs else ():
@@ -152,17 +153,17 @@ class JobBackend:
 
     def _delete(self, name: str, namespace: str | None) -> None:
         named = {"name": name, "namespace": namespace or self._launcher_namespace, "propagation_policy": "Background"}
-        self._asked(lambda: self.client.batch_api.delete_namespaced_job(**named, _request_timeout=_TIMEOUT_SECONDS))
+        self._call(lambda: self.client.batch_api.delete_namespaced_job(**named, _request_timeout=_TIMEOUT_SECONDS))
 
-    def _asked(self, ask: Any) -> Any:
+    def _call(self, ask: Any) -> Any:
         try:
             return ask()
         except ApiException as error:
             if error.status != 404:
-                raise RetryLater(_said(error)) from error
+                raise RetryLater(_describe(error)) from error
             return None
         except (HTTPError, OSError) as error:
-            raise RetryLater(_said(error)) from error
+            raise RetryLater(_describe(error)) from error
 
 
 class FencedClient:
@@ -210,7 +211,7 @@ class FencedClient:
                 raise _refusal(error, namespace) from error
             job = self._existing(launch, name, namespace, spec)
         except (HTTPError, OSError) as error:
-            raise RetryLater(_said(error)) from error
+            raise RetryLater(_describe(error)) from error
         self._launches.created(launch, job.metadata.uid)
 
     def _existing(self, launch: Launch, name: str, namespace: str, spec: str) -> V1Job:
@@ -218,7 +219,7 @@ class FencedClient:
         try:
             job = self.batch_api.read_namespaced_job(name, namespace, _request_timeout=_TIMEOUT_SECONDS)
         except (ApiException, HTTPError, OSError) as error:
-            raise RetryLater(f"job {name} exists and cannot be looked at: {_said(error)}") from error
+            raise RetryLater(f"job {name} exists and cannot be looked at: {_describe(error)}") from error
         found = (job.metadata.annotations or {}).get(_SPEC)
         if found != spec:
             raise LaunchError(
@@ -250,7 +251,7 @@ class FencedClient:
 
 def _refusal(error: ApiException, namespace: str) -> Exception:
     """Tells an answer that may be another one later from a refusal for good."""
-    status, said = int(error.status or 0), _said(error)
+    status, said = int(error.status or 0), _describe(error)
     if status in _WAITS or status >= 500 or (status == 403 and "exceeded quota" in said):
         after = (error.headers or {}).get("Retry-After", "")
         return RetryLater(said, float(after) if str(after).isdigit() else 0.0)
@@ -291,7 +292,7 @@ def _gpus(container: Any) -> float:
     return float(sum(float(amount) for name, amount in limits.items() if name.endswith("gpu")))
 
 
-def _said(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     """Returns what an API server or a connection said, in a line."""
     if isinstance(error, ApiException):
         try:

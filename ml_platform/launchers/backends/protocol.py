@@ -11,8 +11,6 @@ from ml_platform.launchers.leases.table import Launches
 
 Context = LaunchRunContext | ResumeRunContext
 
-REPEATS = 3  # so often what was evicted, or died before it began, is started again
-
 
 @dataclass(frozen=True)
 class Timeouts:

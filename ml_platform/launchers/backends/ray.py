@@ -100,7 +100,7 @@ class RayBackend:
         except _Answer as answer:
             self._require_same(job["submission_id"], spec, answer)
         except OSError as error:
-            raise RetryLater(_said(error)) from error
+            raise RetryLater(_describe(error)) from error
         return self._launches.created(launch, job["submission_id"])
 
     def _job_of(self, launch: Launch, command: Sequence[str], tags: Mapping[str, str]) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class RayBackend:
         try:
             job = self._job(launch.name)
         except (RuntimeError, OSError) as error:
-            return Seen(State.UNREACHABLE, _said(error))
+            return Seen(State.UNREACHABLE, _describe(error))
         return self._without_job(launch) if job is None else _seen(launch, job)
 
     def _without_job(self, launch: Launch) -> Seen:
@@ -205,7 +205,7 @@ class RayBackend:
         try:
             printed = self._client.get_job_logs(launch.name)
         except (RuntimeError, OSError) as error:
-            return f"what job {launch.name} printed cannot be had: {_said(error)}"
+            return f"what job {launch.name} printed cannot be had: {_describe(error)}"
         return f"job {launch.name}:\n{_without_command(printed)[-_LOG_TAIL_CHARACTERS:]}"
 
 
@@ -256,7 +256,7 @@ def _asking() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, OSError) as error:
-        raise RetryLater(_said(error)) from error
+        raise RetryLater(_describe(error)) from error
 
 
 def _says_that_there_is_none(answer: _Answer, name: str) -> bool:
@@ -305,7 +305,7 @@ def _last_line(text: str) -> str:
     return lines[-1][:500] if lines else ""
 
 
-def _said(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {_last_line(str(error))}" if isinstance(error, OSError) else str(error)
 
 

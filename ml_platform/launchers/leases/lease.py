@@ -124,12 +124,12 @@ class Usage:
         if "KUBERNETES_SERVICE_HOST" in os.environ and _CGROUP_PEAK.exists():  # the container's own, and exact
             self.peak_bytes = max(self.peak_bytes, int(_CGROUP_PEAK.read_text()))
             return
-        in_use = sum(_asked(_memory, one) for one in self._all())
+        in_use = sum(_measured(_memory, one) for one in self._all())
         self.peak_bytes = max(self.peak_bytes, int(in_use))
 
     def cpu_seconds(self) -> float:
         """Adds up the user and system time of all processes, also of those that ended."""
-        return sum(_asked(_times, one) for one in self._all())
+        return sum(_measured(_times, one) for one in self._all())
 
 
 def _memory(process: psutil.Process) -> float:
@@ -140,7 +140,7 @@ def _times(process: psutil.Process) -> float:
     return float(sum(process.cpu_times()[:4]))  # its own and of those children that ended, user and system
 
 
-def _asked(ask: Callable[[psutil.Process], float], process: psutil.Process) -> float:
+def _measured(ask: Callable[[psutil.Process], float], process: psutil.Process) -> float:
     try:
         return ask(process)
     except (psutil.NoSuchProcess, psutil.AccessDenied):

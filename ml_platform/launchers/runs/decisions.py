@@ -5,8 +5,9 @@ from enum import Enum
 
 import dagster as dg
 
-from ml_platform.launchers.backends.protocol import REPEATS, Seen, State
+from ml_platform.launchers.backends.protocol import Seen, State
 from ml_platform.launchers.leases.schema import Launch
+from ml_platform.launchers.retries import may_start_over
 
 
 class Action(Enum):
@@ -82,7 +83,7 @@ def _of_what_has_no_lease(launch: Launch, run: dg.DagsterRun, seen: Seen | None,
     if seen is None:
         return Action.LOOK
     if _is_gone(seen):
-        return Action.REPEAT if launch.deaths < REPEATS else Action.REFUSE
+        return Action.REPEAT if may_start_over(launch) else Action.REFUSE
     return Action.PUT_OFF if seen.state is State.HELD_UP else Action.WAIT
 
 

@@ -58,7 +58,7 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
             )
         self.default = default
         self.children = Children(launchers, lambda: self._instance)
-        self.timeouts = Timeouts(**patience or {})
+        self.timeouts = Timeouts(**patience or {})  # `patience` is what people's `dagster.yaml` calls them
         self.tag_policy = TagPolicy(**tag_policy or {})
         self.steps_started_by = steps_started_by
         self._inst_data = inst_data

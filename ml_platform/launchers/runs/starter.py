@@ -13,10 +13,11 @@ from ml_platform.compat.dagster import EngineEventData, LaunchRunContext, Resume
 from ml_platform.databases import is_outage
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.backends.children import Children
-from ml_platform.launchers.backends.protocol import REPEATS, Backend, Context, RetryLater, Seen, State, Timeouts
+from ml_platform.launchers.backends.protocol import Backend, Context, RetryLater, Seen, State, Timeouts
 from ml_platform.launchers.leases.schema import CANCELED, DIED, ENDED, EVICTED, OUT_OF_MEMORY, REFUSED, Launch, work_of
 from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.policy import WAITING_TAG, TagPolicy
+from ml_platform.launchers.retries import REPEATS, may_repeat, next_launcher, pause_after_death_seconds, pause_seconds
 from ml_platform.launchers.routes import Route, escalation_of
 from ml_platform.launchers.runs.coordinator import RoutingRunCoordinator
 from ml_platform.launchers.runs.decisions import Action, Circumstances, decide
@@ -104,7 +105,7 @@ class RunStarter:
     def _put_off(self, launch: Launch, context: Context, reason: str, seconds: float) -> None:
         """Tries again later; what was started meanwhile, if anything was, can do nothing any more."""
         # The table first, then the queue: what dies in between leaves a launch that the reconciler tries again.
-        seconds = max(seconds, self._timeouts.after(launch.tries))
+        seconds = pause_seconds(self._timeouts, launch, seconds)
         now = self.launches.put_off(launch, reason, time.time() + seconds)
         if now.acquired is not None or not now.is_open:
             return  # it was started, though nobody said so
@@ -171,7 +172,7 @@ class RunStarter:
     def _apply_seen(self, action: Action, launch: Launch, run: dg.DagsterRun, seen: Seen) -> None:
         why = f"it ended before it began: {seen.reason}"
         if action is Action.REPEAT:
-            self._start_over(launch, run, why, self._timeouts.before_repeat(launch.deaths), died=True)
+            self._start_over(launch, run, why, pause_after_death_seconds(self._timeouts, launch), died=True)
         elif action is Action.REFUSE:
             if self.launches.release(launch, REFUSED, why, unleased=True):
                 self._instance.report_run_failed(run, f"Not launched, after {REPEATS + 1} tries: {why}.")
@@ -277,14 +278,16 @@ class RunStarter:
         rows = self.launches.of_run(run.run_id)
         before = [one for one in rows if not one.work.step and one.outcome == last.outcome]
         if last.outcome == EVICTED or (last.outcome in (DIED, OUT_OF_MEMORY) and run.status is STARTING):
-            if len(before) <= REPEATS:
+            if may_repeat(len(before)):
                 self._say(run, f"Its process is gone, for the {len(before)}. time of at most {REPEATS}: {last.reason}.")
-            return len(before) <= REPEATS
+            return may_repeat(len(before))
         if last.outcome != OUT_OF_MEMORY:
             return False
         steps = [one.work.step for one in rows if one.within == last.id and one.outcome == OUT_OF_MEMORY]
-        stuck = [step for step in steps if self.level_of(run, step) >= len(self._escalation_of(run, step))]
-        if steps and not stuck:
+        can_escalate = [
+            next_launcher(self._escalation_of(run, step), self.level_of(run, step)) is not None for step in steps
+        ]
+        if steps and all(can_escalate):
             self._say(run, f"On {last.launcher}, with {format_bytes(last.peak_bytes)} at its peak: {last.reason}.")
             return True
         return False

@@ -12,9 +12,10 @@ from dagster import DagsterEvent
 from ml_platform.compat.dagster import EngineEventData, SerializableErrorInfo, serializable_error_info_from_exc_info
 from ml_platform.compat.dagster_steps import CheckStepHealthResult, StepHandler, StepHandlerContext
 from ml_platform.databases import is_outage
-from ml_platform.launchers.backends.protocol import REPEATS, RetryLater, Seen, State, Timeouts
+from ml_platform.launchers.backends.protocol import RetryLater, Seen, State, Timeouts
 from ml_platform.launchers.leases.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, REFUSED, Launch
 from ml_platform.launchers.leases.table import Launches
+from ml_platform.launchers.retries import REPEATS, may_start_over, pause_after_death_seconds, pause_seconds
 from ml_platform.launchers.steps.workers import key_of, retries_in, work_in
 
 Fail = Callable[[StepHandlerContext, SerializableErrorInfo], DagsterEvent]
@@ -24,7 +25,7 @@ _SOON_SECONDS = 0.5
 _AT_ONCE = 8  # steps that are being started, or asked about
 
 
-class Asked(Protocol):
+class StepBackend(Protocol):
     """The part of a backend that steps need."""
 
     def look(self, launch: Launch) -> Seen:
@@ -40,7 +41,7 @@ class CreatesSteps(Protocol):
     """Creates what executes a step on one launcher."""
 
     @property
-    def backend(self) -> Asked:
+    def backend(self) -> StepBackend:
         """Returns what can be asked about it then."""
         ...
 
@@ -143,7 +144,7 @@ class RemoteSteps(StepHandler):
     def _put_off(self, step_key: str, step: _Step, retry_later: RetryLater) -> None:
         launch = self._launches.last(step.context.dagster_run.run_id, step_key)
         assert launch is not None, "it was intended before the launcher was asked"
-        seconds = max(retry_later.seconds, self._timeouts.after(launch.tries))
+        seconds = pause_seconds(self._timeouts, launch, retry_later.seconds)
         now = self._launches.put_off(launch, str(retry_later), time.time() + seconds)
         if now.acquired is not None:
             step.launch = now  # it was started, though nobody said so
@@ -180,8 +181,8 @@ class RemoteSteps(StepHandler):
 
     def _repeat_or_refuse(self, step: _Step, launch: Launch, reason: str) -> None:
         """Starts over what died before it took its lease; not without end, as it may never be able to."""
-        if launch.deaths < REPEATS:
-            seconds = self._timeouts.before_repeat(launch.deaths)
+        if may_start_over(launch):
+            seconds = pause_after_death_seconds(self._timeouts, launch)
             now = self._launches.put_off(launch, reason, time.time() + seconds, died=True)
             step.launch, step.due = (now if now.acquired is not None else None), time.monotonic() + seconds
             self._say(step.context, f"Step {launch.work.step} is started over: it ended before it began ({reason}).")

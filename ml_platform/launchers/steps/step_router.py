@@ -14,8 +14,8 @@ from ml_platform.compat.dagster import (
     serializable_error_info_from_exc_info,
 )
 from ml_platform.compat.dagster_steps import CheckStepHealthResult, StepHandler, StepHandlerContext, plan_context_of
-from ml_platform.launchers.backends.protocol import REPEATS
 from ml_platform.launchers.leases.schema import EVICTED, OUT_OF_MEMORY, work_of
+from ml_platform.launchers.retries import may_repeat, next_launcher
 from ml_platform.launchers.routes import Route, as_planned, escalation_of, is_isolated
 from ml_platform.launchers.runs.run_launcher import RoutingRunLauncher
 from ml_platform.launchers.sizes import format_bytes
@@ -172,10 +172,11 @@ class StepRouter(StepHandler):
         count = sum(one.outcome == outcome for one in tries)
         escalation = escalation_of(context.step_tags[step_key])
         # Dagster's retry policy is the user's and counts failures of the code; these are the machine's.
-        if outcome == EVICTED and count <= REPEATS:
+        larger = next_launcher(escalation, count) if outcome == OUT_OF_MEMORY else None
+        if outcome == EVICTED and may_repeat(count):
             launcher, message = self._route.of(step_key), f"was evicted ({reason})"
-        elif outcome == OUT_OF_MEMORY and count < len(escalation):
-            launcher = escalation[count]
+        elif larger is not None:
+            launcher = larger
             peak = format_bytes(max((one.peak_bytes for one in tries), default=0))
             message = f"ran out of memory on launcher {escalation[count - 1]}, {peak} at its peak ({reason})"
         else:

@@ -6,8 +6,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ml_platform.launchers.backends.protocol import REPEATS, Seen, State
+from ml_platform.launchers.backends.protocol import Seen, State
 from ml_platform.launchers.leases.schema import ENDED, Launch, Work
+from ml_platform.launchers.retries import REPEATS
 from ml_platform.launchers.runs.decisions import Action, Circumstances, decide
 from ml_platform_tests.launchers.machine import ORIGIN
 
