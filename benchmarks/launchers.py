@@ -42,7 +42,7 @@ class NoLauncher(RunLauncher[Any], ConfigurableClass):
 def seconds_of(rig: Rig, job: str) -> tuple[float, float]:
     """Gives how long a run took to start executing, and how long a step took."""
     run_id = rig.launch(job=job)
-    assert rig.finish(run_id, 120) is dg.DagsterRunStatus.SUCCESS, rig.told(run_id)
+    assert rig.finish(run_id, 120) is dg.DagsterRunStatus.SUCCESS, rig.log_text(run_id)
     at = {
         entry.dagster_event.event_type_value: entry.timestamp
         for entry in rig.instance.all_logs(run_id)

@@ -91,12 +91,12 @@ def grouped(played: dict[str, Played]) -> Rows:
     return rows
 
 
-def add(rows: Rows, found: Rows, told: str) -> None:
+def add(rows: Rows, found: Rows, message: str) -> None:
     for what, played in found.items():
         rows[what].extend(played)
     wrong = [f"{what}: {one.problem}" for what, played in found.items() for one in played if one.problem]
     print(
-        f"{time.strftime('%H:%M:%S')} {told}: {sum(map(len, found.values()))} played, {len(wrong)} with a problem",
+        f"{time.strftime('%H:%M:%S')} {message}: {sum(map(len, found.values()))} played, {len(wrong)} with a problem",
         flush=True,
     )
     for line in wrong:

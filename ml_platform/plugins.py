@@ -17,7 +17,7 @@ GROUPS: Mapping[str, str] = {
     "ml_platform.models": "any name; a package whose `__all__` lists models, for `ml-platform steps`",
     "ml_platform.sources": "any name; a class of sources, so that pipelines may read its objects",
     "ml_platform.metrics": "`task.metric`; a function of truth and answer that gives a number",
-    "ml_platform.launchers": "the dotted name of a run launcher's class; its `Kind`, which sends single steps to it",
+    "ml_platform.launchers": "a run launcher class's dotted name; its `BackendSpec`, which sends it single steps",
     "ml_platform.storages": "the scheme of a URL; a class of backends of the artifact store",
 }
 

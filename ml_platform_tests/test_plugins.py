@@ -18,7 +18,7 @@ import dataclasses
 import numpy as np
 from ml_platform.artifacts.folders import LocalBackend
 from dagster._core.launcher import DefaultRunLauncher
-from ml_platform.launchers.backends.registry import Kind
+from ml_platform.launchers.backends.registry import BackendSpec
 from ml_platform import DataTransformer
 from ml_platform.sources import TableSource
 from ml_platform_tests import lake
@@ -55,7 +55,7 @@ class OwnLauncher(DefaultRunLauncher):
     """A launcher of its own."""
 
 
-KIND = Kind(place_of=lambda config, tags: None)
+KIND = BackendSpec(place_of=lambda config, tags: None)
 PLANES = OwnTable(**{f.name: getattr(lake.PLANES, f.name) for f in dataclasses.fields(lake.PLANES)})
 '''
 POINTS = """
@@ -97,7 +97,7 @@ def test_steps_and_models_are_listed_under_their_distribution() -> None:
 
 @pytest.mark.usefixtures("installed")
 def test_a_launchers_class_gets_the_kind_that_is_said_of_it() -> None:
-    code = "import shop_plugin as s; from ml_platform.launchers.backends.registry import kind_of; print(kind_of(s.OwnLauncher) is s.KIND)"
+    code = "import shop_plugin as s; from ml_platform.launchers.backends.registry import backend_spec_of; print(backend_spec_of(s.OwnLauncher) is s.KIND)"
     assert run_python(code) == "True"
 
 
@@ -156,7 +156,7 @@ try:
 except Exception as error:
     print(error)
 """
-    told = run_python(code)
-    assert "ml_platform.sources: shop-plugin adds 'own' as shop_plugin:Nothing, which cannot be imported" in told
+    message = run_python(code)
+    assert "ml_platform.sources: shop-plugin adds 'own' as shop_plugin:Nothing, which cannot be imported" in message
     (installed / "shop_plugin-1.0.dist-info" / "entry_points.txt").write_text(POINTS)
     assert run_python(code) == "source 'planes' is a int, expected a TableSource or OwnTable"

@@ -48,7 +48,7 @@ CASES = {
     "outages": Takes(1, 16),
     "outages of an event": Takes(1),
     "events whose answer is lost": Takes(1),
-    "steps that climb": Takes(1),
+    "steps that escalate": Takes(1),
     "mutants of fences": Takes(1, 10),
     # strangers
     "hostile tag sets, through the platform": Takes(60, 1_000),

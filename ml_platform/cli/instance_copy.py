@@ -114,7 +114,8 @@ def _copy(table: db.Table, source: db.Connection, target: db.Connection) -> int:
     number = 0
     found = source.execution_options(yield_per=_BATCH).execute(db.select(*table.columns))
     for rows in found.mappings().partitions():
-        target.execute(table.insert(), [dict(row) for row in rows])
+        # By column: those of the launch table are stored under other names than they are written by.
+        target.execute(table.insert(), [{column.key: row[column] for column in table.columns} for row in rows])
         number += len(rows)
     key = table.primary_key.columns.values()[0]
     if isinstance(key.type, db.Integer) and number:

@@ -1,4 +1,4 @@
-"""What was launched, what did it cost, and who looks after it?"""
+"""Lists launches and their costs, migrates the launch table, and runs the reconciler."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from ml_platform.errors import LaunchError
 from ml_platform.launchers.leases.schema import Launch
 from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.runs.reconciler import Reconciler
-from ml_platform.launchers.runs.starter import shown_bytes
+from ml_platform.launchers.sizes import format_bytes
 from ml_platform.launchers.steps.relay import Relay
 
 _SILENT_SECONDS = 120.0  # requests are looked for each second; who has not for so long hangs
@@ -53,9 +53,9 @@ def launches_here(run_id: str | None, limit: int) -> list[Launch]:
 
 
 def to_json(launch: Launch) -> dict[str, Any]:
-    """Gives plain values, the token left out: who knows it could release the launch."""
+    """Returns plain values, the token left out: who knows it could release the launch."""
     plain = asdict(launch)
-    plain.pop("token")
+    plain.pop("secret")
     costs = {"seconds": launch.seconds, "gpu_seconds": launch.gpu_seconds}
     return {**plain.pop("work"), **plain, **costs}
 
@@ -88,14 +88,14 @@ def print_launches(launches: Sequence[Launch], console: Console | None = None) -
             f"{one.seconds:.1f}",
             f"{one.cpu_seconds:.1f}",
             f"{one.gpu_seconds:.1f}",
-            shown_bytes(one.peak_bytes),
+            format_bytes(one.peak_bytes),
         )
         table.add_row(when, escape(what), escape(one.launcher), escape(state_of(one)), *figures)
     console.print(table)
     costs = Table("asset", "tries", "CPU s", "GPU s", "peak", title="what assets cost, failed tries included",
                   title_justify="left")  # fmt: skip
     for asset, cost in sorted(costs_of_assets(launches).items()):
-        peak = shown_bytes(int(cost["peak_bytes"]))
+        peak = format_bytes(int(cost["peak_bytes"]))
         costs.add_row(
             escape(asset), f"{cost['tries']:.0f}", f"{cost['cpu_seconds']:.1f}", f"{cost['gpu_seconds']:.1f}", peak
         )
@@ -109,7 +109,7 @@ def state_of(launch: Launch) -> str:
         return str(launch.outcome)
     if launch.ending is not None:
         return "ending"
-    if launch.claimed is not None:
+    if launch.acquired is not None:
         return "at work"
     if launch.waiting_until is not None:
         return f"waits (try {launch.tries + 1}): {launch.reason}"

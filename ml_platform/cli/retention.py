@@ -22,7 +22,7 @@ from ml_platform.cli.routes import instance_file
 from ml_platform.errors import PlatformError
 from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.retention import Removed, Unfinished, remove_launches, remove_logs, unfinished_in
-from ml_platform.launchers.runs.starter import shown_bytes
+from ml_platform.launchers.sizes import format_bytes
 
 _SECONDS = {"h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 _NAMES = {
@@ -151,4 +151,4 @@ def print_freed(freed: Freed, console: Console | None = None) -> None:
 
 
 def _shown(size_bytes: int) -> str:
-    return shown_bytes(size_bytes) if size_bytes >= 2**20 else f"{size_bytes:,} bytes"
+    return format_bytes(size_bytes) if size_bytes >= 2**20 else f"{size_bytes:,} bytes"

@@ -1,4 +1,4 @@
-"""Where would each asset run, on the launchers of this instance?"""
+"""Prints where each asset would run on the launchers of this instance."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +13,12 @@ from ml_platform.cli.definitions import project_definitions
 from ml_platform.compat.dagster import process_config, resolve_to_config_type
 from ml_platform.errors import LaunchError, PlatformError
 from ml_platform.launchers import RoutingRunLauncher
-from ml_platform.launchers.route_table import Listed, list_routes
+from ml_platform.launchers.route_table import RouteRow, list_routes
 from ml_platform.pipeline.document import load_document
 from ml_platform.project import LOCAL_INSTANCE
 
 
-def routes_here() -> tuple[Path, list[Listed], list[str]]:
+def routes_here() -> tuple[Path, list[RouteRow], list[str]]:
     """Lists the routes of all assets on the launchers that the instance's YAML names, and what is wrong.
 
     Raises:
@@ -59,28 +59,36 @@ def launcher_in(path: Path) -> RoutingRunLauncher:
         raise LaunchError(f"{path}: {error}") from error
 
 
-def print_routes(path: Path, listed: Sequence[Listed], problems: Sequence[str], console: Console | None = None) -> None:
-    """Prints a line for each asset; columns that no launcher fills are left out."""
+def print_routes(
+    path: Path, listed: Sequence[RouteRow], problems: Sequence[str], console: Console | None = None
+) -> None:
+    """Prints a line for each asset, then what is wrong."""
     console = console or Console()
+    columns, rows = cells_of(listed)
+    table = Table(*columns, title=f"launchers of {path}", title_justify="left")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    if rows:
+        console.print(table)
+    for problem in problems:
+        console.print(f"[red]wrong[/]: {escape(problem)}", soft_wrap=True, highlight=False)
+
+
+def cells_of(listed: Sequence[RouteRow]) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Returns the columns that any launcher fills, and their cells in a row for each asset."""
     columns = {
         "asset": [one.asset for one in listed],
         "launcher": [" > ".join(one.launchers) for one in listed],
         "class": [one.type for one in listed],
         "namespace": [one.namespace or "" for one in listed],
         "image": [one.image or "" for one in listed],
-        "resources": [_shown(one) for one in listed],
+        "resources": [_resources_cell(one) for one in listed],
     }
-    shown = {name: cells for name, cells in columns.items() if any(cells)}
-    table = Table(*shown, title=f"launchers of {path}", title_justify="left")
-    for row in zip(*shown.values(), strict=True):
-        table.add_row(*(escape(cell) for cell in row))
-    if listed:
-        console.print(table)
-    for problem in problems:
-        console.print(f"[red]wrong[/]: {escape(problem)}", soft_wrap=True, highlight=False)
+    filled = {name: cells for name, cells in columns.items() if any(cells)}
+    return list(filled), list(zip(*filled.values(), strict=True))
 
 
-def _shown(one: Listed) -> str:
+def _resources_cell(one: RouteRow) -> str:
     parts = []
     for name, value in (one.resources or {}).items():
         given = ", ".join(f"{key} {amount}" for key, amount in value.items()) if isinstance(value, dict) else value

@@ -1,4 +1,8 @@
-"""Each step of a run on the hardware it needs. Installable without the rest of the platform.
+"""Starts runs and single steps on local processes, Kubernetes, Ray or any other launcher of Dagster's, exactly once.
+
+`leases` holds the launch table and the lease that a process takes from it, `runs` the run launcher and what starts
+runs, `steps` the executor and what starts single steps, `backends` what all of these are started on. Installable
+without the rest of the platform.
 
 In `dagster.yaml`, `module: ml_platform.launchers` and `class: RoutingRunLauncher`; in the definitions,
 `executor=routing_executor`; on an asset, `op_tags={"ml_platform/launcher": "gpu"}`.

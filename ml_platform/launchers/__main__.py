@@ -1,4 +1,4 @@
-"""What every process of a launch is started by: `python -m ml_platform.launchers TICKET COMMAND...`."""
+"""Takes a lease, then runs a command of Dagster's: `python -m ml_platform.launchers LEASE_ID COMMAND...`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What may the tags of a run ask for? Whoever may launch a run may write any tag, also one that asks for a root shell.
+"""Limits what the tags of a run may ask for: whoever may launch a run may write any tag, also one for a root shell.
 
 Neutralised: tags that Dagster's launchers read a container's settings or an address from; what the job's code declares
 stands, and nothing else. Emptied: what Dagster alone says of a failed run. Clamped: numbers that take the queue, the
@@ -52,7 +52,7 @@ class TagPolicy:
                 raise LaunchError(f"tag_policy: {name} is {value!r}; expected a whole number from 0")
 
     def changes(self, tags: Mapping[str, str], declared: Mapping[str, str]) -> dict[str, str]:
-        """Gives the tags that may not stand as they are, with what they become.
+        """Returns the tags that may not stand as they are, with what they become.
 
         Args:
             declared: the tags of the job, as its code says them.
@@ -95,13 +95,13 @@ class TagPolicy:
         }
 
     def changes_of(self, instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, str]:
-        """Gives the changes to a run's tags, given what the code of its job declares."""
+        """Returns the changes to a run's tags, given what the code of its job declares."""
         if not self.changes(run.tags, {}):
             return {}  # so nobody has to look up what the code declares
         return self.changes(run.tags, _declared(instance, run))
 
     def launched_as(self, instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRun:
-        """Gives a run as its launcher may see it, whichever way it came there.
+        """Returns a run as its launcher may see it, whichever way it came there.
 
         What was neutralised is not there at all: `{}` of one tag would still take the place of what another declares.
         """
@@ -114,15 +114,15 @@ class TagPolicy:
 
 
 def _declared(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Mapping[str, str]:
-    """Gives the tags that the code of a run's job declares."""
+    """Returns the tags that the code of a run's job declares."""
     snapshot = instance.get_job_snapshot(run.job_snapshot_id) if run.job_snapshot_id else None
     return {**snapshot.tags, **(snapshot.run_tags or {})} if snapshot is not None else {}
 
 
-def told(run: dg.DagsterRun, changes: Mapping[str, str]) -> str:
+def describe_changes(run: dg.DagsterRun, changes: Mapping[str, str]) -> str:
     """Says what became of tags, for the run's log."""
-    shown = sorted(changes.items())[:_SHOWN]
-    listed = "; ".join(f"{key[:_SHOWN]}: {run.tags[key][:_SHOWN]!r} became {value[:_SHOWN]!r}" for key, value in shown)
+    first = sorted(changes.items())[:_SHOWN]
+    listed = "; ".join(f"{key[:_SHOWN]}: {run.tags[key][:_SHOWN]!r} became {value[:_SHOWN]!r}" for key, value in first)
     more = f"; and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
     return f"Tags that a run may not have were changed ({listed}{more}); see docs/launchers.md, What tags may ask for."
 

@@ -32,7 +32,7 @@ class Unfinished:
 
 @dataclass
 class Removed:
-    """What was removed, or would be, and what stays."""
+    """Counts what was removed, or would be, and what stays."""
 
     kept: int = 0
     deleted: int = 0
@@ -57,8 +57,9 @@ def remove_launches(
 ) -> Removed:
     """Removes launches of work that was over before a moment.
 
-    All launches of a run and of those that try it again stay while one of them is open or young, as its ladder counts
-    them, or while one of these runs is not over. So does the newest of each launcher: what was ever there is swept.
+    All launches of a run and of those that try it again stay while one of them is open or young, as escalation counts
+    them, or while one of these runs is not over. So does the newest of each launcher: it says that the reconciler has
+    to look for orphans there.
     """
     roots = {one.root_run_id for one in unfinished} | {one.run_id for one in unfinished}
     young = db.select(C.root_run_id).where(C.released.is_(None) | (C.released >= since))
@@ -71,6 +72,7 @@ def remove_launches(
             db.select(db.func.count()).select_from(LAUNCHES).where(*old).scalar_subquery(),
         )
     )
+    # The conditions again, not the rows that were counted: a run may have been tried again since.
     if gone and not is_dry:
         launches.write(db.delete(LAUNCHES).where(*old))
     return Removed(number - gone, gone)

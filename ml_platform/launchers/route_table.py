@@ -1,4 +1,4 @@
-"""Where would each asset run? Answered from the definitions and the instance's YAML, with no cluster at hand."""
+"""Lists where each asset and check would run, from the definitions and the instance's YAML; no cluster is asked."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -9,18 +9,18 @@ import dagster as dg
 from ml_platform.compat.dagster import create_execution_plan
 from ml_platform.compat.dagster_steps import ExecutionPlanSnapshot, ExecutionStepSnap, snapshot_from_execution_plan
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.routes import is_isolated, ladder_of, route_of
+from ml_platform.launchers.routes import escalation_of, is_isolated, route_of
 from ml_platform.launchers.runs.run_launcher import RoutingRunLauncher
 
 _ALL_ASSETS = "__ASSET_JOB"  # Dagster's own name for the job that any selection of assets is run by
 
 
 @dataclass(frozen=True)
-class Listed:
+class RouteRow:
     """Where one asset or check would run.
 
     Attributes:
-        launchers: the one that takes it, and those to climb to when memory runs out.
+        launchers: the one that takes it, and those to escalate to when memory runs out.
         type: the class of the first.
         isolated: whether it gets a process of its own even on the run's launcher.
     """
@@ -35,11 +35,11 @@ class Listed:
     isolated: bool
 
     def to_json(self) -> dict[str, Any]:
-        """Gives plain values."""
+        """Returns plain values."""
         return {**asdict(self), "launchers": list(self.launchers)}
 
 
-def list_routes(definitions: dg.Definitions, launcher: RoutingRunLauncher) -> tuple[list[Listed], list[str]]:
+def list_routes(definitions: dg.Definitions, launcher: RoutingRunLauncher) -> tuple[list[RouteRow], list[str]]:
     """Lists where every asset and check would run, and everything that is wrong with it."""
     repository = definitions.get_repository_def()
     listed, problems = [], _problems_of(launcher)
@@ -57,7 +57,7 @@ def list_routes(definitions: dg.Definitions, launcher: RoutingRunLauncher) -> tu
     return sorted(listed, key=lambda one: one.asset), list(dict.fromkeys(problems))
 
 
-def _collect(found: Iterator[Listed], problems: list[str]) -> list[Listed]:
+def _collect(found: Iterator[RouteRow], problems: list[str]) -> list[RouteRow]:
     try:
         return list(found)
     except LaunchError as error:
@@ -65,14 +65,14 @@ def _collect(found: Iterator[Listed], problems: list[str]) -> list[Listed]:
         return []
 
 
-def _listed(step: ExecutionStepSnap, plan: ExecutionPlanSnapshot, launcher: RoutingRunLauncher) -> Iterator[Listed]:
+def _listed(step: ExecutionStepSnap, plan: ExecutionPlanSnapshot, launcher: RoutingRunLauncher) -> Iterator[RouteRow]:
     chosen = route_of(plan, [step.key], launcher.default, list(launcher.children)).launcher
-    place = launcher.children.kind(chosen).place_of(launcher.children.config_of(chosen), step.tags or {})
-    launchers = (chosen, *ladder_of(step.tags)[1:])
-    kind = launcher.children.class_of(chosen).__name__
+    place = launcher.children.backend_spec(chosen).place_of(launcher.children.config_of(chosen), step.tags or {})
+    launchers = (chosen, *escalation_of(step.tags)[1:])
+    type_name = launcher.children.class_of(chosen).__name__
     for key in sorted(step.entity_keys, key=str):
         name = key.to_user_string()
-        yield Listed(name, step.key, launchers, kind, place.namespace, place.image, place.resources,
+        yield RouteRow(name, step.key, launchers, type_name, place.namespace, place.image, place.resources,
                      is_isolated(step.tags))  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Which launcher does each step of a run go to? Read from what the code declared, never from the run's tags."""
+"""Reads which launcher each step of a run goes to from what the code declares, never from the run's tags."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ from dagster import AssetKey
 from ml_platform.compat.dagster_steps import ExecutionPlanSnapshot, ExecutionStepSnap
 from ml_platform.errors import LaunchError, expected_one_of
 
-LAUNCHER_TAG = "ml_platform/launcher"  # on an op: a name, or a list of them to climb when memory runs out
+LAUNCHER_TAG = "ml_platform/launcher"  # on an op: a name, or a list of them to escalate through when memory runs out
 ISOLATED_TAG = "ml_platform/isolated"  # on an op: "true" where the step must not share the run's process
 _OWN_PODS = ("dagster-k8s/config", "dagster-ray/config")  # on an op: what its own pod or job shall be like
 
@@ -29,7 +29,7 @@ class Route:
     elsewhere: Mapping[str, str]
 
     def of(self, step_key: str) -> str:
-        """Gives the launcher of a step; one that was made from another at run time follows it."""
+        """Returns the launcher of a step; one that was made from another at run time follows it."""
         return self.elsewhere.get(as_planned(step_key), self.launcher)
 
     def __str__(self) -> str:
@@ -42,10 +42,10 @@ class Route:
         return f"launcher {self.launcher}, but {parts}"
 
 
-def ladder_of(tags: Tags | None, whose: str = "a step") -> tuple[str, ...]:
-    """Gives the launchers that a step's tags name: the first, and those to climb to. Empty if they name none.
+def escalation_of(tags: Tags | None, whose: str = "a step") -> tuple[str, ...]:
+    """Returns the launchers that a step's tags name: the first, and those to escalate to; empty if they name none.
 
-    >>> ladder_of({"ml_platform/launcher": "gpu"}), ladder_of({"ml_platform/launcher": '["cpu", "highmem"]'})
+    >>> escalation_of({"ml_platform/launcher": "gpu"}), escalation_of({"ml_platform/launcher": '["cpu", "highmem"]'})
     (('gpu',), ('cpu', 'highmem'))
 
     Raises:
@@ -64,7 +64,7 @@ def ladder_of(tags: Tags | None, whose: str = "a step") -> tuple[str, ...]:
 
 
 def is_isolated(tags: Tags | None) -> bool:
-    """Whether a step must not share the run's process: it says so, or asks for a pod of its own kind."""
+    """Whether a step must not share the run's process: it says so, or asks for a pod with settings of its own."""
     found = tags or {}
     return found.get(ISOLATED_TAG) == "true" or any(tag in found for tag in _OWN_PODS)
 
@@ -84,7 +84,7 @@ def route_of(
     default: str,
     known: Sequence[str],
     tags_of_asset: Callable[[AssetKey], Tags] = lambda _: {},
-    rung_of: Callable[[str], int] = lambda _: 0,
+    level_of: Callable[[str], int] = lambda _: 0,
 ) -> Route:
     """Reads a run's route from its plan.
 
@@ -96,7 +96,7 @@ def route_of(
         default: the launcher of steps that name none.
         known: the launchers that exist.
         tags_of_asset: the tags of an asset that is not in the plan but whose check is.
-        rung_of: how often a step ran out of memory; so far it has climbed its ladder.
+        level_of: how often a step ran out of memory, which is how far it has escalated.
 
     Raises:
         LaunchError: a step that names no launcher, with the step and the launchers that exist.
@@ -106,9 +106,10 @@ def route_of(
     chosen = {}
     for step in plan.steps:
         if step.key in executed:
-            ladder = ladder_of(step.tags, f"step {step.key}") or launcher_of_asset(step) or (default,)
-            _require_existing(step.key, ladder, known)
-            chosen[step.key] = ladder[min(rung_of(step.key), len(ladder) - 1) if len(ladder) > 1 else 0]
+            escalation = escalation_of(step.tags, f"step {step.key}") or launcher_of_asset(step) or (default,)
+            _require_existing(step.key, escalation, known)
+            chosen[step.key] = escalation[min(level_of(step.key), len(escalation) - 1) if len(escalation) > 1 else 0]
+    # One launcher for all steps takes the whole run: its process then does not have to send any.
     launchers = set(chosen.values())
     own = launchers.pop() if len(launchers) == 1 else default
     return Route(own, {step: launcher for step, launcher in chosen.items() if launcher != own})
@@ -117,21 +118,21 @@ def route_of(
 def _launchers_of_assets(
     plan: ExecutionPlanSnapshot, tags_of_asset: Callable[[AssetKey], Tags]
 ) -> Callable[[ExecutionStepSnap], tuple[str, ...]]:
-    """Gives a function from a check's step to the launchers of the asset that it checks."""
+    """Returns a function from a check's step to the launchers of the asset that it checks."""
     made_by = {key: step.tags for step in plan.steps for key in step.entity_keys if isinstance(key, AssetKey)}
 
     def find(step: ExecutionStepSnap) -> tuple[str, ...]:
         if any(isinstance(key, AssetKey) for key in step.entity_keys):
             return ()
         checked = sorted({key.asset_key for key in step.entity_keys if not isinstance(key, AssetKey)})
-        ladders = (ladder_of(made_by[key] if key in made_by else tags_of_asset(key)) for key in checked)
-        return next((ladder for ladder in ladders if ladder), ())
+        escalations = (escalation_of(made_by[key] if key in made_by else tags_of_asset(key)) for key in checked)
+        return next((escalation for escalation in escalations if escalation), ())
 
     return find
 
 
-def _require_existing(step_key: str, ladder: Sequence[str], known: Sequence[str]) -> None:
-    for name in ladder:
+def _require_existing(step_key: str, escalation: Sequence[str], known: Sequence[str]) -> None:
+    for name in escalation:
         if name not in known:
             raise LaunchError(
                 f"step {step_key} asks for launcher {name!r}, which does not exist; {expected_one_of(name, known)} "

@@ -26,8 +26,8 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
     monkeypatch.setenv("COLUMNS", "200")
     queue = {"module": "ml_platform.launchers", "class": "RoutingRunCoordinator"}
     (tmp_path / "dagster.yaml").write_text(instance_yaml({"cpu": local("cpu")}, run_coordinator=queue))
-    with dg.DagsterInstance.from_config(str(tmp_path)) as made:
-        yield made
+    with dg.DagsterInstance.from_config(str(tmp_path)) as result:
+        yield result
 
 
 def said(*arguments: str) -> Result:
@@ -38,9 +38,9 @@ def tried(launches: Launches, outcome: str, cpu_seconds: float, peak_bytes: int,
     """Notes one try of a step, of two assets."""
     work = replace(WORK, step="train", assets=("model", "report"))
     launch, holder = launches.intend(work, "cpu", gpus=gpus), Holder()
-    launches.claim(launch.ticket, holder)
+    launches.acquire(launch.lease_id, holder)
     measured = {"cpu_seconds": cpu_seconds, "peak_bytes": peak_bytes}
-    launches.release(launch, outcome, "why", token=holder.token, measured=measured)
+    launches.release(launch, outcome, "why", secret=holder.secret, measured=measured)
 
 
 def test_without_an_instance_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_assets_cost_what_all_their_tries_did(instance: dg.DagsterInstance) -> N
     assert [(one["step"], one["outcome"]) for one in found["launches"]] == [
         ("", None), ("train", OUT_OF_MEMORY), ("train", ENDED),
     ]  # fmt: skip
-    assert all("token" not in one for one in found["launches"]), "who knows a token could release the launch"
+    assert all("secret" not in one for one in found["launches"]), "who knows it could release the launch"
     assert {asset: (one["tries"], one["cpu_seconds"], one["peak_bytes"]) for asset, one in found["assets"].items()} == {
         "model": (2, 4.0, 2**30), "report": (2, 4.0, 2**30),
     }  # fmt: skip

@@ -9,7 +9,7 @@ import yaml
 from dagster_k8s import K8sRunLauncher
 
 from ml_platform.compat import dagster_k8s
-from ml_platform.launchers.backends.registry import _KINDS
+from ml_platform.launchers.backends.registry import _BACKENDS
 from ml_platform_tests.compat.expecting import Expected, has, takes, uses
 
 EXPECTED = Expected(dagster_k8s)
@@ -90,7 +90,7 @@ def test_a_handler_of_steps_talks_with_the_client_that_is_put_into_it(kubeconfig
 
 
 def test_launchers_are_known_by_the_name_that_they_have() -> None:
-    assert f"{K8sRunLauncher.__module__}.{K8sRunLauncher.__qualname__}" in _KINDS
+    assert f"{K8sRunLauncher.__module__}.{K8sRunLauncher.__qualname__}" in _BACKENDS
 
 
 @EXPECTED("K8sStepHandler")

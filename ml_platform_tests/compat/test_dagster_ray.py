@@ -7,7 +7,7 @@ from dagster_ray import RayRunLauncher
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from ml_platform.compat import dagster_ray
-from ml_platform.launchers.backends.registry import _KINDS
+from ml_platform.launchers.backends.registry import _BACKENDS
 from ml_platform_tests.compat.expecting import Expected, has, takes
 
 EXPECTED = Expected(dagster_ray)
@@ -26,7 +26,7 @@ def test_a_launcher_says_how_it_is_configured() -> None:
     launcher = RayRunLauncher("http://127.0.0.1:1", env_vars=["A=1"])
     has(launcher, "address metadata headers cookies env_vars runtime_env num_cpus num_gpus memory resources")
     takes(RayRunLauncher.get_run_worker_debug_info, "run", "include_container_logs")
-    assert f"{RayRunLauncher.__module__}.{RayRunLauncher.__qualname__}" in _KINDS
+    assert f"{RayRunLauncher.__module__}.{RayRunLauncher.__qualname__}" in _BACKENDS
 
 
 def test_rays_client_asks_and_fails_where_ours_stands_over_it() -> None:

@@ -14,9 +14,9 @@ from ml_platform.compat.dagster import RetryMode, create_execution_plan, replace
 from ml_platform.launchers.backends.kubernetes import _Allowed
 from ml_platform.launchers.leases.lease import instance_ref_of
 from ml_platform.launchers.steps.executor import RoutingExecutor, _SendingExecutor
-from ml_platform.launchers.steps.relay import _AskedFor
-from ml_platform.launchers.steps.remote_steps import SiteSteps
-from ml_platform.launchers.steps.step_router import RoutingSteps
+from ml_platform.launchers.steps.relay import _RequestedStep
+from ml_platform.launchers.steps.remote_steps import RemoteSteps
+from ml_platform.launchers.steps.step_router import StepRouter
 from ml_platform.launchers.steps.workers import LocalSteps
 from ml_platform_tests.compat.expecting import Expected, has, overrides, takes, uses
 
@@ -131,7 +131,7 @@ def executing_elsewhere() -> None:
 
 @EXPECTED("StepHandler")
 def what_starts_steps() -> None:
-    for ours in (LocalSteps, RoutingSteps, SiteSteps):
+    for ours in (LocalSteps, StepRouter, RemoteSteps):
         overrides(ours, dagster_steps.StepHandler, "name launch_step check_step_health terminate_step")
     assert dagster_steps.StepHandler.__abstractmethods__ == {
         "name", "launch_step", "check_step_health", "terminate_step"
@@ -141,7 +141,7 @@ def what_starts_steps() -> None:
 @EXPECTED("StepHandlerContext", "plan_context_of", "step_in")
 def what_is_known_of_a_step_that_is_started() -> None:
     takes(dagster_steps.StepHandlerContext, "instance", "plan_context", "steps", "execute_step_args", "dagster_run")
-    for ours in (_Allowed, _AskedFor):
+    for ours in (_Allowed, _RequestedStep):
         overrides(ours, dagster_steps.StepHandlerContext, "step_tags get_step_context")
     plan: Any = create_execution_plan(holding.get_job("making"))
     step, plan_context, args = plan.get_step_by_key("made"), object(), step_args()

@@ -14,7 +14,7 @@ import yaml
 
 from ml_platform.compat.dagster import LaunchRunContext
 from ml_platform.compat.dagster_steps import ExecuteRunArgs
-from ml_platform.launchers.backends.protocol import Busy
+from ml_platform.launchers.backends.protocol import RetryLater
 from ml_platform.launchers.leases.schema import ENDED, OUT_OF_MEMORY, Holder, Launch, work_of
 from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.routes import Route
@@ -59,14 +59,14 @@ class Played:
         new = self.like[asset]._replace(run_id=str(uuid.uuid4()), status=STARTING, tags={})
         return self.instances["daemon"].add_run(new)
 
-    def started(self, launcher: str = "cpu", *, is_claimed: bool = True) -> tuple[dg.DagsterRun, Launch]:
+    def started(self, launcher: str = "cpu", *, is_leased: bool = True) -> tuple[dg.DagsterRun, Launch]:
         """Has the daemon start a run, and waits for its pod."""
         run = self.run()
         launch = self.launches.intend(work_of(run), launcher, Route(launcher, {}))
-        self.launcher("daemon").launching.start(launch, LaunchRunContext(run, None))
+        self.launcher("daemon").starter.start(launch, LaunchRunContext(run, None))
         self.wait(lambda: self.pod_of(run))
-        if is_claimed:
-            self.launches.claim(launch.ticket, Holder())
+        if is_leased:
+            self.launches.acquire(launch.lease_id, Holder())
         return run, self.launches.get(launch.id)
 
     def pod_of(self, run: dg.DagsterRun) -> Any:
@@ -127,12 +127,12 @@ def a_run_is_started(played: Played) -> None:
 def a_job_that_is_there_already_is_adopted(played: Played) -> None:
     run = played.run()
     launch = played.launches.intend(work_of(run), "cpu", Route("cpu", {}))
-    site = played.launcher("daemon").launching.site("cpu")
+    backend = played.launcher("daemon").starter.backend("cpu")
     played.cluster.faults = [Fault("POST", "/jobs$", kind="cut after")]
     try:
-        site.start(launch, LaunchRunContext(run, None))  # the daemon is killed before the answer
-    except Busy:
-        site.start(launch, LaunchRunContext(run, None))
+        backend.start(launch, LaunchRunContext(run, None))  # the daemon is killed before the answer
+    except RetryLater:
+        backend.start(launch, LaunchRunContext(run, None))
     assert played.launches.get(launch.id).uid == played.job_of(run)["metadata"]["uid"]
 
 
@@ -145,8 +145,8 @@ def a_run_that_died_says_how_its_pod_ended(played: Played) -> None:
 def a_run_that_did_not_come_to_its_start_says_what_its_pod_printed(played: Played) -> None:
     run, _ = played.started()
     played.wait(lambda: "last words" in played.cluster.controller.log(played.pod_of(run).pod))
-    assert "Last 25 log lines" in (told := played.debug_info(run))
-    assert "last words" in told
+    assert "Last 25 log lines" in (message := played.debug_info(run))
+    assert "last words" in message
 
 
 def a_run_says_what_the_cluster_warned_of(played: Played) -> None:
@@ -181,7 +181,7 @@ def a_run_that_a_quota_holds_up_says_why(played: Played) -> None:
     played.cluster.pod_quotas["ml-cpu"] = 0
     run = played.run()
     launch = played.launches.intend(work_of(run), "cpu", Route("cpu", {}))
-    played.launcher("daemon").launching.start(launch, LaunchRunContext(run, None))
+    played.launcher("daemon").starter.start(launch, LaunchRunContext(run, None))
     played.reconcile_until(lambda: played.launches.get(launch.id).waiting_until is not None)
     assert "exceeded quota" in str(played.launches.get(launch.id).reason)
 
@@ -212,10 +212,10 @@ def a_step_goes_to_another_launcher(played: Played) -> None:
     origin = run.job_code_origin
     assert origin is not None
     command = ExecuteRunArgs(origin, run.run_id, instance.get_ref()).get_command_args()
-    told: list[str] = []
-    with Relay(played.instances["steps"], told.append).serving(0.2):
+    reports: list[str] = []
+    with Relay(played.instances["steps"], reports.append).serving(0.2):
         subprocess.run(command, capture_output=True, check=True, timeout=120)
-    assert (_status(played, run), told) == ("SUCCESS", [])
+    assert (_status(played, run), reports) == ("SUCCESS", [])
     assert {one.namespace for one in played.cluster.record} == {"ml-gpu"}
 
 

@@ -247,8 +247,8 @@ def job_of(played: tuple[dg.DagsterInstance, Cluster], launcher: str, tags: Mapp
     run = create_run_for_test(
         instance, status=dg.DagsterRunStatus.STARTING, remote_job_origin=ORIGIN, job_code_origin=CODE, tags=dict(tags)
     )
-    launching = instance.run_launcher.launching
-    launching.start(launching.launches.intend(work_of(run), launcher, Route(launcher, {})), LaunchRunContext(run, None))
+    starter = instance.run_launcher.starter
+    starter.start(starter.launches.intend(work_of(run), launcher, Route(launcher, {})), LaunchRunContext(run, None))
     (job,) = (one for one in cluster.jobs.values() if one["metadata"]["labels"]["dagster/run-id"] == run.run_id)
     return dict(job)
 

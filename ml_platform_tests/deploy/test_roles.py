@@ -6,7 +6,7 @@ import pytest
 from kubernetes.client import ApiException
 
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.backends.protocol import Busy
+from ml_platform.launchers.backends.protocol import RetryLater
 from ml_platform_tests.deploy import playing
 from ml_platform_tests.deploy.manifests import rendered
 from ml_platform_tests.deploy.playing import ACCOUNTS, Played, played_in
@@ -64,7 +64,7 @@ def test_with_the_roles_it_works(played: Played, check: Callable[[Played], None]
 def test_without_a_verb_something_fails(played: Played, access: Access, account: str, verb: str) -> None:
     user = ACCOUNTS[account]
     played.cluster.access = {**access, user: frozenset(one for one in access[user] if str(one) != verb)}
-    with pytest.raises((AssertionError, ApiException, Busy, LaunchError)):
+    with pytest.raises((AssertionError, ApiException, RetryLater, LaunchError)):
         NEEDED[account, verb](played)
     assert played.refused() > 0
 

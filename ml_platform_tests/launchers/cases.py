@@ -229,7 +229,7 @@ def _pod_quota(namespace: str) -> Callable[[World], str]:
         while not any("no pod is made for job" in one and "exceeded quota" in one for one in world.waits(run_id)):
             if world.is_stock and time.monotonic() > until:
                 break  # it says nothing of it
-            assert time.monotonic() < until, world.rig.told(run_id)
+            assert time.monotonic() < until, world.rig.log_text(run_id)
             world.once()
             time.sleep(0.2)
         cluster.pod_quotas.clear()

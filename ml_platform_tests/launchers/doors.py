@@ -64,7 +64,7 @@ class KeptRunStorage(SqliteRunStorage):
     def _engine(self) -> db.Engine:
         arguments = {"check_same_thread": False, "timeout": 60}
         engine = db.create_engine(self._conn_string, poolclass=QueuePool, connect_args=arguments)
-        db.event.listen(engine, "connect", lambda made, _: made.execute("PRAGMA synchronous=OFF"))
+        db.event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
         return engine
 
     @contextmanager

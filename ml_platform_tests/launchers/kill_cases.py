@@ -160,7 +160,9 @@ def _everything(command: str, before: int, assets: tuple[str, ...], is_killed: b
         platform.join(PATIENT_SECONDS if is_killed else 15)
         if is_killed is None:
             platform.kill(), platform.join()  # there was no such effect, or it is over
-        assert platform.exitcode == -9, f"the platform was not killed: {platform.exitcode}\n{world.rig.told(run_id)}"
+        assert platform.exitcode == -9, (
+            f"the platform was not killed: {platform.exitcode}\n{world.rig.log_text(run_id)}"
+        )
         for cluster in (world.cpu, world.gpu):
             for ran in [one for one in cluster.record if one.finished is None]:
                 with suppress(KeyError):
@@ -232,11 +234,11 @@ def _needless(world: World) -> str:
     run_id = world.launch("counted")
     world.wait_for_start(run_id)
     (job,) = [job for (_, name), job in world.cpu.jobs.items() if run_id in name]
-    stray = deepcopy({"metadata": {**job["metadata"], "name": f"stray-{run_id}"}, "spec": job["spec"]})
-    stray["spec"]["template"]["spec"]["containers"][0].update(command=["sleep", "60"], args=[])
-    for metadata in (stray["metadata"], stray["spec"]["template"]["metadata"]):
+    orphan = deepcopy({"metadata": {**job["metadata"], "name": f"orphan-{run_id}"}, "spec": job["spec"]})
+    orphan["spec"]["template"]["spec"]["containers"][0].update(command=["sleep", "60"], args=[])
+    for metadata in (orphan["metadata"], orphan["spec"]["template"]["metadata"]):
         metadata["labels"]["ml-platform/generation"] = "0"
-    world.cpu.create("ml-cpu", stray)
+    world.cpu.create("ml-cpu", orphan)
     return run_id
 
 

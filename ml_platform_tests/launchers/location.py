@@ -123,7 +123,7 @@ work = [
 
 
 def out_of_device_memory(name: str, *deps: str) -> dg.AssetsDefinition:
-    """Needs more of a device's memory than the first rung of its ladder has."""
+    """Needs more of a device's memory than the first launcher of its escalation has."""
 
     def body(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         until = time.process_time() + 0.1

@@ -1,4 +1,4 @@
-"""A machine that starts, claims, ends, kills, retries and waits in any order, on a clock of its own.
+"""A machine that starts, takes leases, ends, kills, retries and waits in any order, on a clock of its own.
 
 The launch table, the launcher, the coordinator and the reconciler are the real ones, on a real instance; what is played
 are the clusters, the pods and Dagster's daemon, each of which may stop anywhere.
@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from ml_platform.compat.dagster import LaunchRunContext, ResumeRunContext, WorkerStatus
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.backends.protocol import Busy, Context, Seen, State, Stray
+from ml_platform.launchers.backends.protocol import Context, Orphan, RetryLater, Seen, State
 from ml_platform.launchers.leases.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, Holder, Launch, work_of
 from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.policy import WAITING_TAG
@@ -35,7 +35,7 @@ from ml_platform_tests.dagster_internals import (
 
 T = TypeVar("T")
 STATUS = dg.DagsterRunStatus
-LADDERS = {"cpu": ("cpu",), "gpu": ("gpu",), "ladder": ("cpu", "gpu"), "mixed": ("cpu",)}
+ESCALATIONS = {"cpu": ("cpu",), "gpu": ("gpu",), "escalating": ("cpu", "gpu"), "mixed": ("cpu",)}
 HOWS = {"died": DIED, "ran out of memory": OUT_OF_MEMORY, "evicted": EVICTED}
 MODES = [*["well"] * 6, "quota", "away", "cuts", "kills before", "kills after"]
 NUMBERS = st.integers(0, 2**32 - 1)
@@ -80,21 +80,21 @@ class Pod:
     """What a cluster started for a launch."""
 
     launch_id: str
-    generation: int
+    fencing_token: int
     run_id: str
     step: str
     name: str
     uid: str
     state: str = "pending"  # or running, or over
     outcome: str = ENDED
-    token: str | None = None
+    secret: str | None = None
     is_resuming: bool = False
 
 
 class PlayedCluster:
-    """A site whose pods do what the machine has them do."""
+    """A backend whose pods do what the machine has them do."""
 
-    claims = True
+    acquires_lease = True
 
     def __init__(self, name: str, launches: Launches, kinds: dict[str, str]):
         self.name = name
@@ -111,8 +111,8 @@ class PlayedCluster:
     def create(self, launch: Launch, *, is_resuming: bool) -> None:
         self._touch(launch)
         if self.mode in ("quota", "away"):
-            raise Busy(f"{self.name}: {self.mode}")
-        name = f"{launch.work.run_id}{launch.work.step}-{launch.attempt}-{launch.generation}"
+            raise RetryLater(f"{self.name}: {self.mode}")
+        name = f"{launch.work.run_id}{launch.work.step}-{launch.attempt}-{launch.fencing_token}"
         if not self.launches.specify(launch, "the same", name, "ns"):
             return
         if self.mode == "kills before":
@@ -120,10 +120,10 @@ class PlayedCluster:
         if name not in self.pods:
             work, uid = launch.work, f"uid-{next(self._uids)}"
             self.pods[name] = Pod(
-                launch.id, launch.generation, work.run_id, work.step, name, uid, is_resuming=is_resuming
+                launch.id, launch.fencing_token, work.run_id, work.step, name, uid, is_resuming=is_resuming
             )
         if self.mode == "cuts":
-            raise Busy("the answer was lost")
+            raise RetryLater("the answer was lost")
         if self.mode == "kills after":
             raise Killed
         self.launches.created(launch, self.pods[name].uid)
@@ -143,17 +143,17 @@ class PlayedCluster:
     def end(self, launch: Launch) -> None:
         self._touch(launch)
         if self.mode == "away":
-            raise Busy("away")
+            raise RetryLater("away")
         if launch.name in self.pods and self.pods[launch.name].state != "over":
             self.pods[launch.name].state, self.pods[launch.name].outcome = "over", DIED
 
-    def strays(self) -> Iterable[Stray]:
+    def orphans(self) -> Iterable[Orphan]:
         if self.mode == "away":
-            raise Busy("away")
-        return [Stray(pod.launch_id, pod.generation, pod.name, "ns", pod.uid) for pod in self.active()]
+            raise RetryLater("away")
+        return [Orphan(pod.launch_id, pod.fencing_token, pod.name, "ns", pod.uid) for pod in self.active()]
 
-    def remove(self, stray: Stray) -> None:
-        self.pods[stray.name].state = "over"
+    def remove(self, orphan: Orphan) -> None:
+        self.pods[orphan.name].state = "over"
 
     def active(self) -> list[Pod]:
         return [pod for pod in self.pods.values() if pod.state != "over"]
@@ -177,14 +177,14 @@ class Machine(RuleBasedStateMachine):
         self.resumes: Counter[str] = Counter()
         self.finished: Counter[str] = Counter()
         self.deaths: Counter[str] = Counter()
-        launcher.launching._sites = dict(self.clusters)
-        launcher.launching._route_of = launcher.route = self._route  # type: ignore[method-assign, assignment]
-        launcher.launching._ladder_of = lambda run, _step: LADDERS[self.kinds[run.run_id]]  # type: ignore[method-assign]
+        launcher.starter._backends = dict(self.clusters)
+        launcher.starter._route_of = launcher.route = self._route  # type: ignore[method-assign, assignment]
+        launcher.starter._escalation_of = lambda run, _step: ESCALATIONS[self.kinds[run.run_id]]  # type: ignore[method-assign]
 
     def _route(self, run: dg.DagsterRun, _tags: Any = None) -> Route:
-        ladder = LADDERS[self.kinds[run.run_id]]
-        rung = min(self.launcher.launching.rung_of(run, "work"), len(ladder) - 1)
-        return Route(ladder[rung], {"elsewhere": "gpu"} if self.kinds[run.run_id] == "mixed" else {})
+        escalation = ESCALATIONS[self.kinds[run.run_id]]
+        level = min(self.launcher.starter.level_of(run, "work"), len(escalation) - 1)
+        return Route(escalation[level], {"elsewhere": "gpu"} if self.kinds[run.run_id] == "mixed" else {})
 
     def _run(self, run_id: str) -> dg.DagsterRun:
         run = self.instance.get_run_by_id(run_id)
@@ -206,7 +206,7 @@ class Machine(RuleBasedStateMachine):
     @possible(lambda self: len(self.kinds) < 4)
     def start(self, choice: Choice) -> None:
         run = create_run_for_test(self.instance, status=STATUS.NOT_STARTED, remote_job_origin=ORIGIN)
-        self.kinds[run.run_id] = choice.of([*sorted(LADDERS), *["mixed"] * 4])
+        self.kinds[run.run_id] = choice.of([*sorted(ESCALATIONS), *["mixed"] * 4])
         self.instance.run_coordinator.submit_run(SubmitRunContext(run, None))  # type: ignore[arg-type]
 
     @possible(lambda self: self._of(STATUS.QUEUED))
@@ -289,15 +289,15 @@ class Machine(RuleBasedStateMachine):
             self._heartbeat(pod)
 
     @possible(lambda self: self._pods("pending"))
-    def claim(self, choice: Choice) -> None:
-        self._claim(choice.of(self._pods("pending"))[1])
+    def take_lease(self, choice: Choice) -> None:
+        self._take_lease(choice.of(self._pods("pending"))[1])
 
-    def _claim(self, pod: Pod) -> None:
+    def _take_lease(self, pod: Pod) -> None:
         holder = Holder(host="a host", pid=1)
-        if not self.launches.claim(f"{pod.launch_id}.{pod.generation}", holder):
+        if not self.launches.acquire(f"{pod.launch_id}.{pod.fencing_token}", holder):
             pod.state = "over"
             return
-        pod.state, pod.token = "running", holder.token
+        pod.state, pod.secret = "running", holder.secret
         run = self._run(pod.run_id)
         if run.is_finished or run.status is STATUS.CANCELING:
             self._leave(pod)
@@ -317,12 +317,12 @@ class Machine(RuleBasedStateMachine):
     def send_a_step(self, choice: Choice) -> None:
         run = self._run(choice.of(self._senders()).run_id)
         launch = self.launches.intend(work_of(run, "elsewhere"), "gpu")
-        if launch.claimed is None and launch.created is None and launch.ending is None:
+        if launch.acquired is None and launch.created is None and launch.ending is None:
             with suppress(Killed):
                 try:
                     self.clusters["gpu"].create(launch, is_resuming=False)
-                except Busy as busy:
-                    self.launches.put_off(launch, str(busy), 0.0)
+                except RetryLater as retry_later:
+                    self.launches.put_off(launch, str(retry_later), 0.0)
 
     @possible(lambda self: self._pods("running"))
     def finish(self, choice: Choice) -> None:
@@ -331,7 +331,7 @@ class Machine(RuleBasedStateMachine):
 
     def _finish(self, pod: Pod, *, is_killed: bool = False) -> None:
         run = self._run(pod.run_id)
-        with self.launches.publishing(pod.launch_id, str(pod.token)) as may_publish:
+        with self.launches.publishing(pod.launch_id, str(pod.secret)) as may_publish:
             is_mine = may_publish
         if is_mine and not run.is_finished:
             if run.status is STATUS.CANCELING and not pod.step:
@@ -347,7 +347,7 @@ class Machine(RuleBasedStateMachine):
 
     def _leave(self, pod: Pod) -> None:
         pod.state, pod.outcome = "over", ENDED
-        self.launches.release(self.launches.get(pod.launch_id), ENDED, token=pod.token)
+        self.launches.release(self.launches.get(pod.launch_id), ENDED, secret=pod.secret)
 
     @possible(lambda self: self._pods("running", "pending"))
     def die(self, choice: Choice) -> None:
@@ -361,7 +361,7 @@ class Machine(RuleBasedStateMachine):
         pod.state, pod.outcome = "over", HOWS[how]
 
     def _heartbeat(self, pod: Pod) -> None:
-        launch = self.launches.heard(pod.launch_id, str(pod.token), 1.0, 2**20)
+        launch = self.launches.renew(pod.launch_id, str(pod.secret), 1.0, 2**20)
         if launch is None:
             pod.state, pod.outcome = "over", DIED  # its work is another's
         elif launch.ending is not None:
@@ -385,7 +385,7 @@ class Machine(RuleBasedStateMachine):
             self._look()
         workers: Counter[tuple[str, str]] = Counter()
         for _, pod in self._pods("running") if hasattr(self, "kinds") else ():
-            with self.launches.publishing(pod.launch_id, str(pod.token)) as is_held:
+            with self.launches.publishing(pod.launch_id, str(pod.secret)) as is_held:
                 workers[pod.run_id, pod.step] += is_held
         assert all(number <= 1 for number in workers.values()), workers
         assert all(number <= 1 for number in getattr(self, "finished", Counter()).values())
@@ -408,7 +408,7 @@ class Machine(RuleBasedStateMachine):
             if self._of(STATUS.QUEUED):
                 self._dequeue()
             for _, pod in self._pods("pending"):
-                self._claim(pod)
+                self._take_lease(pod)
             for _, pod in self._pods("running"):
                 self._heartbeat(pod)
                 if pod.state == "running":
@@ -430,7 +430,7 @@ class Machine(RuleBasedStateMachine):
             f"run {run_id} is {self._run(run_id).status}" for run_id in self.kinds if not self._run(run_id).is_finished
         ]
         rows = [
-            f"launch {one.ticket} is open"
+            f"launch {one.lease_id} is open"
             for run_id in self.kinds
             for one in self.launches.of_run(run_id)
             if one.is_open

@@ -44,7 +44,7 @@ def _before_effects() -> Iterator[Case]:
 def _meanwhile() -> Iterator[Case]:
     yield Case("the database is cut while a run is queued", _while_queued)
     yield Case("the database is cut while a job is created", _while_creating)
-    yield Case("the database is cut before a pod claims", _before_the_claim)
+    yield Case("the database is cut before a pod takes its lease", _before_the_lease)
     yield Case(f"the database is cut for {_SHORT:.0f} s while a run executes", _while_executing(_SHORT))
     yield Case(f"the database is cut for {_LONG:.0f} s while a run executes", _while_executing(_LONG),
                is_repeated=True, is_redone=True)  # fmt: skip
@@ -136,7 +136,7 @@ def _while_creating(world: World) -> str:
         return run_id
 
 
-def _before_the_claim(world: World) -> str:
+def _before_the_lease(world: World) -> str:
     run_id = world.launch("counted")
     with _kept(world) as server:
         while not any(method == "POST" for method, _, _ in world.cpu.calls):

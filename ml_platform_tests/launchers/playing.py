@@ -50,7 +50,7 @@ class Played:
     outcome: Outcome | None
     injected: int
     problem: str | None
-    told: str
+    log: str
     open: Sequence[str] = ()
 
 
@@ -69,8 +69,8 @@ def judged(world: World, case: Case, run_id: str, injected: int = 1) -> Played:
     """Says what became of a case's run."""
     outcome = world.outcome(run_id)
     launches = [] if world.is_stock else world.launches.of_run(run_id)
-    told = "\n".join([world.rig.told(run_id), *map(str, launches), *world.printed(run_id)])
-    return Played(outcome, injected, case.judge(outcome), told, [one.ticket for one in launches if one.is_open])
+    log = "\n".join([world.rig.log_text(run_id), *map(str, launches), *world.printed(run_id)])
+    return Played(outcome, injected, case.judge(outcome), log, [one.lease_id for one in launches if one.is_open])
 
 
 def queued(world: World, count: int) -> list[str]:
@@ -126,9 +126,9 @@ def play_all(
             while True:
                 case, since = waiting.get_nowait(), time.monotonic()
                 found[case.name] = played = play(world, case)
-                told = f"{len(found)}/{len(cases)} {case.name}: {played.problem or played.outcome}"
-                why = f"\n{played.told}" if played.problem else ""
-                sys.stdout.write(f"{told} ({time.monotonic() - since:.1f} s){why}\n")
+                message = f"{len(found)}/{len(cases)} {case.name}: {played.problem or played.outcome}"
+                why = f"\n{played.log}" if played.problem else ""
+                sys.stdout.write(f"{message} ({time.monotonic() - since:.1f} s){why}\n")
 
     with ThreadPoolExecutor(len(storages) or 1) as pool:
         for done in [pool.submit(work, number) for number in range(len(storages))]:

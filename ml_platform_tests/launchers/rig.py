@@ -99,8 +99,8 @@ class Rig:
             selector["assetSelection"] = [{"path": [name]} for name in assets]
         if checks is not None:
             selector["assetCheckSelection"] = [{"assetKey": {"path": ["trained"]}, "name": name} for name in checks]
-        shown = [{"key": key, "value": value} for key, value in tags.items()]
-        params = {"selector": selector, "runConfigData": {}, "mode": "default", "executionMetadata": {"tags": shown}}
+        tag_list = [{"key": key, "value": value} for key, value in tags.items()]
+        params = {"selector": selector, "runConfigData": {}, "mode": "default", "executionMetadata": {"tags": tag_list}}
         return self._launched(LAUNCH, "launchPipelineExecution", params)
 
     def reexecute(self, run_id: str) -> str:
@@ -131,7 +131,7 @@ class Rig:
         """Waits for a run's end."""
         deadline = time.monotonic() + timeout_seconds
         while not self.run(run_id).is_finished:
-            assert time.monotonic() < deadline, f"run {run_id} is {self.run(run_id).status}:\n" + self.told(run_id)
+            assert time.monotonic() < deadline, f"run {run_id} is {self.run(run_id).status}:\n" + self.log_text(run_id)
             time.sleep(0.1)
         return self.run(run_id).status
 
@@ -141,13 +141,13 @@ class Rig:
         """Waits for something to happen to a step."""
         deadline = time.monotonic() + timeout_seconds
         while not any(event.step_key == step and event.event_type_value == kind for event in self.events(run_id)):
-            assert time.monotonic() < deadline, f"{step}: no {kind}:\n" + self.told(run_id)
+            assert time.monotonic() < deadline, f"{step}: no {kind}:\n" + self.log_text(run_id)
             time.sleep(0.1)
 
     def events(self, run_id: str) -> list[dg.DagsterEvent]:
         return [entry.dagster_event for entry in self.instance.all_logs(run_id) if entry.dagster_event is not None]
 
-    def told(self, run_id: str) -> str:
+    def log_text(self, run_id: str) -> str:
         """Gives all that a run's log says, with the reasons of what failed."""
         lines = []
         for event in self.events(run_id):
@@ -167,11 +167,11 @@ class Rig:
         found = {}
         for event in self.events(run_id):
             data = event.event_specific_data
-            told = getattr(data, "materialization", None) or (
+            materialized = getattr(data, "materialization", None) or (
                 data if event.event_type_value == "ASSET_CHECK_EVALUATION" else None
             )
-            if told is not None:
-                found[str(event.step_key)] = {name: value.value for name, value in told.metadata.items()}
+            if materialized is not None:
+                found[str(event.step_key)] = {name: value.value for name, value in materialized.metadata.items()}
         return found
 
 

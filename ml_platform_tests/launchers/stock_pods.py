@@ -70,10 +70,10 @@ class StockPods:
 
     def _job(self, context: K8sContainerContext, image: str | None) -> dict[str, Any]:
         config = context.get_k8s_job_config(image, self._launcher)
-        made = construct_dagster_k8s_job(
+        job = construct_dagster_k8s_job(
             config, ["run"], "run", context.run_k8s_config, pod_name="run", component="run_worker"
         )
-        return dict(ApiClient().sanitize_for_serialization(made))
+        return dict(ApiClient().sanitize_for_serialization(job))
 
 
 def kinds_in(job: Mapping[str, Any], plain: Mapping[str, Any]) -> set[str]:
@@ -97,7 +97,7 @@ def kinds_in(job: Mapping[str, Any], plain: Mapping[str, Any]) -> set[str]:
         "nodes": differs(pod, plain_pod, *NODES),
         "resources": differs(container, plain_container, "resources"),
         "lifetime or copies": differs(spec, plain_spec, *LIFE),
-        "labels or annotations": _said(job) != _said(plain),
+        "labels or annotations": _describe(job) != _describe(plain),
     }
     return {kind for kind, is_there in found.items() if is_there}
 
@@ -107,7 +107,7 @@ def _parts(job: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     return job["spec"], pod, pod["containers"][0]
 
 
-def _said(job: Mapping[str, Any]) -> list[Any]:
+def _describe(job: Mapping[str, Any]) -> list[Any]:
     metadata = (job["metadata"], job["spec"]["template"]["metadata"])
     own = ("dagster/", "app.kubernetes.io/")
     return [

@@ -23,7 +23,7 @@ def test_a_run_launched_twice_at_a_time_is_one_pods(
     (played,) = double_starts(tmp_path, storage, runs).values()
     assert {str(one.outcome) for one in played} == {"success"}
     assert {(one.outcome.began, one.outcome.ended) for one in played if one.outcome} == {(1, 1)}
-    assert not any("duplicate" in one.told for one in played)
+    assert not any("duplicate" in one.log for one in played)
 
 
 @pytest.mark.full

@@ -1,4 +1,4 @@
-"""A step that ran out of memory goes on at the next rung of its ladder; what all its tries cost is kept and shown."""
+"""A step that ran out of memory goes on at the next launcher of its escalation; what all its tries cost is kept."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,17 +16,19 @@ from ml_platform_tests.launchers.world import World, world_in
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """Two launchers of processes on this machine."""
-    home = tmp_path_factory.mktemp("ladder")
+    home = tmp_path_factory.mktemp("escalation")
     launchers = {"cpu": local("cpu"), "gpu": local("gpu")}
-    with rig_in(home, instance_yaml(launchers, run_coordinator=IMMEDIATELY, event_log_storage=event_log(home))) as made:
-        yield made
+    with rig_in(
+        home, instance_yaml(launchers, run_coordinator=IMMEDIATELY, event_log_storage=event_log(home))
+    ) as result:
+        yield result
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Two clusters."""
-    with world_in(tmp_path_factory.mktemp("world"), seconds=0.1) as made:
-        yield made
+    with world_in(tmp_path_factory.mktemp("world"), seconds=0.1) as result:
+        yield result
 
 
 def of_step(rig: Rig, run_id: str, step: str) -> list[tuple[str, str | None]]:
@@ -39,7 +41,7 @@ CLIMBED = [("cpu", OUT_OF_MEMORY), ("gpu", "ended")]
 
 @pytest.mark.parametrize(
     ("assets", "where"),
-    tiers.cases("steps that climb", [
+    tiers.cases("steps that escalate", [
         (("hungry",), "in the run's own process"),
         (("hungry", "hungry_too"), "in processes beside the run's"),
         (("raw", "clean", "trained", "hungry_after"), "after a step elsewhere"),
@@ -48,21 +50,21 @@ CLIMBED = [("cpu", OUT_OF_MEMORY), ("gpu", "ended")]
 )  # fmt: skip
 def test_a_step_that_a_device_has_no_memory_for_climbs(rig: Rig, assets: tuple[str, ...], where: str) -> None:
     run_id = rig.launch(*assets)
-    assert rig.finish(run_id) is dg.DagsterRunStatus.SUCCESS, f"{where}: {rig.told(run_id)}"
+    assert rig.finish(run_id) is dg.DagsterRunStatus.SUCCESS, f"{where}: {rig.log_text(run_id)}"
     for step in [one for one in assets if one.startswith("hungry")]:
-        assert of_step(rig, run_id, step) == CLIMBED, f"{where}: {rig.told(run_id)}"
+        assert of_step(rig, run_id, step) == CLIMBED, f"{where}: {rig.log_text(run_id)}"
         spent = rig.places(run_id)[step]
         assert (spent["PLACE"], spent["tries"]) == ("gpu", 2)
         assert spent["cpu_seconds"] >= 0.2, "the try that failed counts"
         assert spent["peak_memory_of_past_tries_bytes"] > 2**20
-    assert f"Step {assets[-1]} ran out of memory on launcher cpu" in rig.told(run_id)
+    assert f"Step {assets[-1]} ran out of memory on launcher cpu" in rig.log_text(run_id)
 
 
 @pytest.mark.full
 def test_a_step_that_has_no_rung_left_fails_as_it_would(rig: Rig) -> None:
     run_id = rig.launch("hungry_everywhere")
     assert rig.finish(run_id) is dg.DagsterRunStatus.FAILURE
-    assert "CUDA out of memory" in rig.told(run_id)
+    assert "CUDA out of memory" in rig.log_text(run_id)
     assert [launcher for launcher, _ in of_step(rig, run_id, "hungry_everywhere")] == ["gpu", "cpu"]
 
 
@@ -70,7 +72,7 @@ def test_a_step_that_has_no_rung_left_fails_as_it_would(rig: Rig) -> None:
 def test_a_step_climbs_from_cluster_to_cluster_and_gpu_seconds_are_counted(world: World) -> None:
     run_id = world.launch("counted", "counted_on_gpu", "hungry")
     world.settle(run_id)
-    assert world.rig.run(run_id).status is dg.DagsterRunStatus.SUCCESS, world.rig.told(run_id)
+    assert world.rig.run(run_id).status is dg.DagsterRunStatus.SUCCESS, world.rig.log_text(run_id)
     assert of_step(world.rig, run_id, "hungry") == CLIMBED
     spent = world.rig.places(run_id)["hungry"]
     (on_gpu,) = [one for one in world.launches.of_run(run_id) if one.work.step == "hungry" and one.launcher == "gpu"]

@@ -21,5 +21,5 @@ def played(
 @pytest.mark.parametrize("on", on_both("faults", CASES), ids=str)
 def test_work_is_done_once_whatever_goes_wrong(played: dict[On, Played], on: On) -> None:
     found = played[on]
-    assert found.problem is None, f"{found.problem}\n{found.told}"
+    assert found.problem is None, f"{found.problem}\n{found.log}"
     assert not found.open, f"launches are open: {found.open}"

@@ -14,7 +14,7 @@ from dagster_k8s import K8sRunLauncher
 from graphql import GraphQLInputObjectType, get_named_type
 
 from ml_platform.compat.dagster_k8s import UserDefinedDagsterK8sConfig, get_user_defined_k8s_config
-from ml_platform.launchers.policy import TagPolicy, told
+from ml_platform.launchers.policy import TagPolicy, describe_changes
 from ml_platform_tests import tiers
 from ml_platform_tests.launchers.doors import Platform, platform_in
 from ml_platform_tests.launchers.stock_pods import FAILS, NO_TIME, StockPods, kinds_in, limits_off
@@ -32,8 +32,8 @@ POLICY = TagPolicy()
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with platform_in(tmp_path_factory.mktemp("hostile") / "home") as made:
-        yield made
+    with platform_in(tmp_path_factory.mktemp("hostile") / "home") as platform:
+        yield platform
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,8 @@ def plain(platform: Platform) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with platform_in(tmp_path_factory.mktemp("stock") / "home", is_stock=True) as made:
-        yield made
+    with platform_in(tmp_path_factory.mktemp("stock") / "home", is_stock=True) as platform:
+        yield platform
 
 
 def comparable(job: Mapping[str, Any]) -> str:
@@ -62,7 +62,7 @@ def comparable(job: Mapping[str, Any]) -> str:
 def beyond(platform: Platform, plain: Mapping[str, str], sets: Sequence[TagSet]) -> list[str]:
     """Says for each set what it got beyond what is declared."""
     runs = platform.launch(sets)
-    jobs, told = platform.jobs(), platform.logs("Tags that a run may not have were changed")
+    jobs, logs = platform.jobs(), platform.logs("Tags that a run may not have were changed")
     found = platform.instance.get_runs(RunsFilter(run_ids=list(runs.values())))
     by_id = {run.run_id: run for run in found}
     wrong = []
@@ -72,7 +72,7 @@ def beyond(platform: Platform, plain: Mapping[str, str], sets: Sequence[TagSet])
             wrong.append(f"{one.number}: no job")
         elif comparable(jobs[run_id]) != plain[one.job]:
             wrong.append(f"{one.number}: another job: {comparable(jobs[run_id])}")
-        problems = [*beyond_limits(by_id[run_id]), *untold(one, by_id[run_id], told.get(run_id, ""))]
+        problems = [*beyond_limits(by_id[run_id]), *unlogged(one, by_id[run_id], logs.get(run_id, ""))]
         wrong += [f"{one.number}: {problem}" for problem in problems]
     platform.forget()
     return wrong
@@ -105,10 +105,10 @@ def as_read(read: Callable[[str], Any], text: str) -> Any:
         return None
 
 
-def untold(one: TagSet, run: dg.DagsterRun, told: str) -> list[str]:
+def unlogged(one: TagSet, run: dg.DagsterRun, log: str) -> list[str]:
     """What was changed without a word in the run's log."""
     changed = [key for key, value in one.as_dagster_reads.items() if run.tags.get(key) != value and key not in WRITTEN]
-    return [f"{key[:100]!r} was changed, and the log does not say so" for key in changed if key[:100] not in told]
+    return [f"{key[:100]!r} was changed, and the log does not say so" for key in changed if key[:100] not in log]
 
 
 @pytest.fixture(scope="module")
@@ -142,8 +142,8 @@ def test_after_the_policy_no_set_is_beyond_a_limit_and_all_that_changed_is_told(
         tags = one.as_dagster_reads
         changes = POLICY.changes(tags, declared.get(one.job, {}))
         run = dg.DagsterRun(job_name=one.job, tags={**tags, **changes})
-        said = told(run.with_tags(tags), changes)
-        wrong += [f"{one.number}: {problem}" for problem in [*beyond_limits(run), *untold(one, run, said)]]
+        said = describe_changes(run.with_tags(tags), changes)
+        wrong += [f"{one.number}: {problem}" for problem in [*beyond_limits(run), *unlogged(one, run, said)]]
     assert wrong == []
 
 
@@ -185,10 +185,10 @@ def test_the_stock_platform_makes_the_pods_that_are_counted(stock: Platform, sto
     plain = stock.plain("plain")
     runs = stock.launch(sets)
     jobs = stock.jobs()
-    made = {
+    result = {
         one.number: kinds_in(jobs[runs[one.number]], plain) if runs[one.number] in jobs else {FAILS} for one in sets
     }
-    assert made == {one.number: stock_pods.kinds_of_run(one) for one in sets}
+    assert result == {one.number: stock_pods.kinds_of_run(one) for one in sets}
     kept = {one.run_id: one.tags for one in stock.instance.get_runs(RunsFilter(run_ids=list(runs.values())))}
     assert all(limits_off(kept[runs[one.number]]) == limits_off(one.as_dagster_reads) for one in sets)
 

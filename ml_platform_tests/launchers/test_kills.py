@@ -25,7 +25,7 @@ def played(
 @pytest.mark.parametrize("on", on_both("kills", CASES), ids=str)
 def test_work_is_done_once_whoever_is_killed(played: dict[On, Played], on: On) -> None:
     found = played[on]
-    assert found.problem is None, f"{found.problem}\n{found.told}"
+    assert found.problem is None, f"{found.problem}\n{found.log}"
     assert not found.open, f"launches are open: {found.open}"
 
 
@@ -41,6 +41,6 @@ def test_a_step_is_tried_again_whose_process_died_before_it_closed_its_launch(tm
         run_id = world.launch("counted", "fails_once")
         world.settle(run_id)
         assert KILLED in (tmp_path / NOTED).read_text()
-        assert world.outcome(run_id).status == "SUCCESS", world.rig.told(run_id)
+        assert world.outcome(run_id).status == "SUCCESS", world.rig.log_text(run_id)
         tries = [one for one in world.launches.of_run(run_id) if one.work.step == "fails_once"]
         assert [one.is_open for one in tries] == [False, False]

@@ -25,5 +25,5 @@ def played(
 )  # fmt: skip
 def test_work_is_done_once_whenever_the_database_is_away(played: dict[str, Played], case: Case) -> None:
     found = played[case.name]
-    assert found.problem is None, f"{found.problem}\n{found.told}"
+    assert found.problem is None, f"{found.problem}\n{found.log}"
     assert not found.open, f"launches are open: {found.open}"

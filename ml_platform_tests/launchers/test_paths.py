@@ -97,8 +97,8 @@ def test_the_runs_page_says_where_each_step_went(
         page.set_default_timeout(1000 * PATIENT_SECONDS)
         page.goto(f"{server.url}/runs/{run['id']}")
         page.get_by_placeholder("Filter…").first.fill("launcher")
-        told = "This run goes to launcher cpu, but trained, trained_looks_right to launcher gpu."
-        expect(page.get_by_text(told)).to_be_visible()
+        message = "This run goes to launcher cpu, but trained, trained_looks_right to launcher gpu."
+        expect(page.get_by_text(message)).to_be_visible()
         expect(page.get_by_text("Step trained goes to launcher gpu.")).to_be_visible()
         page.goto(f"{server.url}/runs?q[0]=tag:ml_platform/launcher%3Dgpu")
         expect(page.get_by_text("ml_platform/launcher: gpu").first).to_be_visible()

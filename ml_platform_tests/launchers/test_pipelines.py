@@ -33,12 +33,12 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     with pytest.MonkeyPatch.context() as patch, rig_in(folder / "home", text, module=MODULE) as rig:
         patch.setenv(STORE, str(folder / "artifacts"))
         run_id = rig.launch(job="digits")
-        assert rig.finish(run_id, 300) is dg.DagsterRunStatus.SUCCESS, rig.told(run_id)
+        assert rig.finish(run_id, 300) is dg.DagsterRunStatus.SUCCESS, rig.log_text(run_id)
         sent = {str(e.step_key) for e in rig.events(run_id) if e.event_type_value == "STEP_WORKER_STARTING"}
         assert sent == {NETWORK, "digits__svc"}, "one is sent, one is beside it, the others share the run's process"
         again = rig.launch(job="digits")
-        assert rig.finish(again, 300) is dg.DagsterRunStatus.SUCCESS, rig.told(again)
-        assert "STEP_WORKER_STARTING" not in rig.told(again), "nothing is started for what is reused"
+        assert rig.finish(again, 300) is dg.DagsterRunStatus.SUCCESS, rig.log_text(again)
+        assert "STEP_WORKER_STARTING" not in rig.log_text(again), "nothing is started for what is reused"
         assert NETWORK in spans_of_steps(rig.instance, again)
     return digests(folder / "artifacts")
 
@@ -55,7 +55,7 @@ def test_each_step_has_its_cluster_and_no_gpu_is_held_for_others(tmp_path: Path,
     with two_clusters(tmp_path / "pods", home, (cores, cores), **variables) as (cpu, gpu, launchers):
         with rig_in(home, instance_yaml(launchers, run_coordinator=IMMEDIATELY), module=MODULE) as rig:
             run_id = rig.launch(job="digits")
-            assert rig.finish(run_id, 300) is dg.DagsterRunStatus.SUCCESS, rig.told(run_id)
+            assert rig.finish(run_id, 300) is dg.DagsterRunStatus.SUCCESS, rig.log_text(run_id)
             spans = spans_of_steps(rig.instance, run_id)
         assert (components(cpu), components(gpu)) == (["run"], [NETWORK])
         (fitting,) = gpu.record

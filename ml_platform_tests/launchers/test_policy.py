@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.leases.lease import TICKET
+from ml_platform.launchers.leases.lease import LEASE_VARIABLE
 from ml_platform.launchers.leases.schema import OUT_OF_MEMORY, work_of
-from ml_platform.launchers.policy import TagPolicy, told
+from ml_platform.launchers.policy import TagPolicy, describe_changes
 from ml_platform_tests.launchers.world import World, world_in
 
 EVIL: dict[str, Any] = {
@@ -27,14 +27,14 @@ EVIL: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world_in(tmp_path_factory.mktemp("policy")) as made:
-        yield made
+    with world_in(tmp_path_factory.mktemp("policy")) as result:
+        yield result
 
 
 @pytest.fixture(scope="module")
 def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world_in(tmp_path_factory.mktemp("stock"), is_stock=True) as made:
-        yield made
+    with world_in(tmp_path_factory.mktemp("stock"), is_stock=True) as result:
+        yield result
 
 
 def spec_of(world: World, run_id: str) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def spec_of(world: World, run_id: str) -> dict[str, Any]:
     (container,) = pod["spec"]["containers"]
     for key in ("args", "command"):
         container.pop(key, None)
-    container["env"] = [one for one in container.get("env", ()) if one["name"] != TICKET]
+    container["env"] = [one for one in container.get("env", ()) if one["name"] != LEASE_VARIABLE]
     keys = ("name", "labels", "annotations", "creationTimestamp")
     metadata = {key: value for key, value in pod["metadata"].items() if key not in keys}
     kept = {key: value for key, value in job["spec"].items() if key != "template"}
@@ -83,7 +83,7 @@ def test_a_pod_has_what_is_declared_and_no_more(world: World, plain: dict[str, A
     assert spec_of(world, run_id) == plain
     changed = [key for key in tags if key.startswith(("dagster-k8s/", "ml_platform/waiting")) and tags[key] != "{}"]
     for key in changed:
-        assert f"{key}: {tags[key][:100]!r} became '{{}}'" in world.rig.told(run_id)
+        assert f"{key}: {tags[key][:100]!r} became '{{}}'" in world.rig.log_text(run_id)
         assert world.rig.run(run_id).tags[key] != tags[key]
 
 
@@ -181,7 +181,7 @@ def test_what_the_code_declares_stands_and_what_a_user_makes_of_it_does_not() ->
 def test_a_runs_log_stays_short_whatever_the_keys() -> None:
     tags = {f"dagster-k8s/{number}{'x' * 10_000}": "y" * 10_000 for number in range(1000)}
     run = dg.DagsterRun(job_name="job", tags=tags)
-    said = told(run, TagPolicy().changes(tags, {}))
+    said = describe_changes(run, TagPolicy().changes(tags, {}))
     assert len(said) < 30_000
     assert "and 900 more" in said
 
@@ -192,8 +192,8 @@ def test_a_run_counts_as_another_try_of_its_own_job_only(world: World) -> None:
     ours, theirs = (dg.DagsterRun(job_name=job, tags={"dagster/root_run_id": "first"}) for job in ("ours", "theirs"))
     launches.release(launches.intend(work_of(theirs, "step"), "cpu"), OUT_OF_MEMORY)
     assert launches.tries_of(work_of(ours, "step")) == []
-    assert world.rig.launcher.launching.rung_of(ours, "step") == 0
-    assert world.rig.launcher.launching.rung_of(theirs, "step") == 1
+    assert world.rig.launcher.starter.level_of(ours, "step") == 0
+    assert world.rig.launcher.starter.level_of(theirs, "step") == 1
 
 
 def test_limits_are_what_dagster_yaml_says_and_a_wrong_one_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Launches and logs go when their work is over for long; what is under way, and what a ladder counts, stays."""
+"""Launches and logs go when their work is over for long; what is under way, and what escalation counts, stays."""
 
 import os
 import time
@@ -55,14 +55,14 @@ def test_old_launches_go_and_the_newest_of_each_launcher_stays(launches: Launche
         ("e", 70, "gpu"),
     ]:
         launched(launches, run_id, days, launcher=launcher)
-    told = remove_launches(launches, NOW - 30 * DAY, [], is_dry=True)
-    assert (told.kept, told.deleted, left(launches)) == (2, 3, {"a", "b", "c", "d", "e"})
-    assert remove_launches(launches, NOW - 30 * DAY, []) == told
+    removed = remove_launches(launches, NOW - 30 * DAY, [], is_dry=True)
+    assert (removed.kept, removed.deleted, left(launches)) == (2, 3, {"a", "b", "c", "d", "e"})
+    assert remove_launches(launches, NOW - 30 * DAY, []) == removed
     assert left(launches) == {"c", "e"}
-    assert launches.has_been_at("gpu"), "else nobody would look for its strays"
+    assert launches.has_been_at("gpu"), "else nobody would look for its orphans"
 
 
-def test_what_a_ladder_counts_stays_with_the_youngest_try(launches: Launches) -> None:
+def test_what_escalation_counts_stays_with_the_youngest_try(launches: Launches) -> None:
     launched(launches, "first", 90, step="train")
     launched(launches, "again", 10, root="first", step="train")
     launched(launches, "other", 5)
@@ -84,8 +84,8 @@ def test_launches_of_what_is_open_or_under_way_stay(launches: Launches) -> None:
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     (tmp_path / "dagster.yaml").write_text(instance_yaml({"cpu": local("cpu")}))
-    with dg.DagsterInstance.from_config(str(tmp_path)) as made:
-        yield made
+    with dg.DagsterInstance.from_config(str(tmp_path)) as result:
+        yield result
 
 
 @dg.job
@@ -113,8 +113,8 @@ def test_logs_of_runs_that_are_over_go_and_what_is_no_log_stays(instance: dg.Dag
         os.utime(folder / name, (NOW - 40 * DAY, NOW - 40 * DAY))
     (folder / f"{ids['young']}.log").touch()
     unfinished = [Unfinished(ids["going on"], ids["going on"], NOW - 50 * DAY)]
-    told = remove_logs(instance, NOW - 30 * DAY, unfinished, is_dry=True)
-    assert (told.kept, told.deleted, told.freed_bytes) == (3, 1, 4)
-    assert remove_logs(instance, NOW - 30 * DAY, unfinished) == told
+    removed = remove_logs(instance, NOW - 30 * DAY, unfinished, is_dry=True)
+    assert (removed.kept, removed.deleted, removed.freed_bytes) == (3, 1, 4)
+    assert remove_logs(instance, NOW - 30 * DAY, unfinished) == removed
     assert not (folder / f"{ids['old']}.log").exists()
     assert len(list(folder.iterdir())) == 3

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from ml_platform.launchers import ISOLATED_TAG, LAUNCHER_TAG, RoutingRunLauncher, routing_executor
-from ml_platform.launchers.route_table import Listed, list_routes
+from ml_platform.launchers.route_table import RouteRow, list_routes
 from ml_platform_tests.launchers.backends.test_children import BROKEN
 from ml_platform_tests.launchers.rig import kubernetes, local
 
@@ -14,7 +14,7 @@ GPU = kubernetes(
 )
 
 
-def made(name: str, **tags: Any) -> dg.AssetsDefinition:
+def asset_named(name: str, **tags: Any) -> dg.AssetsDefinition:
     return dg.asset(name=name, op_tags={key.replace("__", "/"): value for key, value in tags.items()})(lambda: None)
 
 
@@ -25,16 +25,21 @@ def listed(assets: list[dg.AssetsDefinition], jobs: tuple[Any, ...] = (), **laun
 
 def test_each_asset_is_listed_with_what_it_gets() -> None:
     found, problems = listed(
-        [made("a"), made("b", ml_platform__launcher=["gpu", "cpu"]), made("c", ml_platform__isolated="true")], gpu=GPU
+        [
+            asset_named("a"),
+            asset_named("b", ml_platform__launcher=["gpu", "cpu"]),
+            asset_named("c", ml_platform__isolated="true"),
+        ],
+        gpu=GPU,
     )
     assert problems == []
     assert found == [
-        Listed("a", "a", ("cpu",), "LocalRunLauncher", None, None, {"cores": 2}, isolated=False),
-        Listed(
+        RouteRow("a", "a", ("cpu",), "LocalRunLauncher", None, None, {"cores": 2}, isolated=False),
+        RouteRow(
             "b", "b", ("gpu", "cpu"), "K8sRunLauncher", "ml-gpu", "ml:cuda", {"limits": {"nvidia.com/gpu": 1}},
             isolated=False,
         ),
-        Listed("c", "c", ("cpu",), "LocalRunLauncher", None, None, {"cores": 2}, isolated=True),
+        RouteRow("c", "c", ("cpu",), "LocalRunLauncher", None, None, {"cores": 2}, isolated=True),
     ]  # fmt: skip
     assert (LAUNCHER_TAG, ISOLATED_TAG) == ("ml_platform/launcher", "ml_platform/isolated")
 
@@ -47,27 +52,33 @@ def test_a_steps_own_pod_settings_stand_over_its_launchers() -> None:
 
 
 def test_a_setting_from_the_environment_is_shown_by_its_variable() -> None:
-    ((one,), _) = listed([made("a", ml_platform__launcher="gpu")], gpu=kubernetes(job_namespace={"env": "NAMESPACE"}))
+    ((one,), _) = listed(
+        [asset_named("a", ml_platform__launcher="gpu")], gpu=kubernetes(job_namespace={"env": "NAMESPACE"})
+    )
     assert one.namespace == "$NAMESPACE"
 
 
 def test_everything_wrong_is_said_at_once() -> None:
-    assets = [made("a", ml_platform__launcher="gpuu"), made("b", ml_platform__launcher=["gpu", "gpu"]), made("c")]
+    assets = [
+        asset_named("a", ml_platform__launcher="gpuu"),
+        asset_named("b", ml_platform__launcher=["gpu", "gpu"]),
+        asset_named("c"),
+    ]
     _, problems = listed(assets, gpu=GPU, docker=BROKEN["no_extra"][0])
     assert len(problems) == 3, problems
-    told = "\n".join(problems)
+    text = "\n".join(problems)
     for part in (
         "asks for launcher 'gpuu'",
         "did you mean 'gpu'",
         'step b asks for launchers ["gpu", "gpu"]; expected',
         "launcher docker is a",
     ):
-        assert part in told
+        assert part in text
 
 
 def test_a_mixed_job_with_steps_for_a_launcher_of_whole_runs_is_named() -> None:
     stock = {"module": "dagster", "class": "DefaultRunLauncher"}
-    assets = [made("a"), made("b", ml_platform__launcher="gpu")]
+    assets = [asset_named("a"), asset_named("b", ml_platform__launcher="gpu")]
     jobs = (dg.define_asset_job("nightly", ["a", "b"]), dg.define_asset_job("training", ["b"]))
     found, problems = listed(assets, jobs, gpu=stock)
     assert [one.asset for one in found] == ["a", "b"]

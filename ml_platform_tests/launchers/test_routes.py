@@ -12,7 +12,7 @@ from ml_platform.compat.dagster import create_execution_plan
 from ml_platform.compat.dagster_steps import ExecutionPlanSnapshot, snapshot_from_execution_plan
 from ml_platform.errors import LaunchError
 from ml_platform.launchers import ISOLATED_TAG, LAUNCHER_TAG
-from ml_platform.launchers.routes import Route, is_isolated, ladder_of, route_of
+from ml_platform.launchers.routes import Route, escalation_of, is_isolated, route_of
 
 KNOWN = ("cpu", "gpu", "highmem")
 
@@ -87,12 +87,12 @@ def test_a_check_that_names_a_launcher_goes_there() -> None:
 
 
 @pytest.mark.parametrize("text", ["[]", '["cpu", "cpu"]', '["cpu"', "[1"])
-def test_a_ladder_has_rungs_and_each_once(text: str) -> None:
+def test_an_escalation_names_launchers_and_each_once(text: str) -> None:
     with pytest.raises(LaunchError, match="expected a list of at least one name"):
-        ladder_of({LAUNCHER_TAG: text})
+        escalation_of({LAUNCHER_TAG: text})
 
 
-def test_every_rung_of_a_ladder_must_exist() -> None:
+def test_every_launcher_of_an_escalation_must_exist() -> None:
     with pytest.raises(LaunchError, match=r"step a asks for launcher 'higmem', .* did you mean 'highmem'"):
         route(plan_of(a=["cpu", "higmem"]))
 
@@ -111,5 +111,5 @@ def test_every_step_goes_where_it_asks_and_no_other_launcher_is_touched(launcher
 
 
 def test_a_route_reads_as_a_sentence() -> None:
-    told = str(Route("cpu", {"b": "gpu", "a": "gpu", "c": "highmem"}))
-    assert told == "launcher cpu, but a, b to launcher gpu; c to launcher highmem"
+    message = str(Route("cpu", {"b": "gpu", "a": "gpu", "c": "highmem"}))
+    assert message == "launcher cpu, but a, b to launcher gpu; c to launcher highmem"

@@ -74,7 +74,7 @@ class World:
         self.gpu = gpu
         self.folder = folder
         self.is_stock = is_stock
-        self.told: list[str] = []
+        self.reports: list[str] = []
         self._looks = 0
         self._runs_of: dict[tuple[str, ...], str] = {}
         self.daemon = QueuedRunCoordinatorDaemon(interval_seconds=1)
@@ -134,7 +134,7 @@ class World:
         """Waits until the work of a run, or of a step of it, has begun."""
         until = time.monotonic() + timeout_seconds
         while not any(step in (None, mark[0]) for mark in self.marks(run_id)):
-            assert time.monotonic() < until, self.rig.told(run_id)
+            assert time.monotonic() < until, self.rig.log_text(run_id)
             self.dequeue()
             time.sleep(0.15)
 
@@ -236,7 +236,7 @@ def world_in(
         with rig_in(folder / "home", text) as rig:
             world = World(rig, cpu, gpu, folder, is_stock=is_stock)
             if is_relayed:
-                world.relay = Relay(rig.instance, world.told.append)
+                world.relay = Relay(rig.instance, world.reports.append)
                 world.relay.creator_of("cpu"), world.relay.creator_of("gpu")
                 for kubeconfig in (folder / "pods").glob("*.kubeconfig"):
                     kubeconfig.rename(kubeconfig.with_suffix(".here"))  # no pod can set a launcher up

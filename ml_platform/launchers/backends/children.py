@@ -1,4 +1,4 @@
-"""How are the launchers behind the routing launcher kept, so that a broken one harms nobody else?"""
+"""Builds the launchers behind the routing launcher when they are first needed, each apart from the others."""
 
 import re
 import threading
@@ -13,11 +13,12 @@ from yaml import safe_dump
 from ml_platform.compat.dagster import ConfigurableClassData, RunLauncher
 from ml_platform.errors import LaunchError, expected_one_of
 from ml_platform.extras import EXTRAS
-from ml_platform.launchers.backends.registry import Kind, kind_of
+from ml_platform.launchers.backends.registry import BackendSpec, backend_spec_of
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
-# The Kubernetes client keeps its configuration in one global place while a launcher is built.
+# The Kubernetes client keeps its configuration in a global while a launcher is built: two launchers that are built at
+# a time would get each other's cluster.
 _BUILDING = threading.RLock()
 
 
@@ -41,7 +42,7 @@ class Children:
         return list(self._built.values())
 
     def config_of(self, name: str) -> Mapping[str, Any]:
-        """Gives what `dagster.yaml` says of a launcher."""
+        """Returns what `dagster.yaml` says of a launcher."""
         self._require(name)
         return self._declared[name].get("config") or {}
 
@@ -66,12 +67,12 @@ class Children:
             raise LaunchError(f"launcher {name}: {module}.{class_name} is not a run launcher of Dagster's")
         return found
 
-    def kind(self, name: str) -> Kind:
-        """Says how steps are sent to a launcher and what they get there."""
-        return kind_of(self.class_of(name))
+    def backend_spec(self, name: str) -> BackendSpec:
+        """Returns how the platform uses a launcher's class."""
+        return backend_spec_of(self.class_of(name))
 
     def __getitem__(self, name: str) -> RunLauncher[Any]:
-        """Gives a launcher, built if it was not yet.
+        """Returns a launcher, built if it was not yet.
 
         Raises:
             LaunchError: it cannot be built; the others are as they were.
@@ -81,8 +82,8 @@ class Children:
                 self._built[name] = self._build(name)
             return self._built[name]
 
-    def using(self, name: str, make: Callable[[RunLauncher[Any]], Made]) -> Made:
-        """Makes something from a launcher while no other is being built.
+    def using(self, name: str, make: Callable[[RunLauncher[Any]], Result]) -> Result:
+        """Calls `make` with a launcher while no other is being built.
 
         Raises:
             LaunchError: the launcher, or what is made from it, cannot be set up.
@@ -92,7 +93,7 @@ class Children:
 
     def _build(self, name: str) -> RunLauncher[Any]:
         found = self.class_of(name)
-        config = kind_of(found).with_threads(self.config_of(name))
+        config = backend_spec_of(found).with_threads(self.config_of(name))
         declared = self._declared[name]
         data = ConfigurableClassData(declared["module"], declared["class"], safe_dump(dict(config)))
         with _setting_up(name, found):

@@ -1,4 +1,4 @@
-"""How do the steps of a run reach a Kubernetes launcher that is one of several?"""
+"""Starts runs and single steps on one of several Kubernetes launchers."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ from ml_platform.compat.dagster_k8s import (
 )
 from ml_platform.compat.dagster_steps import StepHandlerContext
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.backends.kubernetes_jobs import JobSite
-from ml_platform.launchers.backends.registry import Config, Kind, Place
+from ml_platform.launchers.backends.kubernetes_jobs import JobBackend
+from ml_platform.launchers.backends.registry import BackendSpec, Config, Place
 from ml_platform.launchers.leases.schema import Launch
 from ml_platform.launchers.steps.workers import key_of
 
@@ -61,11 +61,11 @@ class _Allowed(StepHandlerContext):
 
     @property
     def step_tags(self) -> Mapping[str, Mapping[str, str]]:
-        """Gives the step's tags."""
+        """Returns the step's tags."""
         return self._tags
 
     def get_step_context(self, step_key: str) -> Any:
-        """Gives what events are written with."""
+        """Returns what events are written with."""
         return self._asked.get_step_context(step_key)
 
 
@@ -89,8 +89,8 @@ def _allowed(tags: Mapping[str, str], launcher: K8sRunLauncher) -> Mapping[str, 
 class KubernetesSteps:
     """Dagster's own step handler, creating the jobs of launches on one of several launchers."""
 
-    def __init__(self, launcher: K8sRunLauncher, site: JobSite):
-        self.site = site
+    def __init__(self, launcher: K8sRunLauncher, backend: JobBackend):
+        self.backend = backend
         self._launcher = launcher
         self._handler = K8sStepHandler(
             image=None,
@@ -98,12 +98,13 @@ class KubernetesSteps:
             load_incluster_config=launcher.load_incluster_config,
             kubeconfig_file=launcher.kubeconfig_file,
         )
-        put_client(self._handler, site.client)
+        # Dagster's handler would create jobs by a client of its own, outside the lease.
+        put_client(self._handler, backend.client)
 
     def create(self, launch: Launch, context: StepHandlerContext) -> Sequence[DagsterEvent]:
         """Creates the job of a step's launch, or finds the one that was created for it."""
         seen = _Allowed(context, self._launcher)
-        with self.site.client.creating(launch):
+        with self.backend.client.creating(launch):
             return list(self._handler.launch_step(seen))
 
 
@@ -131,10 +132,10 @@ def _place_of(config: Config, tags: Mapping[str, str]) -> Place:
 
 
 def _text(value: Any) -> str | None:
-    """Gives a setting as it stands; one that comes from the environment by the variable's name."""
+    """Returns a setting as it stands; one that comes from the environment by the variable's name."""
     if isinstance(value, Mapping):
         return f"${value['env']}" if "env" in value else json.dumps(value)
     return None if value is None else str(value)
 
 
-KIND = Kind(site=JobSite, step_handler=KubernetesSteps, place_of=_place_of, with_threads=_with_threads)
+BACKEND = BackendSpec(backend=JobBackend, step_handler=KubernetesSteps, place_of=_place_of, with_threads=_with_threads)

@@ -1,4 +1,4 @@
-"""How does a Kubernetes job come to be exactly once, and what became of it?"""
+"""Creates the Kubernetes job of a launch exactly once, and asks the cluster what became of it."""
 
 import hashlib
 import json
@@ -15,13 +15,14 @@ from urllib3.exceptions import HTTPError
 from ml_platform.compat.dagster import ResumeRunContext, instance_of
 from ml_platform.compat.dagster_k8s import client_of, put_client, report_no_creation
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.backends.protocol import Busy, Context, Patience, Seen, State, Stray
-from ml_platform.launchers.leases.lease import TICKET, claiming
+from ml_platform.launchers.backends.protocol import Context, Orphan, RetryLater, Seen, State, Timeouts
+from ml_platform.launchers.leases.lease import LEASE_VARIABLE, lease_prefix
 from ml_platform.launchers.leases.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, Launch
 from ml_platform.launchers.leases.table import Launches
 
+# Labels and annotations keep their names: jobs that a version before has created are found by them.
 LAUNCH_LABEL = "ml-platform/launch"
-_INSTANCE_LABEL, _GENERATION = "ml-platform/instance", "ml-platform/generation"
+_INSTANCE_LABEL, _FENCING_TOKEN = "ml-platform/instance", "ml-platform/generation"
 _SPEC = "ml-platform/spec"  # an annotation: the digest of what was to be created
 _TIMEOUT_SECONDS = (5.0, 10.0)  # for connecting, for an answer
 _DEADLINE_SECONDS = 7 * 24 * 3600  # of a job whose configuration names none: nothing stays for ever
@@ -29,15 +30,15 @@ _WAITS = (401, 408, 409, 425, 429)  # and 5xx; some clusters answer 401 while th
 _DISRUPTED = ("Evicted", "Preempting", "Preempted", "NodeLost", "NodeShutdown", "Shutdown", "Terminated")
 
 
-class JobSite:
+class JobBackend:
     """Starts jobs for launches in the namespace and with the settings of one of Dagster's Kubernetes launchers."""
 
-    claims = True
+    acquires_lease = True
 
-    def __init__(self, launcher: Any, launches: Launches, patience: Patience):
+    def __init__(self, launcher: Any, launches: Launches, timeouts: Timeouts):
         self._launcher = launcher
         self._launches = launches
-        self._quiet_seconds = patience.grace_seconds
+        self._quiet_seconds = timeouts.grace_seconds
         self.client = FencedClient(client_of(launcher), launches, _instance_label(launcher))
         put_client(launcher, self.client)
         # Its two events a try would say nothing that the launch's own do not.
@@ -58,7 +59,7 @@ class JobSite:
         try:
             return self._look(launch, launch.name)
         except (ApiException, HTTPError, OSError) as error:
-            return Seen(State.UNREACHABLE, _said(error))
+            return Seen(State.UNREACHABLE, _describe(error))
 
     def _look(self, launch: Launch, name: str) -> Seen:
         job = self._job(name, launch.namespace)
@@ -73,31 +74,32 @@ class JobSite:
             if "exceeded quota" in why:
                 return Seen(State.HELD_UP, f"no pod is made for job {name}: {why}")
             return Seen(State.RUNNING, f"job {name} is there")
-        if not pods and launch.heard is not None and time.time() - launch.heard < self._quiet_seconds:
+        # The job's failure may be listed before its pod's end is: taken at once, an eviction would count as a death.
+        if not pods and launch.renewed is not None and time.time() - launch.renewed < self._quiet_seconds:
             return Seen(State.UNREACHABLE, f"job {name} has failed; its pod is not listed, so why is not known yet")
         return _why(name, found["Failed"], pods)
 
     def _should_have_a_pod(self, launch: Launch, job: V1Job) -> bool:
         """Whether a job is overdue: a quota of pods or cores refuses those, and takes the job."""
-        is_awaited = launch.created is not None and launch.claimed is None and launch.ending is None
+        is_awaited = launch.created is not None and launch.acquired is None and launch.ending is None
         is_overdue = time.time() - (launch.created or 0.0) > self._quiet_seconds
         return is_awaited and is_overdue and not job.status.active and not job.spec.suspend
 
     def _why_no_pod(self, job: V1Job) -> str:
-        """Gives the last that the cluster said of it; empty if it said nothing."""
+        """Returns the last that the cluster said of it; empty if it said nothing."""
         events = self.client.core_api.list_namespaced_event(
             job.metadata.namespace, field_selector=f"involvedObject.kind=Job,involvedObject.name={job.metadata.name}",
             _request_timeout=_TIMEOUT_SECONDS,
         )  # fmt: skip
-        told = [(str(one.last_timestamp or one.event_time or ""), str(one.message)) for one in events.items
+        messages = [(str(one.last_timestamp or one.event_time or ""), str(one.message)) for one in events.items
                 if one.reason == "FailedCreate"]  # fmt: skip
-        return max(told, default=("", ""))[1]
+        return max(messages, default=("", ""))[1]
 
     def _without_job(self, launch: Launch, name: str, pods: list[Any]) -> Seen:
         """Judges a launch without a job: its pod may still be ending, or the answer may be an old one."""
         if any(pod.status.phase in ("Pending", "Running") for pod in pods):
             return Seen(State.RUNNING, f"job {name} is gone, its pod is not yet")
-        last = launch.heard or launch.created
+        last = launch.renewed or launch.created
         if last is not None and launch.ending is None and time.time() - last < self._quiet_seconds:
             return Seen(
                 State.UNREACHABLE, f"job {name} is not there, though it was heard of {time.time() - last:.0f} s ago"
@@ -108,25 +110,25 @@ class JobSite:
         """Deletes the job and what is left of its pods."""
         if launch.name is not None:
             self._delete(launch.name, launch.namespace)
-        for pod in self._asked(lambda: self._pods(launch)):
-            self._asked(lambda pod=pod: self.client.core_api.delete_namespaced_pod(
+        for pod in self._call(lambda: self._pods(launch)):
+            self._call(lambda pod=pod: self.client.core_api.delete_namespaced_pod(
                 pod.metadata.name, pod.metadata.namespace, _request_timeout=_TIMEOUT_SECONDS
             ))  # fmt: skip
 
-    def strays(self) -> Iterable[Stray]:
+    def orphans(self) -> Iterable[Orphan]:
         """Lists the active jobs of this instance's launches."""
         selector = f"{_INSTANCE_LABEL}={self.client.instance}"
-        jobs = self._asked(lambda: self.client.batch_api.list_namespaced_job(
+        jobs = self._call(lambda: self.client.batch_api.list_namespaced_job(
             self._launcher_namespace, label_selector=selector, _request_timeout=_TIMEOUT_SECONDS
         ))  # fmt: skip
         for job in jobs.items if jobs else ():
             if not any(one.status == "True" for one in job.status.conditions or ()):
                 at = job.metadata
-                yield Stray(at.labels[LAUNCH_LABEL], int(at.labels[_GENERATION]), at.name, at.namespace, at.uid)
+                yield Orphan(at.labels[LAUNCH_LABEL], int(at.labels[_FENCING_TOKEN]), at.name, at.namespace, at.uid)
 
-    def remove(self, stray: Stray) -> None:
+    def remove(self, orphan: Orphan) -> None:
         """Deletes a job that no launch needs."""
-        self._delete(stray.name, stray.namespace)
+        self._delete(orphan.name, orphan.namespace)
 
     @property
     def _launcher_namespace(self) -> str:
@@ -143,7 +145,7 @@ class JobSite:
             raise
 
     def _pods(self, launch: Launch) -> list[Any]:
-        selector = f"{LAUNCH_LABEL}={launch.id},{_GENERATION}={launch.generation}"
+        selector = f"{LAUNCH_LABEL}={launch.id},{_FENCING_TOKEN}={launch.fencing_token}"
         found = self.client.core_api.list_namespaced_pod(
             launch.namespace or self._launcher_namespace, label_selector=selector, _request_timeout=_TIMEOUT_SECONDS
         )
@@ -151,21 +153,21 @@ class JobSite:
 
     def _delete(self, name: str, namespace: str | None) -> None:
         named = {"name": name, "namespace": namespace or self._launcher_namespace, "propagation_policy": "Background"}
-        self._asked(lambda: self.client.batch_api.delete_namespaced_job(**named, _request_timeout=_TIMEOUT_SECONDS))
+        self._call(lambda: self.client.batch_api.delete_namespaced_job(**named, _request_timeout=_TIMEOUT_SECONDS))
 
-    def _asked(self, ask: Any) -> Any:
+    def _call(self, ask: Any) -> Any:
         try:
             return ask()
         except ApiException as error:
             if error.status != 404:
-                raise Busy(_said(error)) from error
+                raise RetryLater(_describe(error)) from error
             return None
         except (HTTPError, OSError) as error:
-            raise Busy(_said(error)) from error
+            raise RetryLater(_describe(error)) from error
 
 
 class FencedClient:
-    """Dagster's Kubernetes client, whose jobs claim their launch before they work."""
+    """Dagster's Kubernetes client, whose jobs take the lease of their launch before they work."""
 
     def __init__(self, client: Any, launches: Launches, instance: str):
         self._client = client
@@ -178,7 +180,8 @@ class FencedClient:
 
     @contextmanager
     def creating(self, launch: Launch) -> Iterator[None]:
-        """Has the job that is created meanwhile be that of a launch."""
+        """Makes the job that is created inside the block that of a launch."""
+        # Dagster's launcher passes nothing through to its client, so the launch travels beside the call, in the thread.
         self._current.launch = launch
         try:
             yield
@@ -197,46 +200,49 @@ class FencedClient:
         name, gpus = body.metadata.name, _gpus(body.spec.template.spec.containers[0])
         if not self._launches.specify(launch, spec, name, namespace, gpus):
             now = self._launches.get(launch.id)
-            if now.is_open and now.claimed is None and now.generation == launch.generation:
-                raise Busy("it was about to be started with other settings")
+            if now.is_open and now.acquired is None and now.fencing_token == launch.fencing_token:
+                raise RetryLater("it was about to be started with other settings")
             return  # it is at work, over, or put off by somebody else
         try:
             job = self.batch_api.create_namespaced_job(namespace, body, _request_timeout=_TIMEOUT_SECONDS)
         except ApiException as error:
+            # 409 after a lost answer is this launch's own job, which its digest tells.
             if error.status != 409:
                 raise _refusal(error, namespace) from error
             job = self._existing(launch, name, namespace, spec)
         except (HTTPError, OSError) as error:
-            raise Busy(_said(error)) from error
+            raise RetryLater(_describe(error)) from error
         self._launches.created(launch, job.metadata.uid)
 
     def _existing(self, launch: Launch, name: str, namespace: str, spec: str) -> V1Job:
-        """Gives the job that has the name, if it is this launch's."""
+        """Returns the job that has the name, if it is this launch's."""
         try:
             job = self.batch_api.read_namespaced_job(name, namespace, _request_timeout=_TIMEOUT_SECONDS)
         except (ApiException, HTTPError, OSError) as error:
-            raise Busy(f"job {name} exists and cannot be looked at: {_said(error)}") from error
+            raise RetryLater(f"job {name} exists and cannot be looked at: {_describe(error)}") from error
         found = (job.metadata.annotations or {}).get(_SPEC)
         if found != spec:
             raise LaunchError(
-                f"job {name} exists in namespace {namespace}, and is not what launch {launch.ticket} would create "
+                f"job {name} exists in namespace {namespace}, and is not what launch {launch.lease_id} would create "
                 f"(digest {spec[:12]}, found {(found or 'none')[:12]}); look whose it is, delete it and launch again"
             )
         return job
 
     def _fence(self, body: V1Job, launch: Launch) -> str:
-        """Makes a job claim its launch, run once and end; gives the digest of what it is then."""
+        """Makes a job take the lease of its launch, run once and end; returns the digest of the resulting manifest."""
         job, pod = body, body.spec.template
-        if (launch.attempt, launch.generation) != (1, 1):
-            job.metadata.name = pod.metadata.name = f"{job.metadata.name}-{launch.attempt}-{launch.generation}"
-        labels = {LAUNCH_LABEL: launch.id, _INSTANCE_LABEL: self.instance, _GENERATION: str(launch.generation)}
+        # Another name for each try: what was created before may still be there, or appear late.
+        if (launch.attempt, launch.fencing_token) != (1, 1):
+            job.metadata.name = pod.metadata.name = f"{job.metadata.name}-{launch.attempt}-{launch.fencing_token}"
+        labels = {LAUNCH_LABEL: launch.id, _INSTANCE_LABEL: self.instance, _FENCING_TOKEN: str(launch.fencing_token)}
         for metadata in (job.metadata, pod.metadata):
             metadata.labels = {**(metadata.labels or {}), **labels}
+        # Tries are the launch table's to count; a pod that Kubernetes starts anew would get no lease.
         job.spec.backoff_limit = 0
         job.spec.active_deadline_seconds = job.spec.active_deadline_seconds or _DEADLINE_SECONDS
         container = pod.spec.containers[0]
-        container.command = [*(container.command or ()), *claiming(container.args, launch.ticket)]
-        container.env = [*(container.env or ()), V1EnvVar(name=TICKET, value=launch.ticket)]
+        container.command = [*(container.command or ()), *lease_prefix(container.args, launch.lease_id)]
+        container.env = [*(container.env or ()), V1EnvVar(name=LEASE_VARIABLE, value=launch.lease_id)]
         plain = self.batch_api.api_client.sanitize_for_serialization(deepcopy(body))
         spec = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
         job.metadata.annotations = {**(job.metadata.annotations or {}), _SPEC: spec}
@@ -244,11 +250,11 @@ class FencedClient:
 
 
 def _refusal(error: ApiException, namespace: str) -> Exception:
-    """Tells a launcher that is busy from one that will never do it."""
-    status, said = int(error.status or 0), _said(error)
+    """Tells an answer that may be another one later from a refusal for good."""
+    status, said = int(error.status or 0), _describe(error)
     if status in _WAITS or status >= 500 or (status == 403 and "exceeded quota" in said):
         after = (error.headers or {}).get("Retry-After", "")
-        return Busy(said, float(after) if str(after).isdigit() else 0.0)
+        return RetryLater(said, float(after) if str(after).isdigit() else 0.0)
     if status == 404:
         return LaunchError(
             f"namespace {namespace} is not there ({said}); create it, or set job_namespace in dagster.yaml"
@@ -286,8 +292,8 @@ def _gpus(container: Any) -> float:
     return float(sum(float(amount) for name, amount in limits.items() if name.endswith("gpu")))
 
 
-def _said(error: BaseException) -> str:
-    """Gives what an API server or a connection said, in a line."""
+def _describe(error: BaseException) -> str:
+    """Returns what an API server or a connection said, in a line."""
     if isinstance(error, ApiException):
         try:
             message = json.loads(error.body or "")["message"]

@@ -1,4 +1,4 @@
-"""How do runs execute as processes of this machine, under the same names as on a cluster?"""
+"""Starts runs as processes of this machine."""
 
 import os
 import signal
@@ -24,9 +24,9 @@ from ml_platform.compat.dagster import (
 )
 from ml_platform.compat.dagster_steps import ExecuteRunArgs, ResumeRunArgs
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.backends.protocol import Busy, Context, Seen, State, Stray
-from ml_platform.launchers.backends.registry import Config, Kind, Place
-from ml_platform.launchers.leases.lease import TICKET, wrapped
+from ml_platform.launchers.backends.protocol import Context, Orphan, RetryLater, Seen, State
+from ml_platform.launchers.backends.registry import BackendSpec, Config, Place
+from ml_platform.launchers.leases.lease import LEASE_VARIABLE, leased_command
 from ml_platform.launchers.leases.schema import DIED, OUT_OF_MEMORY, Launch, digest_of, work_of
 from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.steps.workers import Cores, LocalSteps, environment_with
@@ -37,7 +37,7 @@ _LOG_TAIL_BYTES = 8_000
 
 
 class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
-    """Starts each run as a process of this machine: the local twin of a cluster's launcher, and its own site.
+    """Starts each run as a process of this machine: the local twin of a cluster's launcher, and its own backend.
 
     A run outlives whoever launched it; its health is that of its process, also when another process asks.
 
@@ -47,7 +47,7 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
         env: environment variables for runs and steps.
     """
 
-    claims = True
+    acquires_lease = True
 
     def __init__(
         self,
@@ -61,17 +61,17 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
         self.env = dict(env or {})
         self._inst_data = inst_data
         self._children: dict[int, tuple[Launch, subprocess.Popen[bytes]]] = {}
-        self._ended: dict[tuple[str, int], int] = {}  # ticket and number of a process to its exit status
+        self._ended: dict[tuple[str, int], int] = {}  # lease and number of a process to its exit status
         super().__init__()
 
     @property
     def inst_data(self) -> ConfigurableClassData | None:
-        """Gives what the instance's configuration says of this launcher."""
+        """Returns what the instance's configuration says of this launcher."""
         return self._inst_data
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        """Gives what `dagster.yaml` may say."""
+        """Returns what `dagster.yaml` may say."""
         return {
             "cores": Field(IntSource, is_required=False, description="How many cores a step owns; by default all."),
             "env": Field(Map(str, StringSource), is_required=False, description="Variables for runs and steps."),
@@ -83,7 +83,7 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
         return cls(inst_data=inst_data, **config_value)
 
     def environment(self) -> dict[str, str]:
-        """Gives the variables that make a process of this launcher's differ from this one."""
+        """Returns the variables that make a process of this launcher's differ from this one."""
         return {**self.cores.environment(), **self.env}
 
     def launch_run(self, context: LaunchRunContext) -> None:
@@ -100,7 +100,7 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
         self.start(Launches.of(self._instance).intend(work_of(context.dagster_run), LOCAL), context)
 
     def start(self, launch: Launch, context: Context) -> None:
-        """Starts a process that claims the launch, and then does Dagster's command for the run.
+        """Starts a process that takes the lease of the launch, and then runs Dagster's command for the run.
 
         Raises:
             Busy: this machine cannot start one now.
@@ -109,10 +109,12 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
         assert run.job_code_origin is not None, f"run {run.run_id} has no code to execute"
         args = ResumeRunArgs if isinstance(context, ResumeRunContext) else ExecuteRunArgs
         command = args(run.job_code_origin, run.run_id, self._instance.get_ref(), True).get_command_args()
+        # Recorded before the process is there: a crash in between leaves a launch without a process, which is started
+        # over, and never a process that nobody knows of.
         if not launches.specify(launch, digest_of(command), socket.gethostname(), None):
             return  # it is at work, over, or put off by somebody else
         self._reap()
-        pid = self._start(launch, wrapped(command, launch.ticket))
+        pid = self._start(launch, leased_command(command, launch.lease_id))
         launches.created(launch, str(pid))
         message = f"Started process {pid} for the run, on {self.cores}"
         self._instance.report_engine_event(message, run, cls=type(self))
@@ -123,16 +125,16 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
         try:
             log.touch(mode=0o600)
             with log.open("ab") as output:
-                process = subprocess.Popen(  # noqa: S603  (Dagster's own command, behind a claim)
+                process = subprocess.Popen(  # noqa: S603  (Dagster's own command, behind a lease)
                     command,
-                    env={**environment_with(self.environment()), TICKET: launch.ticket},
+                    env={**environment_with(self.environment()), LEASE_VARIABLE: launch.lease_id},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    start_new_session=True,
+                    start_new_session=True,  # it outlives whoever launched it, and is signalled apart from it
                 )
         except OSError as error:
-            raise Busy(f"no process can be started here: {error}") from error
+            raise RetryLater(f"no process can be started here: {error}") from error
         self._children[process.pid] = launch, process
         return process.pid
 
@@ -162,26 +164,26 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
         return CheckRunHealthResult(WorkerStatus.FAILED if is_gone else WorkerStatus.RUNNING, seen.reason)
 
     def get_run_worker_debug_info(self, run: DagsterRun, include_container_logs: bool | None = True) -> str | None:
-        """Gives the end of what the run's process printed."""
+        """Returns the end of what the run's process printed."""
         log = self._log_of(run.run_id)
         if not include_container_logs or not log.exists():
             return None
         return f"{log}:\n{log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors='replace')}"
 
     def look(self, launch: Launch) -> Seen:
-        """Looks for the launch's process, by its number and what stands in its environment."""
+        """Looks for the launch's process, by its number and the lease in its environment."""
         self._reap()
         host, pid = launch.host or launch.name, launch.pid or int(launch.uid or 0)
-        if launch.created is None and launch.claimed is None:
+        if launch.created is None and launch.acquired is None:
             return Seen(State.ABSENT, "no process was started for it")
         if host != socket.gethostname():
             return Seen(State.UNREACHABLE, f"its process is on {host}; only there can be said whether it is")
         try:
-            if _is_there(pid, launch.ticket):
+            if _is_there(pid, launch.lease_id):
                 return Seen(State.RUNNING, f"process {pid} is there")
         except psutil.AccessDenied:
             return Seen(State.UNREACHABLE, f"process {pid} is another user's, who alone can say what it is")
-        status = self._ended.get((launch.ticket, pid))
+        status = self._ended.get((launch.lease_id, pid))
         if status == -signal.SIGKILL:
             return Seen(State.ENDED, f"process {pid} was killed (out of memory, or somebody did)", OUT_OF_MEMORY)
         return Seen(State.ENDED, f"process {pid} is gone" + (f", with status {status}" if status else ""), DIED)
@@ -190,19 +192,19 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
         """Interrupts the launch's process; kills it where it was asked long ago."""
         seen = self.look(launch)
         if seen.state is State.UNREACHABLE:
-            raise Busy(seen.reason)
+            raise RetryLater(seen.reason)
         if seen.state is State.RUNNING:
             is_overdue = launch.ending is not None and time.time() - launch.ending > _GRACE_SECONDS
             with suppress(ProcessLookupError):
                 os.kill(launch.pid or int(launch.uid or 0), signal.SIGKILL if is_overdue else signal.SIGTERM)
 
-    def strays(self) -> Iterable[Stray]:
+    def orphans(self) -> Iterable[Orphan]:
         """Lists nothing: a process that is not its launch's any more ends by itself."""
         return ()
 
-    def remove(self, stray: Stray) -> None:
-        """Is never asked: none is listed."""
-        raise NotImplementedError(stray)
+    def remove(self, orphan: Orphan) -> None:
+        """Raises: none is listed, so none is to be removed."""
+        raise NotImplementedError(orphan)
 
     def _launch_of(self, run_id: str) -> Launch | None:
         return Launches.of(self._instance).last(run_id)
@@ -212,7 +214,7 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
         for pid, (launch, process) in list(self._children.items()):
             if process.poll() is None or self._children.pop(pid, None) is None:
                 continue  # it goes on, or another thread has seen it
-            self._ended[launch.ticket, pid] = process.returncode
+            self._ended[launch.lease_id, pid] = process.returncode
             now = Launches.of(self._instance).find(launch.id)
             if process.returncode == 0 and now is not None and not now.is_open:
                 self._log_of(launch.work.run_id).unlink(missing_ok=True)
@@ -221,12 +223,12 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
         return Path(self._instance.root_directory) / "launchers" / f"{run_id}.log"
 
 
-def _is_there(pid: int, ticket: str) -> bool:
+def _is_there(pid: int, lease_id: str) -> bool:
     """Whether this number is that of the launch's process: it may have been given to another since."""
     try:
         process = psutil.Process(pid)
         # A clock that is set would change when it seems to have started; its environment stays.
-        return process.environ().get(TICKET) == ticket and process.status() != psutil.STATUS_ZOMBIE
+        return process.environ().get(LEASE_VARIABLE) == lease_id and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
@@ -235,8 +237,8 @@ def _place_of(config: Config, _tags: Mapping[str, str]) -> Place:
     return Place(resources={"cores": config["cores"]} if "cores" in config else None)
 
 
-KIND = Kind(
-    site=lambda launcher, _launches, _patience: launcher,
-    step_handler=lambda launcher, _site: LocalSteps(launcher.cores, launcher.environment()),
+BACKEND = BackendSpec(
+    backend=lambda launcher, _launches, _timeouts: launcher,
+    step_handler=lambda launcher, _backend: LocalSteps(launcher.cores, launcher.environment()),
     place_of=_place_of,
 )

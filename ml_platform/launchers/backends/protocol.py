@@ -1,4 +1,4 @@
-"""What can a launcher be asked about a launch, and what does it answer?"""
+"""Defines what a launcher's backend must do for launches (start, look, end, list orphans), and its answers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,18 +11,16 @@ from ml_platform.launchers.leases.table import Launches
 
 Context = LaunchRunContext | ResumeRunContext
 
-REPEATS = 3  # so often what was evicted, or died before it began, is started again
-
 
 @dataclass(frozen=True)
-class Patience:
-    """How long to wait for what, in seconds.
+class Timeouts:
+    """How long the launchers wait before they try again or take something for lost, in seconds.
 
     Attributes:
-        first_seconds: until a busy launcher is tried again, the first time; doubled with each further try.
+        first_seconds: until a launcher that asked to be tried later is, the first time; doubled with each further try.
         longest_seconds: the same at most.
-        grace_seconds: for whoever starts something until another does it, for a process whose work is over until it
-            is ended, and for one that is not found until it is taken for gone.
+        grace_seconds: for whoever starts something until another process does it instead, for a process whose work is
+            over until it is ended, and for one that is not found until it counts as gone.
     """
 
     first_seconds: float = 5.0
@@ -30,23 +28,23 @@ class Patience:
     grace_seconds: float = 30.0
 
     def after(self, tries: int) -> float:
-        """Gives the seconds until the next try.
+        """Returns the seconds until the next try.
 
-        >>> [Patience(5, 60).after(tries) for tries in range(5)]
+        >>> [Timeouts(5, 60).after(tries) for tries in range(5)]
         [5.0, 10.0, 20.0, 40.0, 60.0]
         """
         return float(min(self.longest_seconds, self.first_seconds * 2.0 ** min(tries, 30)))
 
     def before_repeat(self, deaths: int) -> float:
-        """Gives the seconds until what died is started again: none the first time.
+        """Returns the seconds until what died is started again: none the first time.
 
-        >>> [Patience(5, 60).before_repeat(deaths) for deaths in range(3)]
+        >>> [Timeouts(5, 60).before_repeat(deaths) for deaths in range(3)]
         [0.0, 5.0, 10.0]
         """
         return self.after(deaths - 1) if deaths else 0.0
 
 
-class Busy(Exception):
+class RetryLater(Exception):
     """A launcher cannot start something now: a quota that is used up, too many calls, an API that is away.
 
     Attributes:
@@ -59,7 +57,7 @@ class Busy(Exception):
 
 
 class State(Enum):
-    """Whether what was started for a launch is there."""
+    """Whether what was started for a launch exists, as its launcher says."""
 
     RUNNING = "running"  # or about to be
     HELD_UP = "held up"  # nothing executes it, and nothing will while its launcher has no room
@@ -70,11 +68,11 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Seen:
-    """What a launcher found of a launch.
+    """What a launcher answers when it is asked about a launch.
 
     Attributes:
         reason: the same in words.
-        outcome: how it ended, if it did: one of the outcomes in `table`.
+        outcome: how it ended, if it did: one of the outcomes in `leases.schema`.
     """
 
     state: State
@@ -83,23 +81,23 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Stray:
-    """Something that was started for a launch, as a launcher lists it."""
+class Orphan:
+    """Something active on a launcher that may belong to no open launch, as the launcher lists it."""
 
     launch_id: str
-    generation: int
+    fencing_token: int
     name: str
     namespace: str
     uid: str
 
 
-class Site(Protocol):
-    """What a launcher can do for launches."""
+class Backend(Protocol):
+    """What a launcher does for launches: one implementation for each class of launchers."""
 
-    claims: bool  # whether what it starts claims its launch before it works
+    acquires_lease: bool  # whether what it starts takes the lease before it works
 
     def start(self, launch: Launch, context: Context) -> None:
-        """Starts a process for a run's launch, or finds that somebody did.
+        """Starts a process for a run's launch, or finds that another caller did.
 
         Raises:
             Busy: not now; nothing is known to have been started.
@@ -118,30 +116,32 @@ class Site(Protocol):
         """
         ...
 
-    def strays(self) -> Iterable[Stray]:
-        """Lists all that is there and active.
+    def orphans(self) -> Iterable[Orphan]:
+        """Lists everything of this instance that is active, whether a launch needs it or not.
 
         Raises:
             Busy: the launcher cannot be asked now.
         """
         ...
 
-    def remove(self, stray: Stray) -> None:
+    def remove(self, orphan: Orphan) -> None:
         """Ends something that no launch needs."""
         ...
 
 
-class StrangerSite:
-    """A launcher of which only Dagster's own interface is known: it starts a run once, and is believed."""
+class GenericBackend:
+    """Any run launcher of Dagster's, by its public interface alone: whole runs, and no lease."""
 
-    claims = False
+    acquires_lease = False
 
-    def __init__(self, launcher: RunLauncher[Any], launches: Launches, _patience: Patience):
+    def __init__(self, launcher: RunLauncher[Any], launches: Launches, _timeouts: Timeouts):
         self._launcher = launcher
         self._launches = launches
 
     def start(self, launch: Launch, context: Context) -> None:
-        """Has the run started, once: whoever dies meanwhile leaves it to Dagster's time-out rather than start twice."""
+        """Has the run started, at most once."""
+        # Noted before it is done: its processes take no lease, so a second start could not be told from the first. A
+        # caller that dies in between leaves the run to Dagster's time-out.
         if not self._launches.begin(launch):
             return
         if isinstance(context, ResumeRunContext):
@@ -150,7 +150,7 @@ class StrangerSite:
             self._launcher.launch_run(context)
 
     def look(self, launch: Launch) -> Seen:
-        """Asks for the run's health."""
+        """Asks Dagster's launcher for the run's health."""
         instance = instance_of(self._launcher)
         run = instance.get_run_by_id(launch.work.run_id)
         if run is None or not self._launcher.supports_check_run_worker_health:
@@ -160,13 +160,13 @@ class StrangerSite:
         return Seen(states.get(found.status, State.ENDED), found.msg or "")
 
     def end(self, launch: Launch) -> None:
-        """Has the run terminated."""
+        """Terminates the run by Dagster's launcher."""
         self._launcher.terminate(launch.work.run_id)
 
-    def strays(self) -> Iterable[Stray]:
-        """Knows of none."""
+    def orphans(self) -> Iterable[Orphan]:
+        """Lists nothing: Dagster's interface has no such question."""
         return ()
 
-    def remove(self, stray: Stray) -> None:
-        """Is never asked: it lists none."""
-        raise NotImplementedError(stray)
+    def remove(self, orphan: Orphan) -> None:
+        """Raises: none is listed, so none is to be removed."""
+        raise NotImplementedError(orphan)

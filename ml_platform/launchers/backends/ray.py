@@ -1,4 +1,4 @@
-"""How does a run, or a step of one, come to be a job of a Ray cluster exactly once, and what became of it?"""
+"""Submits runs and steps as jobs of a Ray cluster, each exactly once, and asks what became of them."""
 
 import json
 import re
@@ -16,9 +16,9 @@ from ml_platform.compat.dagster import ResumeRunContext, instance_of, replace
 from ml_platform.compat.dagster_ray import RayExecutionConfig, resolve_env_vars_list
 from ml_platform.compat.dagster_steps import ExecuteRunArgs, ResumeRunArgs, StepHandlerContext
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.backends.protocol import Busy, Context, Patience, Seen, State, Stray
-from ml_platform.launchers.backends.registry import Config, Kind, Place
-from ml_platform.launchers.leases.lease import wrapped
+from ml_platform.launchers.backends.protocol import Context, Orphan, RetryLater, Seen, State, Timeouts
+from ml_platform.launchers.backends.registry import BackendSpec, Config, Place
+from ml_platform.launchers.leases.lease import leased_command
 from ml_platform.launchers.leases.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, Launch, digest_of
 from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.steps.workers import key_of
@@ -28,7 +28,7 @@ _WAITS = (401, 403, 408, 429)  # and 5xx; whoever keeps tokens can mend the firs
 _KILLED = (-9, 137)  # the job's command itself, or as its shell says it
 _NODE_DIED = "its node has died"  # in Ray's words for why what runs a job's command is gone
 _LOG_TAIL_CHARACTERS = 8_000
-_LAUNCH, _GENERATION, _INSTANCE = "ml-platform/launch", "ml-platform/generation", "ml-platform/instance"
+_LAUNCH, _FENCING_TOKEN, _INSTANCE = "ml-platform/launch", "ml-platform/generation", "ml-platform/instance"
 _SPEC = "ml-platform/spec"  # the digest of what was to be submitted
 # Else Ray kills a job three seconds after it asked it to stop, before a run has ended its steps.
 _STOPPING = {"RAY_JOB_STOP_WAIT_TIME_S": "30"}
@@ -43,18 +43,18 @@ class _Answer(RuntimeError):
         self.text = text
 
 
-class RaySite:
+class RayBackend:
     """Submits jobs for launches to the cluster, and with the settings, of one of dagster-ray's launchers.
 
     A job is named after its launch, and Ray takes a name once.
     """
 
-    claims = True
+    acquires_lease = True
 
-    def __init__(self, launcher: RayRunLauncher, launches: Launches, patience: Patience):
+    def __init__(self, launcher: RayRunLauncher, launches: Launches, timeouts: Timeouts):
         self._launcher = launcher
         self._launches = launches
-        self._quiet_seconds = patience.grace_seconds
+        self._quiet_seconds = timeouts.grace_seconds
         self._client_class = _client_class()
         # Its own would put the values of all variables into the run's log.
         launcher.get_run_worker_debug_info = self._debug_info  # type: ignore[method-assign]
@@ -74,11 +74,11 @@ class RaySite:
         args = ResumeRunArgs if isinstance(context, ResumeRunContext) else ExecuteRunArgs
         command = args(run.job_code_origin, run.run_id, instance_of(self._launcher).get_ref(), True).get_command_args()
         if self.submit(launch, command, run.tags):
-            told = f"Ray has the run as job {_name_of(launch)}"
-            instance_of(self._launcher).report_engine_event(told, run, cls=type(self._launcher))
+            message = f"Ray has the run as job {_name_of(launch)}"
+            instance_of(self._launcher).report_engine_event(message, run, cls=type(self._launcher))
 
     def submit(self, launch: Launch, command: Sequence[str], tags: Mapping[str, str]) -> bool:
-        """Submits a command that claims its launch first; False if the launch is past it.
+        """Submits a command that takes the lease first; False if the launch is past it.
 
         Args:
             tags: of the run or the op: what `dagster-ray/config` says there stands over the launcher's settings.
@@ -91,8 +91,8 @@ class RaySite:
         spec = digest_of([json.dumps(job, sort_keys=True)])
         if not self._launches.specify(launch, spec, job["submission_id"], None, job["entrypoint_num_gpus"] or 0.0):
             now = self._launches.get(launch.id)
-            if now.is_open and now.claimed is None and now.generation == launch.generation:
-                raise Busy("it was about to be started with other settings")
+            if now.is_open and now.acquired is None and now.fencing_token == launch.fencing_token:
+                raise RetryLater("it was about to be started with other settings")
             return False  # it is at work, over, or put off by somebody else
         job["metadata"][_SPEC] = spec
         try:
@@ -100,7 +100,7 @@ class RaySite:
         except _Answer as answer:
             self._require_same(job["submission_id"], spec, answer)
         except OSError as error:
-            raise Busy(_said(error)) from error
+            raise RetryLater(_describe(error)) from error
         return self._launches.created(launch, job["submission_id"])
 
     def _job_of(self, launch: Launch, command: Sequence[str], tags: Mapping[str, str]) -> dict[str, Any]:
@@ -109,7 +109,8 @@ class RaySite:
         variables = {**_STOPPING, **resolve_env_vars_list(launcher.env_vars), **runtime_env.get("env_vars", {})}
         return {
             "submission_id": _name_of(launch),
-            "entrypoint": "exec " + shlex.join(wrapped(command, launch.ticket)),
+            # Ray stops the shell that runs this; by `exec` that is the process itself.
+            "entrypoint": "exec " + shlex.join(leased_command(command, launch.lease_id)),
             "runtime_env": {**runtime_env, "env_vars": variables},
             "entrypoint_num_cpus": own.num_cpus or launcher.num_cpus,
             "entrypoint_num_gpus": own.num_gpus or launcher.num_gpus,
@@ -117,7 +118,7 @@ class RaySite:
             "entrypoint_resources": own.resources or launcher.resources,
             "metadata": {
                 _LAUNCH: launch.id,
-                _GENERATION: str(launch.generation),
+                _FENCING_TOKEN: str(launch.fencing_token),
                 _INSTANCE: self._instance_id,
                 "work": str(launch.work),
                 "job": launch.work.job,
@@ -126,10 +127,11 @@ class RaySite:
 
     def _require_same(self, name: str, spec: str, answer: _Answer) -> None:
         """Goes on after a submission that was refused only if that is because it had been taken before."""
+        # Looked for whatever the answer was: Ray refuses a name that it has, and an error may follow a submission.
         with _asking():
             found = self._job(name)
         if found is None and (answer.status in _WAITS or answer.status >= 500):
-            raise Busy(str(answer)) from answer
+            raise RetryLater(str(answer)) from answer
         if found is None:
             raise LaunchError(f"Ray refuses job {name}: {answer}") from answer
         if (found.metadata or {}).get(_SPEC) != spec:
@@ -145,34 +147,34 @@ class RaySite:
         try:
             job = self._job(launch.name)
         except (RuntimeError, OSError) as error:
-            return Seen(State.UNREACHABLE, _said(error))
+            return Seen(State.UNREACHABLE, _describe(error))
         return self._without_job(launch) if job is None else _seen(launch, job)
 
     def _without_job(self, launch: Launch) -> Seen:
         """Judges a launch whose job Ray does not know: a cluster's head that was started anew has forgotten all."""
-        last = launch.heard or launch.created
-        told = f"Ray does not know job {launch.name}"
+        last = launch.renewed or launch.created
+        message = f"Ray does not know job {launch.name}"
         if last is not None and launch.ending is None and time.time() - last < self._quiet_seconds:
-            return Seen(State.UNREACHABLE, f"{told}, though it was heard of {time.time() - last:.0f} s ago")
-        return Seen(State.ABSENT, told)
+            return Seen(State.UNREACHABLE, f"{message}, though it was heard of {time.time() - last:.0f} s ago")
+        return Seen(State.ABSENT, message)
 
     def end(self, launch: Launch) -> None:
-        """Has the job stopped."""
+        """Stops the job."""
         if launch.name is not None:
             self._stop(launch.name)
 
-    def strays(self) -> Iterable[Stray]:
+    def orphans(self) -> Iterable[Orphan]:
         """Lists the jobs of this instance's launches that are not over."""
         with _asking():
             jobs = self._client.list_jobs()
         for job in jobs:
-            told = job.metadata or {}
-            if told.get(_INSTANCE) == self._instance_id and job.submission_id and not job.status.is_terminal():
-                yield Stray(told[_LAUNCH], int(told[_GENERATION]), job.submission_id, "", job.submission_id)
+            metadata = job.metadata or {}
+            if metadata.get(_INSTANCE) == self._instance_id and job.submission_id and not job.status.is_terminal():
+                yield Orphan(metadata[_LAUNCH], int(metadata[_FENCING_TOKEN]), job.submission_id, "", job.submission_id)
 
-    def remove(self, stray: Stray) -> None:
-        """Has a job stopped that no launch needs."""
-        self._stop(stray.name)
+    def remove(self, orphan: Orphan) -> None:
+        """Stops a job that no launch needs."""
+        self._stop(orphan.name)
 
     @property
     def _instance_id(self) -> str:
@@ -196,37 +198,37 @@ class RaySite:
                     raise
 
     def _debug_info(self, run: DagsterRun, include_container_logs: bool | None = True) -> str | None:
-        """Gives the end of what the run's job printed."""
+        """Returns the end of what the run's job printed."""
         launch = self._launches.last(run.run_id)
         if launch is None or launch.name is None or not include_container_logs:
             return None
         try:
             printed = self._client.get_job_logs(launch.name)
         except (RuntimeError, OSError) as error:
-            return f"what job {launch.name} printed cannot be had: {_said(error)}"
+            return f"what job {launch.name} printed cannot be had: {_describe(error)}"
         return f"job {launch.name}:\n{_without_command(printed)[-_LOG_TAIL_CHARACTERS:]}"
 
 
 class RaySteps:
     """Submits steps as jobs of one Ray cluster."""
 
-    def __init__(self, _launcher: RayRunLauncher, site: RaySite):
-        self.site = site
+    def __init__(self, _launcher: RayRunLauncher, backend: RayBackend):
+        self.backend = backend
 
     def create(self, launch: Launch, context: StepHandlerContext) -> Sequence[DagsterEvent]:
         """Submits the job of a step's launch, or finds the one that was submitted for it."""
         step_key, name = key_of(context), _name_of(launch)
         # The launch decides who executes the step; Dagster's own look at what was started would refuse another try.
         args = replace(context.execute_step_args, should_verify_step=False)
-        if not self.site.submit(launch, args.get_command_args(), context.step_tags[step_key]):
+        if not self.backend.submit(launch, args.get_command_args(), context.step_tags[step_key]):
             return []
-        told = f"Step {step_key} is with Ray as job {name}."
+        message = f"Step {step_key} is with Ray as job {name}."
         metadata = {"Ray job": MetadataValue.text(name)}
-        return [DagsterEvent.step_worker_starting(context.get_step_context(step_key), told, metadata)]
+        return [DagsterEvent.step_worker_starting(context.get_step_context(step_key), message, metadata)]
 
 
 def _client_class() -> type[Any]:
-    """Gives Ray's client of the job server, which waits for no answer for ever, and tells how one failed."""
+    """Returns Ray's client of the job server, which waits for no answer for ever, and tells how one failed."""
     try:
         from ray.exceptions import AuthenticationError
         from ray.job_submission import JobSubmissionClient
@@ -254,7 +256,7 @@ def _asking() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, OSError) as error:
-        raise Busy(_said(error)) from error
+        raise RetryLater(_describe(error)) from error
 
 
 def _says_that_there_is_none(answer: _Answer, name: str) -> bool:
@@ -265,8 +267,10 @@ def _says_that_there_is_none(answer: _Answer, name: str) -> bool:
 def _seen(launch: Launch, job: Any) -> Seen:
     """Says what Ray's words for a job mean."""
     name, status = launch.name, str(job.status)
-    if status == "PENDING" and launch.ending is not None and launch.claimed is None:
-        return Seen(State.UNREACHABLE, f"job {name} waits for the cluster's resources; begun, it would claim nothing")
+    if status == "PENDING" and launch.ending is not None and launch.acquired is None:
+        return Seen(
+            State.UNREACHABLE, f"job {name} waits for the cluster's resources; once begun, it would get no lease"
+        )
     if not job.status.is_terminal():
         return Seen(State.RUNNING, f"job {name} is {status.lower()}")
     if status == "SUCCEEDED":
@@ -287,7 +291,7 @@ def _failed(job_name: str, job: Any) -> Seen:
 
 
 def _name_of(launch: Launch) -> str:
-    return f"ml-platform-{launch.id}-{launch.generation}"
+    return f"ml-platform-{launch.id}-{launch.fencing_token}"
 
 
 def _without_command(printed: str) -> str:
@@ -296,12 +300,12 @@ def _without_command(printed: str) -> str:
 
 
 def _last_line(text: str) -> str:
-    """Gives what a server said at last, in a line; Ray answers with whole tracebacks."""
+    """Returns what a server said at last, in a line; Ray answers with whole tracebacks."""
     lines = [line.strip() for line in text.splitlines() if line.strip(" .")]
     return lines[-1][:500] if lines else ""
 
 
-def _said(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {_last_line(str(error))}" if isinstance(error, OSError) else str(error)
 
 
@@ -314,4 +318,4 @@ def _place_of(config: Config, tags: Mapping[str, str]) -> Place:
     return Place(resources={name: value for name, value in asked.items() if value} or None)
 
 
-KIND = Kind(site=RaySite, step_handler=RaySteps, place_of=_place_of)
+BACKEND = BackendSpec(backend=RayBackend, step_handler=RaySteps, place_of=_place_of)

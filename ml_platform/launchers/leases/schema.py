@@ -1,4 +1,4 @@
-"""What does the launch table hold of a launch?"""
+"""Defines the launch table and the table of requests: their columns, and the rows as dataclasses."""
 
 import hashlib
 import json
@@ -17,6 +17,8 @@ from ml_platform.launchers.routes import Route
 
 TABLE = "ml_platform_launches"
 _METADATA = db.MetaData()
+# Some columns are stored under an earlier name than the attribute has (`key`): a rename would cost every database a
+# migration, and would shut out processes of the version before while both are at work.
 LAUNCHES = db.Table(
     TABLE,
     _METADATA,
@@ -28,7 +30,7 @@ LAUNCHES = db.Table(
     db.Column("assets", db.Text, nullable=False),
     db.Column("attempt", db.Integer, nullable=False),
     db.Column("retry", db.Integer, nullable=False),
-    db.Column("generation", db.Integer, nullable=False),
+    db.Column("generation", db.Integer, nullable=False, key="fencing_token"),
     db.Column("launcher", db.Text, nullable=False),
     db.Column("route", db.Text),
     db.Column("spec", db.String(64)),
@@ -38,11 +40,11 @@ LAUNCHES = db.Table(
     db.Column("within", db.String(32)),
     db.Column("intended", db.Float, nullable=False),
     db.Column("created", db.Float),
-    db.Column("claimed", db.Float),
-    db.Column("token", db.String(32)),
+    db.Column("claimed", db.Float, key="acquired"),
+    db.Column("token", db.String(32), key="secret"),
     db.Column("host", db.Text),
     db.Column("pid", db.Integer),
-    db.Column("heard", db.Float),
+    db.Column("heard", db.Float, key="renewed"),
     db.Column("ending", db.Float),
     db.Column("released", db.Float),
     db.Column("outcome", db.Text),
@@ -56,6 +58,8 @@ LAUNCHES = db.Table(
 )
 C = LAUNCHES.c
 IS_OPEN = C.released.is_(None)
+# The index is what makes "one open launch of a piece of work" true, whoever inserts: SQLite and PostgreSQL both have
+# partial ones.
 db.Index(f"{TABLE}_one_open", C.run_id, C.step, unique=True, sqlite_where=IS_OPEN, postgresql_where=IS_OPEN)
 db.Index(f"{TABLE}_by_root", C.root_run_id, C.step)
 REQUESTS = db.Table(
@@ -63,7 +67,7 @@ REQUESTS = db.Table(
     _METADATA,
     db.Column("id", db.String(32), primary_key=True),
     db.Column("launch_id", db.String(32), nullable=False),
-    db.Column("generation", db.Integer, nullable=False),
+    db.Column("generation", db.Integer, nullable=False, key="fencing_token"),
     db.Column("launcher", db.Text, nullable=False),
     db.Column("kind", db.Text, nullable=False),
     db.Column("given", db.Text, nullable=False),
@@ -101,11 +105,11 @@ class Work:
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that does the work: where it is, and a token that no other process has."""
+    """The process that holds a lease: where it is, and a secret that no other process has."""
 
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
-    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    secret: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 @dataclass(frozen=True)
@@ -115,19 +119,20 @@ class Launch:
     Attributes:
         attempt: from 1, of this work.
         retry: which of Dagster's tries of a step it belongs to, from 0.
-        generation: which of the things that were started for it may claim it.
+        fencing_token: grows each time the launch is put off; what was started with an earlier one gets no lease.
         launcher: where it is.
         route: of a run, where its steps go.
         spec: the digest of what was to be created.
         uid: what the cluster calls it.
         within: the launch in whose process it happens; None if it has a process of its own.
-        token: what the process that claimed it knows, and no other; `host` and `pid` say which that is.
-        heard: when its process last reported.
+        acquired: when a process took its lease.
+        secret: known to the process that has the lease alone; `host` and `pid` say which that is.
+        renewed: when its process last reported.
         ending: when it was first asked to end.
         outcome: how it was released; `reason` says it in words.
         tries: how often creating it was put off.
-        deaths: how often what was created for it ended before it claimed it.
-        gpus: how many it holds while it is claimed.
+        deaths: how often what was created for it ended before it took the lease.
+        gpus: how many it holds while a process has the lease.
         cpu_seconds: user and system time of its processes.
         peak_bytes: the most memory that its processes had at a time.
     """
@@ -135,7 +140,7 @@ class Launch:
     id: str
     work: Work
     attempt: int
-    generation: int
+    fencing_token: int
     launcher: str
     intended: float
     route: Route | None = None
@@ -145,11 +150,11 @@ class Launch:
     uid: str | None = None
     within: str | None = None
     created: float | None = None
-    claimed: float | None = None
-    token: str | None = None
+    acquired: float | None = None
+    secret: str | None = None
     host: str | None = None
     pid: int | None = None
-    heard: float | None = None
+    renewed: float | None = None
     ending: float | None = None
     released: float | None = None
     outcome: str | None = None
@@ -163,9 +168,9 @@ class Launch:
     peak_bytes: int = 0
 
     @property
-    def ticket(self) -> str:
-        """Names what was started for this launch, as its process shows when it claims it."""
-        return f"{self.id}.{self.generation}"
+    def lease_id(self) -> str:
+        """Names what was started for this launch: its process shows it to get the lease."""
+        return f"{self.id}.{self.fencing_token}"
 
     @property
     def is_open(self) -> bool:
@@ -174,16 +179,16 @@ class Launch:
 
     def is_waiting(self, now: float) -> bool:
         """Whether it is not to be tried yet."""
-        return self.is_open and self.claimed is None and self.waiting_until is not None and self.waiting_until > now
+        return self.is_open and self.acquired is None and self.waiting_until is not None and self.waiting_until > now
 
     @property
     def seconds(self) -> float:
-        """How long it has been, or was, at work."""
-        return 0.0 if self.claimed is None else (self.released or time.time()) - self.claimed
+        """Returns how long it has been, or was, at work, in seconds."""
+        return 0.0 if self.acquired is None else (self.released or time.time()) - self.acquired
 
     @property
     def gpu_seconds(self) -> float:
-        """How long it held GPUs, times their number."""
+        """Returns how long it held GPUs, times their number, in seconds."""
         return self.gpus * self.seconds
 
 
@@ -205,6 +210,7 @@ _PLAIN = tuple(one.name for one in fields(Launch) if one.name not in ("work", "r
 
 
 def launch_from(row: Any) -> Launch:
-    """Gives the launch that a row holds."""
+    """Returns the launch that a row holds."""
     work = Work(row.run_id, row.root_run_id, row.job, row.step, tuple(json.loads(row.assets)))
-    return Launch(work=work, route=_route(row.route), **{name: getattr(row, name) for name in _PLAIN})
+    values = row._mapping  # by column: a row's attributes have the stored names
+    return Launch(work=work, route=_route(row.route), **{name: values[C[name]] for name in _PLAIN})

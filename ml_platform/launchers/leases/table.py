@@ -1,13 +1,13 @@
-"""Which processes were started for which work, and which of them may do it? One table in Dagster's own database.
+"""Records which processes were started for which work, and which one has the lease, in Dagster's own database.
 
 A launch is the intention to have one process do a piece of work: a run, or a single step of one. At most one launch of
 a piece of work is open at a time. All that changes a launch is one conditional statement, so that of any number of
 daemons, reconcilers and processes exactly one succeeds; whoever does not is told what stands there.
 
-    intended -> created (something exists that will claim it) -> claimed (a process does the work) -> released
+    intended -> created (something will take the lease) -> acquired (a process has it and works) -> released
 
-A process claims a launch by its id and generation. Whoever is not sure whether something was created raises the
-generation: whatever was created before can never claim the launch.
+A process takes the lease of a launch by the launch's id and fencing token. Whoever is not sure whether something was
+created raises the token: whatever was created before can never get the lease. No clock of two machines is compared.
 """
 
 import json
@@ -53,7 +53,7 @@ class Launches:
 
     @classmethod
     def of(cls, instance: DagsterInstance | InstanceRef) -> "Launches":
-        """Gives the table in the database of an instance's runs.
+        """Returns the table in the database of an instance's runs.
 
         Raises:
             LaunchError: a database that has no such table and cannot get one.
@@ -78,12 +78,13 @@ class Launches:
         key = (C.run_id == work.run_id) & (C.step == work.step)
         values = {
             "id": uuid.uuid4().hex, "run_id": work.run_id, "root_run_id": work.root_run_id, "step": work.step,
-            "job": work.job, "assets": json.dumps(work.assets), "generation": 1, "launcher": launcher,
+            "job": work.job, "assets": json.dumps(work.assets), "fencing_token": 1, "launcher": launcher,
             "route": None if route is None else json.dumps([route.launcher, dict(route.elsewhere)]), "tries": 0,
             "intended": time.time(), "retry": 0, "deaths": 0, "gpus": 0.0, "cpu_seconds": 0.0, "peak_bytes": 0, **more,
         }  # fmt: skip
 
         def run(connection: db.Connection) -> Launch:
+            # Of two callers at a time the partial unique index lets one insert; both read the same row afterwards.
             attempt = (connection.execute(db.select(db.func.max(C.attempt)).where(key)).scalar() or 0) + 1
             connection.execute(_insert_or_nothing(self._is_sqlite, LAUNCHES).values(attempt=attempt, **values))
             return launch_from(connection.execute(db.select(LAUNCHES).where(key, IS_OPEN)).one())
@@ -91,59 +92,66 @@ class Launches:
         return self._write(run)
 
     def specify(self, launch: Launch, spec: str, name: str, namespace: str | None, gpus: float = 0.0) -> bool:
-        """Notes what is about to be created; False if something else was, or the launch is past it."""
+        """Records what is about to be created; False if something else was, or the launch is past it."""
         is_same = C.spec.is_(None) | (C.spec == spec)
         values = {"spec": spec, "name": name, "namespace": namespace, "gpus": gpus}
-        return self._update(values, *_unclaimed(launch), is_same)
+        return self._update(values, *_unleased(launch), is_same)
 
     def created(self, launch: Launch, uid: str | None) -> bool:
-        """Notes that something exists which will claim it; False if that cannot any more."""
+        """Records that something exists which will take the lease; False if that cannot any more."""
+        # The lease may have been taken already: the process can be faster than the answer of its launcher.
         values = {"uid": uid, "created": time.time(), "waiting_until": None}
-        return self._update(values, C.id == launch.id, C.generation == launch.generation, IS_OPEN)
+        return self._update(values, C.id == launch.id, C.fencing_token == launch.fencing_token, IS_OPEN)
 
     def put_off(self, launch: Launch, reason: str, until: float, *, died: bool = False) -> Launch:
-        """Lets nothing that was started so far claim it, and says when to try again; gives what stands there then.
+        """Raises the fencing token, so that nothing started so far gets the lease, and sets when to try again.
+
+        Returns the launch as it is then: another process may have been faster.
 
         Args:
-            died: whether what was started ended before it claimed the launch.
+            died: whether what was started ended before it took the lease.
         """
         values = {
             "deaths": launch.deaths + died,
-            "generation": launch.generation + 1, "tries": launch.tries + 1, "waiting_until": until, "reason": reason,
+            "fencing_token": launch.fencing_token + 1, "tries": launch.tries + 1, "waiting_until": until,
+            "reason": reason,
             "spec": None, "name": None, "uid": None, "created": None,
         }  # fmt: skip
-        self._update(values, *_unclaimed(launch))
+        self._update(values, *_unleased(launch))
         return self.get(launch.id)
 
-    def claim(self, ticket: str, holder: "Holder") -> bool:
-        """Takes a launch for a process, which alone may do the work then."""
-        launch_id, _, generation = ticket.partition(".")
+    def acquire(self, lease_id: str, holder: "Holder") -> bool:
+        """Takes the lease for a process, which alone may do the work then."""
+        launch_id, _, fencing_token = lease_id.partition(".")
         now = time.time()
-        exact = (C.id == launch_id, C.generation == int(generation), IS_OPEN)
-        values = {"claimed": now, "heard": now, "waiting_until": None, **asdict(holder)}
-        return self._update(values, *exact, C.claimed.is_(None), C.ending.is_(None)) or self._has(
-            *exact, C.token == holder.token
+        exact = (C.id == launch_id, C.fencing_token == int(fencing_token), IS_OPEN)
+        values = {"acquired": now, "renewed": now, "waiting_until": None, **asdict(holder)}
+        # A process whose first answer was lost asks again, and has the lease by its secret.
+        return self._update(values, *exact, C.acquired.is_(None), C.ending.is_(None)) or self._has(
+            *exact, C.secret == holder.secret
         )
 
-    def heard(self, launch_id: str, token: str, cpu_seconds: float, peak_bytes: int) -> Launch | None:
-        """Notes that a process is at work; None if it is not its to do any more."""
+    def renew(self, launch_id: str, secret: str, cpu_seconds: float, peak_bytes: int) -> Launch | None:
+        """Records that a process is at work; None if its lease is gone."""
         values = {
-            "heard": time.time(), "cpu_seconds": cpu_seconds,
+            "renewed": time.time(), "cpu_seconds": cpu_seconds,
             "peak_bytes": db.case((C.peak_bytes < peak_bytes, peak_bytes), else_=C.peak_bytes),
         }  # fmt: skip
-        return self.get(launch_id) if self._update(values, *_held(launch_id, token)) else None
+        return self.get(launch_id) if self._update(values, *_held(launch_id, secret)) else None
 
     @contextmanager
-    def publishing(self, launch_id: str, token: str) -> Iterator[bool]:
-        """Says whether a process may publish, and holds the launch as it is meanwhile."""
-        held = db.select(C.id).where(*_held(launch_id, token)).with_for_update(read=True)
+    def publishing(self, launch_id: str, secret: str) -> Iterator[bool]:
+        """Says whether a process has the lease, and keeps anybody from taking it until the block ends."""
+        # FOR SHARE (in SQLite the transaction that begins immediately): whoever wants to release the launch waits until
+        # what is published here is visible.
+        held = db.select(C.id).where(*_held(launch_id, secret)).with_for_update(read=True)
         self._require_table()
         with self._engine.begin() as connection:
             yield connection.execute(held).first() is not None
 
     def begin(self, launch: Launch) -> bool:
-        """Lets one caller alone create something, and once: for launchers whose processes claim nothing."""
-        return self._update({"created": time.time(), "waiting_until": None}, *_unclaimed(launch), C.created.is_(None))
+        """Lets one caller alone create something, and once: for launchers whose processes take no lease."""
+        return self._update({"created": time.time(), "waiting_until": None}, *_unleased(launch), C.created.is_(None))
 
     def judge(self, launch: Launch, outcome: str, reason: str) -> None:
         """Closes a launch as what it turned out to be, also where its process has closed it as ended."""
@@ -151,37 +159,37 @@ class Launches:
             self._update({"outcome": outcome, "reason": reason}, C.id == launch.id, C.outcome == ENDED)
 
     def end(self, launch: Launch) -> Launch:
-        """Asks for its end: nothing claims it any more, and its process is to stop."""
+        """Asks for its end: nothing gets its lease any more, and its process is to stop."""
         self._update({"ending": time.time()}, C.id == launch.id, IS_OPEN, C.ending.is_(None))
         return self.get(launch.id)
 
     def release(
-        self, launch: Launch, outcome: str, reason: str = "", *, token: str | None = None, unclaimed: bool = False,
+        self, launch: Launch, outcome: str, reason: str = "", *, secret: str | None = None, unleased: bool = False,
         measured: Mapping[str, float] | None = None,
     ) -> bool:  # fmt: skip
         """Closes a launch; False if somebody did, or it is not as the caller believes.
 
         Args:
-            token: only if this process has it.
-            unclaimed: only if no process has it.
+            secret: only if the process with this secret has it.
+            unleased: only if no process has it.
             measured: `cpu_seconds`, `peak_bytes`, as the process found them; noted also where somebody was first.
         """
-        if token is not None:
-            conditions = _held(launch.id, token)
-        elif unclaimed:
-            conditions = (C.id == launch.id, IS_OPEN, C.claimed.is_(None))
+        if secret is not None:
+            conditions = _held(launch.id, secret)
+        elif unleased:
+            conditions = (C.id == launch.id, IS_OPEN, C.acquired.is_(None))
         else:
             conditions = (C.id == launch.id, IS_OPEN)
         values = {"released": time.time(), "outcome": outcome, "reason": reason, **(measured or {})}
         is_closed = self._update(values, *conditions)
-        if measured and not is_closed and token is not None:
-            self._update(dict(measured), C.id == launch.id, C.token == token)  # its outcome is known from its events
+        if measured and not is_closed and secret is not None:
+            self._update(dict(measured), C.id == launch.id, C.secret == secret)  # its outcome is known from its events
         return is_closed
 
     # What stands there
 
     def get(self, launch_id: str) -> Launch:
-        """Gives a launch by its id.
+        """Returns a launch by its id.
 
         Raises:
             LaunchError: there is none.
@@ -194,7 +202,7 @@ class Launches:
         return found[0]
 
     def find(self, launch_id: str) -> Launch | None:
-        """Gives a launch by its id, None if there is none."""
+        """Returns a launch by its id, None if there is none."""
         return next(iter(self._select(C.id == launch_id)), None)
 
     def open(self) -> list[Launch]:
@@ -206,7 +214,7 @@ class Launches:
         return self._select(C.run_id == run_id)
 
     def last(self, run_id: str, step: str = "") -> Launch | None:
-        """Gives the newest launch of a piece of work."""
+        """Returns the newest launch of a piece of work."""
         found = self._select(C.run_id == run_id, C.step == step)
         return found[-1] if found else None
 
@@ -246,6 +254,7 @@ class Launches:
         """
         from ml_platform.launchers.leases.migrations import upgrade
 
+        # The locks keep others from creating the table at the same time; SQLite's transaction does so by itself.
         with self._creating, self._engine.begin() as connection:
             if not self._is_sqlite:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock(hashtext('{TABLE}'))")
@@ -263,6 +272,7 @@ class Launches:
             return
         with self._engine.connect() as connection:
             found, wanted = state(connection)
+        # Another version may be at work on the table: migrating it without being asked would break that one.
         if found is None:
             self.migrate()
         elif found != wanted:
@@ -312,6 +322,8 @@ class Launches:
         return self._ask(write)
 
     def _ask(self, ask: Callable[[], Answer]) -> Answer:
+        """Asks again while the database is away; whatever is asked is conditional, so it may be done twice."""
+
         def with_table() -> Answer:
             self._require_table()
             return ask()
@@ -330,9 +342,10 @@ def _insert_or_nothing(is_sqlite: bool, table: db.Table) -> Any:
     return (sqlite if is_sqlite else postgresql).insert(table).on_conflict_do_nothing()
 
 
-def _unclaimed(launch: Launch) -> tuple[Any, ...]:
-    return C.id == launch.id, C.generation == launch.generation, C.claimed.is_(None), IS_OPEN
+def _unleased(launch: Launch) -> tuple[Any, ...]:
+    """Matches a launch only as the caller knows it: not put off since, and with no process at work."""
+    return C.id == launch.id, C.fencing_token == launch.fencing_token, C.acquired.is_(None), IS_OPEN
 
 
-def _held(launch_id: str, token: str) -> tuple[Any, ...]:
-    return C.id == launch_id, IS_OPEN, C.token == token
+def _held(launch_id: str, secret: str) -> tuple[Any, ...]:
+    return C.id == launch_id, IS_OPEN, C.secret == secret

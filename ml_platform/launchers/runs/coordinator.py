@@ -1,4 +1,4 @@
-"""How do runs that wait for one launcher stay out of the way of all others, and ask for no more than they may?"""
+"""Queues runs: those that wait for one launcher hold up no other, and tags ask for no more than they may."""
 
 import time
 from typing import Any
@@ -7,7 +7,7 @@ from dagster import DagsterRun, QueuedRunCoordinator, SubmitRunContext
 
 from ml_platform.compat.dagster import RunQueueConfig
 from ml_platform.launchers.leases.table import Launches
-from ml_platform.launchers.policy import WAITING_TAG, TagPolicy, told
+from ml_platform.launchers.policy import WAITING_TAG, TagPolicy, describe_changes
 
 
 class RoutingRunCoordinator(QueuedRunCoordinator[Any]):
@@ -23,17 +23,19 @@ class RoutingRunCoordinator(QueuedRunCoordinator[Any]):
         changes = policy.changes_of(self._instance, run)
         if changes:
             self._instance.add_run_tags(run.run_id, changes)
-            self._instance.report_engine_event(told(run, changes), run, cls=type(self))
+            self._instance.report_engine_event(describe_changes(run, changes), run, cls=type(self))
         return super().submit_run(context)
 
     def get_run_queue_config(self) -> RunQueueConfig:
-        """Gives the queue's limits; runs whose time has not come may not be dequeued at all."""
+        """Returns the queue's limits; runs whose time has not come may not be dequeued at all."""
         config = super().get_run_queue_config()
         moments = Launches.of(self._instance).waiting(time.time())
+        # Dagster's queue knows limits by tag only. A run that waits has the moment as a tag, and the limit 0 for each
+        # moment to come keeps it back; once the moment is past nobody has to remove anything.
         kept_back = [{"key": WAITING_TAG, "value": str(moment), "limit": 0} for moment in sorted(set(moments))]
         return config._replace(tag_concurrency_limits=[*config.tag_concurrency_limits, *kept_back])
 
     @property
     def dequeue_use_threads(self) -> bool:
-        """Launches several runs at a time."""
+        """Launches several runs at a time: one whose launcher is slow to answer holds up no other."""
         return True

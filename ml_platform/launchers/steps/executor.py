@@ -1,4 +1,4 @@
-"""How does the process of a run execute it, with some of its steps elsewhere?"""
+"""Executes a run whose steps ask for launchers: some in its own process, the others on theirs."""
 
 import time
 from collections import Counter
@@ -19,11 +19,11 @@ from ml_platform.compat.dagster import (
 )
 from ml_platform.compat.dagster_steps import InProcessExecutor, StepDelegatingExecutor, StepHandlerContext
 from ml_platform.launchers.backends.local import LocalRunLauncher
-from ml_platform.launchers.routes import Route, is_isolated, ladder_of
+from ml_platform.launchers.routes import Route, escalation_of, is_isolated
 from ml_platform.launchers.runs.run_launcher import RoutingRunLauncher
 from ml_platform.launchers.steps.meter import metered
 from ml_platform.launchers.steps.remote_steps import Fail
-from ml_platform.launchers.steps.step_router import RoutingSteps, is_interrupted
+from ml_platform.launchers.steps.step_router import StepRouter, is_interrupted
 from ml_platform.launchers.steps.workers import Cores, LocalSteps, computes_alike, key_of, warm_up, work_of_step
 
 _LOOK_SECONDS = (0.02, 1.0)  # between two looks at the event log: after something happened, and after long nothing
@@ -48,7 +48,7 @@ def _never(context: StepHandlerContext, *, computes_alike: bool) -> bool:
 class _SendingExecutor(StepDelegatingExecutor):
     """Dagster's executor of steps that run elsewhere, which also does what is left to this process."""
 
-    def __init__(self, make_steps: Callable[[Fail], RoutingSteps], retries: RetryMode):
+    def __init__(self, make_steps: Callable[[Fail], StepRouter], retries: RetryMode):
         self._steps = make_steps(self._fail)
         self._last_news = time.monotonic()
         self._is_replaying = False
@@ -78,13 +78,15 @@ class _SendingExecutor(StepDelegatingExecutor):
         shortest, longest = _LOOK_SECONDS
         return min(longest, max(shortest, (time.monotonic() - self._last_news) / 10))
 
+    # Dagster's executor assigns the attribute; without a setter that would fail.
     @_sleep_seconds.setter
     def _sleep_seconds(self, _seconds: float) -> None:
         """Dagster's executor sets a fixed time."""
 
     def _pop_events(self, instance: Any, run_id: str, seen_storage_ids: set[int]) -> Sequence[dg.DagsterEvent]:
         """Goes on with what waits, then reads all that happened."""
-        self._steps.tend()
+        # Dagster's executor has no hook for work of one's own; it calls this in each turn of its loop.
+        self._steps.reconcile()
         events: list[dg.DagsterEvent] = []
         while page := super()._pop_events(instance, run_id, seen_storage_ids):
             events += page
@@ -105,13 +107,13 @@ class _SendingExecutor(StepDelegatingExecutor):
         return False
 
     def _get_step_handler_context(self, plan_context: Any, steps: Any, active_execution: Any) -> StepHandlerContext:
-        made: StepHandlerContext = super()._get_step_handler_context(plan_context, steps, active_execution)
-        self._contexts[steps[0].key] = made
-        return made
+        handler_context: StepHandlerContext = super()._get_step_handler_context(plan_context, steps, active_execution)
+        self._contexts[steps[0].key] = handler_context
+        return handler_context
 
 
 def _replayed(events: Sequence[dg.DagsterEvent]) -> Iterator[dg.DagsterEvent]:
-    """Gives what an earlier process of the run left, as Dagster can take it.
+    """Returns what an earlier process of the run left, as Dagster can take it.
 
     Skips are found again, waits are over, and a step that was interrupted with its process has not failed.
     """
@@ -144,8 +146,8 @@ class RoutingExecutor(dg.Executor):
         """Executes the plan."""
         launcher = plan_context.instance.run_launcher
         if not isinstance(launcher, RoutingRunLauncher):
-            told = _NO_NAMES.format(type(launcher).__name__)
-            yield dg.DagsterEvent.engine_event(plan_context, told, EngineEventData())
+            message = _NO_NAMES.format(type(launcher).__name__)
+            yield dg.DagsterEvent.engine_event(plan_context, message, EngineEventData())
             yield from InProcessExecutor(self._retries).execute(plan_context, execution_plan)
             return
         recorded = launcher.recorded(plan_context.dagster_run)
@@ -170,14 +172,15 @@ class RoutingExecutor(dg.Executor):
 
         code = plan_context.reconstructable_job.get_module()
         alike = all(_computes_alike(launcher, name) for name in {route.launcher, *route.elsewhere.values()})
+        # Before anything else is sent: the server of step processes imports while the first steps are on their way.
         warm_up(plan_context.instance, code if alike else None)
         beside = LocalSteps(_cores_of(launcher, own))
-        return _SendingExecutor(lambda fail: RoutingSteps(launcher, route, own, at_once, beside, fail), self._retries)
+        return _SendingExecutor(lambda fail: StepRouter(launcher, route, own, at_once, beside, fail), self._retries)
 
 
 def _needs_sending(step: ExecutionStep) -> bool:
-    """Whether a step may have to leave the run's process: it asks for its own, or may climb to another launcher."""
-    return is_isolated(step.tags) or len(ladder_of(step.tags)) > 1
+    """Whether a step may have to leave the run's process: it asks for its own, or may escalate to another launcher."""
+    return is_isolated(step.tags) or len(escalation_of(step.tags)) > 1
 
 
 def _metered(
@@ -206,7 +209,7 @@ def _computes_alike(launcher: RoutingRunLauncher, name: str) -> bool:
 
 
 def _cores_of(launcher: RoutingRunLauncher, own: str | None) -> Cores:
-    """Gives the cores that a step of this process's launcher owns."""
+    """Returns the cores that a step of this process's launcher owns."""
     child = launcher.children[own] if own is not None and _is_local(launcher, own) else None
     return child.cores if isinstance(child, LocalRunLauncher) else Cores()
 
@@ -217,7 +220,7 @@ def _tags_in(plan_context: PlanOrchestrationContext) -> Callable[[dg.AssetKey], 
 
 
 def routing_executor_with(ends_at_once: EndsAtOnce) -> dg.ExecutorDefinition:
-    """Gives an executor that sends each step to the launcher that its op tag `ml_platform/launcher` names.
+    """Returns an executor that sends each step to the launcher that its op tag `ml_platform/launcher` names.
 
     A launchpad user can say whether steps are tried again, and nothing of pods.
 

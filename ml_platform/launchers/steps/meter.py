@@ -1,4 +1,4 @@
-"""What does each step cost that executes in a process of a launch, and what did its tries so far?"""
+"""Measures what each step costs that executes in a process of a launch, and adds up its tries."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Meter:
     before: float
 
     def cpu_seconds(self) -> float:
-        """Gives the processor time of the step so far."""
+        """Returns the processor time of the step so far."""
         return self.usage.cpu_seconds() - self.before
 
 
@@ -45,6 +45,7 @@ def metered(
         works: names a step as a piece of work, by its key.
         launcher: whose the steps are; None for that of the process.
     """
+    # By events and not around the step: in one process a plan's steps follow each other inside one iterator.
     held = lease.current()
     for event in events:
         step = event.step_key
@@ -56,14 +57,14 @@ def metered(
         yield event
 
 
-def _begin(held: lease.Claim, work: Work, retry: int, launcher: str | None) -> Meter:
+def _begin(held: lease.Lease, work: Work, retry: int, launcher: str | None) -> Meter:
     launches, holder = held.launches, Holder()
     process = launches.get(held.launch_id)
     last = launches.last(work.run_id, work.step)
     if last is not None and last.within is not None:
         launches.release(last, DIED, "its process is gone")  # else another try could not be noted
     launch = launches.intend(work, launcher or process.launcher, within=process.id, gpus=process.gpus, retry=retry)
-    launches.claim(launch.ticket, holder)
+    launches.acquire(launch.lease_id, holder)
     usage = Usage()
     return Meter(launch, holder, usage, usage.cpu_seconds())
 
@@ -72,11 +73,11 @@ def _end(launches: Launches, meter: Meter | None) -> None:
     if meter is not None:
         meter.usage.look()
         measured = {"cpu_seconds": meter.cpu_seconds(), "peak_bytes": meter.usage.peak_bytes}
-        launches.release(meter.launch, ENDED, token=meter.holder.token, measured=measured)
+        launches.release(meter.launch, ENDED, secret=meter.holder.secret, measured=measured)
 
 
 def spent(run: dg.DagsterRun, step: str) -> dict[str, Any]:
-    """Gives what a step has cost so far, with all tries of it that failed, as metadata of what it makes.
+    """Returns what a step has cost so far, with all tries of it that failed, as metadata of what it makes.
 
     Empty where this process was not launched by way of the launch table.
     """

@@ -1,4 +1,4 @@
-"""Who starts steps for processes that may not? The reconciler, as its launchers are configured."""
+"""Starts steps in the reconciler for runs' processes that have no access to their cluster."""
 
 import logging
 import threading
@@ -15,7 +15,7 @@ import dagster as dg
 from ml_platform.compat.dagster import StepHandle, StepKind
 from ml_platform.compat.dagster_steps import ExecuteStepArgs, StepHandlerContext
 from ml_platform.databases import is_outage
-from ml_platform.launchers.backends.protocol import Busy
+from ml_platform.launchers.backends.protocol import RetryLater
 from ml_platform.launchers.leases.schema import Launch
 from ml_platform.launchers.runs.run_launcher import routing_launcher_of
 from ml_platform.launchers.steps.remote_steps import CreatesSteps
@@ -39,7 +39,7 @@ class Relay:
     def __init__(self, instance: dg.DagsterInstance, tell: Callable[[str], None]):
         self._instance = instance
         self._launcher = routing_launcher_of(instance)
-        self._launches = self._launcher.launching.launches
+        self._launches = self._launcher.starter.launches
         self._requests = Requests(self._launches)
         self._tell = tell
         self._creators: dict[str, CreatesSteps] = {}
@@ -50,7 +50,7 @@ class Relay:
 
     @contextmanager
     def serving(self, every_seconds: float = _LOOK_SECONDS) -> Iterator[None]:
-        """Goes on doing it until the end."""
+        """Serves requests in a thread until the block ends."""
         is_over = threading.Event()
 
         def go_on() -> None:
@@ -66,12 +66,12 @@ class Relay:
             thread.join()
 
     def serve(self) -> None:
-        """Does all that is asked now."""
+        """Does all that is asked now, and waits until it is done."""
         self.look()
         wait(self._under_way.values())
 
     def look(self) -> None:
-        """Begins with what is asked now, and returns."""
+        """Starts on what is asked now, and returns at once."""
         self.looked = time.monotonic()
         try:
             if time.monotonic() - self._tidied > _TIDY_SECONDS:
@@ -86,15 +86,15 @@ class Relay:
 
     def _do(self, request: Request) -> None:
         try:
-            self._requests.answer(request, self._told(request))
+            self._requests.answer(request, self._answer_or_refusal(request))
         except Exception as error:  # noqa: BLE001  (nothing is known; it is tried again)
             self._tell(f"request about launch {request.launch_id}: {type(error).__name__}: {error}")
 
-    def _told(self, request: Request) -> Mapping[str, Any]:
+    def _answer_or_refusal(self, request: Request) -> Mapping[str, Any]:
         try:
             return self._answer(request)
-        except Busy as busy:
-            return {"busy": str(busy), "seconds": busy.seconds}
+        except RetryLater as retry_later:
+            return {"busy": str(retry_later), "seconds": retry_later.seconds}
         except Exception as error:
             if is_outage(error):
                 raise
@@ -103,18 +103,19 @@ class Relay:
     def _answer(self, request: Request) -> Mapping[str, Any]:
         launch = self._launches.get(request.launch_id)
         if request.kind != CREATE:
-            seen = self._launcher.launching.look(launch)
+            seen = self._launcher.starter.look(launch)
             return {"state": seen.state.value, "reason": seen.reason, "outcome": seen.outcome}
         run = self._instance.get_run_by_id(launch.work.run_id)
-        begun = (launch.created, launch.claimed, launch.ending, launch.released)
+        # The request may be old, or done already by another reconciler: the launch as it is now decides.
+        begun = (launch.created, launch.acquired, launch.ending, launch.released)
         is_past = any(moment is not None for moment in begun)
         is_wanted = run is not None and not run.is_finished and run.status is not dg.DagsterRunStatus.CANCELING
-        if is_wanted and not is_past and launch.generation == request.generation:
+        if is_wanted and not is_past and launch.fencing_token == request.fencing_token:
             self.creator_of(launch.launcher).create(launch, self._context(launch, request))
         return {}
 
     def creator_of(self, launcher: str) -> CreatesSteps:
-        """Gives what creates steps on a launcher, set up once.
+        """Returns what creates steps on a launcher, set up once.
 
         Raises:
             LaunchError: it cannot be set up.
@@ -125,13 +126,14 @@ class Relay:
 
     def _context(self, launch: Launch, request: Request) -> StepHandlerContext:
         args = dg.deserialize_value(request.given["args"], ExecuteStepArgs)
+        # Whoever's code runs in the pod can write any request: it may start its own step and no other.
         if (args.run_id, list(args.step_keys_to_execute or ())) != (launch.work.run_id, [launch.work.step]):
             raise ValueError(f"the request is not about {launch.work}")
-        return _AskedFor(self._instance, args, request.given["tags"])
+        return _RequestedStep(self._instance, args, request.given["tags"])
 
 
-class _AskedFor(StepHandlerContext):
-    """What a creator needs of a step whose plan is in another process."""
+class _RequestedStep(StepHandlerContext):
+    """Stands for a step whose plan is in another process: what a creator of steps needs of it."""
 
     def __init__(self, instance: dg.DagsterInstance, args: ExecuteStepArgs, tags: Mapping[str, str]):
         plan: Any = None
@@ -140,12 +142,12 @@ class _AskedFor(StepHandlerContext):
 
     @property
     def step_tags(self) -> Mapping[str, Mapping[str, str]]:
-        """Gives the step's tags."""
+        """Returns the step's tags."""
         (step_key,) = self.execute_step_args.step_keys_to_execute or ()
         return {step_key: self._tags}
 
     def get_step_context(self, step_key: str) -> Any:
-        """Gives what Dagster's events say of a step, and a log that takes them."""
+        """Returns what Dagster's events say of a step, and a log that takes them."""
         handle = StepHandle.parse_from_key(step_key)
         node = handle.node_handle
         step = {"key": step_key, "handle": handle, "node_handle": node, "kind": StepKind.COMPUTE, "op_name": node.name}

@@ -1,4 +1,4 @@
-"""How does a run's process have steps started on launchers that it may not talk to? It asks the reconciler.
+"""Holds requests of runs' processes to start steps on launchers that only the reconciler may talk to.
 
 A pod that executes a run has no token for its cluster: whoever's code runs there could start what it likes with it. So
 the process writes what it wants into a table beside the launch table; `ml_platform.launchers.steps.relay` does it and
@@ -17,7 +17,7 @@ from dagster import DagsterEvent, serialize_value
 
 from ml_platform.compat.dagster_steps import StepHandlerContext
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.backends.protocol import Busy, Patience, Seen, State
+from ml_platform.launchers.backends.protocol import RetryLater, Seen, State, Timeouts
 from ml_platform.launchers.leases.schema import REQUESTS, Launch
 from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.steps.workers import key_of
@@ -25,21 +25,22 @@ from ml_platform.launchers.steps.workers import key_of
 CREATE, LOOK = "create", "look"
 _FORGOTTEN_SECONDS = 600.0  # after which nobody waits for an answer any more
 _R = REQUESTS.c
+_REQUEST_COLUMNS = (_R.id, _R.launch_id, _R.fencing_token, _R.launcher, _R.kind)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a run's process wants of a launcher.
+    """One request of a run's process to a launcher.
 
     Attributes:
-        generation: that of the launch when it was asked; a launch of another has been put off meanwhile.
+        fencing_token: that of the launch when it was asked; a launch with another has been put off meanwhile.
         kind: to create what executes a step, or to look for it.
         given: of `create`: the step's arguments and tags.
     """
 
     id: str
     launch_id: str
-    generation: int
+    fencing_token: int
     launcher: str
     kind: str
     given: Mapping[str, Any]
@@ -52,11 +53,11 @@ class Requests:
         self._launches = launches
 
     def ask(self, launch: Launch, kind: str, given: Mapping[str, Any]) -> str:
-        """Writes a request; gives its id."""
+        """Writes a request; returns its id."""
         request_id = uuid.uuid4().hex
         values = {
-            "id": request_id, "launch_id": launch.id, "generation": launch.generation, "launcher": launch.launcher,
-            "kind": kind, "given": json.dumps(given), "asked": time.time(),
+            "id": request_id, "launch_id": launch.id, "fencing_token": launch.fencing_token,
+            "launcher": launch.launcher, "kind": kind, "given": json.dumps(given), "asked": time.time(),
         }  # fmt: skip
         self._launches.insert(REQUESTS, values)
         return request_id
@@ -74,7 +75,9 @@ class Requests:
         """Lists what is to be done, oldest first."""
         rows = self._launches.read(db.select(REQUESTS).where(_R.answer.is_(None)).order_by(_R.asked))
         return [
-            Request(row.id, row.launch_id, row.generation, row.launcher, row.kind, json.loads(row.given))
+            Request(
+                row.id, row.launch_id, row._mapping[_R.fencing_token], row.launcher, row.kind, json.loads(row.given)
+            )
             for row in rows
         ]
 
@@ -88,20 +91,21 @@ class Requests:
         self._launches.write(db.update(REQUESTS).where(_R.id == request.id).values(**values))
 
 
-class RelayedSite:
+class RelayedBackend:
     """A launcher that only the reconciler can ask about launches of steps."""
 
-    def __init__(self, launches: Launches, patience: Patience):
+    def __init__(self, launches: Launches, timeouts: Timeouts):
         self._requests = Requests(launches)
-        self._seconds = patience.grace_seconds
+        self._seconds = timeouts.grace_seconds
 
     def look(self, launch: Launch) -> Seen:
-        """Has it looked for what was started for a launch, unless its process has just reported."""
-        if launch.is_open and launch.heard is not None and time.time() - launch.heard < self._seconds / 2:
+        """Asks the reconciler to look for what was started for a launch, unless its process has just reported."""
+        # Most looks end here: a process that works reports, and the reconciler is spared a question for each step.
+        if launch.is_open and launch.renewed is not None and time.time() - launch.renewed < self._seconds / 2:
             return Seen(State.RUNNING, "its process reports")
         try:
             answer = self.ask(launch, LOOK)
-        except (Busy, LaunchError) as error:
+        except (RetryLater, LaunchError) as error:
             return Seen(State.UNREACHABLE, str(error))
         return Seen(State(answer["state"]), answer["reason"], answer["outcome"])
 
@@ -109,7 +113,7 @@ class RelayedSite:
         """Does nothing: the launch table says that it is to end, and the reconciler sees to it."""
 
     def ask(self, launch: Launch, kind: str, **given: Any) -> dict[str, Any]:
-        """Waits for an answer.
+        """Writes a request and waits for its answer.
 
         Raises:
             Busy: the launcher is, or nobody answers.
@@ -119,29 +123,30 @@ class RelayedSite:
         try:
             while (answer := self._requests.answer_to(request_id)) is None:
                 if time.monotonic() > until:
-                    raise Busy(
+                    raise RetryLater(
                         f"no reconciler has answered for {self._seconds:.0f} s; is `ml-platform launches reconcile "
                         "--every 5` running?"
                     )
                 time.sleep(pause)
                 pause = min(1.0, pause * 1.5)
         finally:
+            # Also where nobody answered: the step is asked for anew, and an old request must not be done after that.
             self._requests.withdraw(request_id)
         if "busy" in answer:
-            raise Busy(answer["busy"], answer["seconds"])
+            raise RetryLater(answer["busy"], answer["seconds"])
         if "refused" in answer:
             raise LaunchError(answer["refused"])
         return answer
 
 
 class RelayedSteps:
-    """Has the reconciler start steps."""
+    """Starts steps by way of the reconciler."""
 
-    def __init__(self, site: RelayedSite):
-        self.site = site
+    def __init__(self, backend: RelayedBackend):
+        self.backend = backend
 
     def create(self, launch: Launch, context: StepHandlerContext) -> Sequence[DagsterEvent]:
-        """Has it create what executes a step, or find what was created for the same launch."""
+        """Asks for what executes a step to be created, or found where it was created for the same launch."""
         args, tags = serialize_value(context.execute_step_args), dict(context.step_tags[key_of(context)])
-        self.site.ask(launch, CREATE, args=args, tags=tags)
+        self.backend.ask(launch, CREATE, args=args, tags=tags)
         return []

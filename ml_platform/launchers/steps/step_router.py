@@ -1,4 +1,4 @@
-"""Where is each step of a run, and what is to be done about it?"""
+"""Sends each step of a run to its launcher, and starts it again where it was evicted or ran out of memory."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -14,23 +14,23 @@ from ml_platform.compat.dagster import (
     serializable_error_info_from_exc_info,
 )
 from ml_platform.compat.dagster_steps import CheckStepHealthResult, StepHandler, StepHandlerContext, plan_context_of
-from ml_platform.launchers.backends.protocol import REPEATS
 from ml_platform.launchers.leases.schema import EVICTED, OUT_OF_MEMORY, work_of
-from ml_platform.launchers.routes import Route, as_planned, is_isolated, ladder_of
+from ml_platform.launchers.retries import may_repeat, next_launcher
+from ml_platform.launchers.routes import Route, as_planned, escalation_of, is_isolated
 from ml_platform.launchers.runs.run_launcher import RoutingRunLauncher
-from ml_platform.launchers.runs.starter import shown_bytes
+from ml_platform.launchers.sizes import format_bytes
 from ml_platform.launchers.steps.meter import metered
-from ml_platform.launchers.steps.remote_steps import Fail, SiteSteps
+from ml_platform.launchers.steps.remote_steps import Fail, RemoteSteps
 from ml_platform.launchers.steps.workers import LocalSteps, key_of, retries_in, work_in
 
 
 @dataclass
 class _Sent:
     context: StepHandlerContext
-    handler: LocalSteps | SiteSteps
+    handler: LocalSteps | RemoteSteps
 
 
-class RoutingSteps(StepHandler):
+class StepRouter(StepHandler):
     """Sends each step of a run to its launcher.
 
     A step of the run's own launcher executes in the run's process while nothing else is under way, else in a process
@@ -59,7 +59,7 @@ class RoutingSteps(StepHandler):
         self._ends_at_once = ends_at_once
         self._beside = beside
         self._fail = fail
-        self._handlers: dict[str, LocalSteps | SiteSteps] = {}
+        self._handlers: dict[str, LocalSteps | RemoteSteps] = {}
         self._here: dict[str, StepHandlerContext] = {}  # waiting for this process
         self._done_here: set[str] = set()  # whose last events are about to be read
         self._sent: dict[str, _Sent] = {}
@@ -85,22 +85,23 @@ class RoutingSteps(StepHandler):
             self._sent.pop(step_key, None)
             yield self._fail(context, serializable_error_info_from_exc_info(sys.exc_info()))
 
-    def _handler(self, launcher: str) -> LocalSteps | SiteSteps:
+    def _handler(self, launcher: str) -> LocalSteps | RemoteSteps:
         if launcher not in self._handlers:
             self._handlers[launcher] = self._launcher.steps_of(launcher, self._fail)
         return self._handlers[launcher]
 
     def _send(
-        self, context: StepHandlerContext, handler: LocalSteps | SiteSteps, where: str
+        self, context: StepHandlerContext, handler: LocalSteps | RemoteSteps, where: str
     ) -> Iterator[dg.DagsterEvent]:
         step_key = key_of(context)
         self._sent[step_key] = _Sent(context, handler)
-        told = f"Step {step_key} goes to {where}."
-        yield dg.DagsterEvent.engine_event(context.get_step_context(step_key), told, EngineEventData())
+        message = f"Step {step_key} goes to {where}."
+        yield dg.DagsterEvent.engine_event(context.get_step_context(step_key), message, EngineEventData())
         yield from handler.launch_step(context)
 
-    def tend(self) -> None:
+    def reconcile(self) -> None:
         """Goes on with what waits: a step in this process if nothing would wait for its end, else beside it."""
+        # A step in this process blocks the loop: only where nothing else is under way does nobody wait for it.
         if self._here and not self._sent and not self._retried:
             step_key = next(iter(self._here))
             self._execute_here(step_key, self._here.pop(step_key))
@@ -109,21 +110,23 @@ class RoutingSteps(StepHandler):
             list(self._send(context, self._beside, "a process beside the run's"))
         self._here.clear()
         for handler in (self._beside, *self._handlers.values()):
-            handler.tend()
+            handler.reconcile()
 
     def _execute_here(self, step_key: str, context: StepHandlerContext) -> None:
         self._done_here.add(step_key)
-        told = False
+        is_reported = False
         try:
             for event in execute_here(context):
                 # Dagster's executor says itself that a step failed whose resources could not be set up.
-                told = told or event.is_step_failure or event.is_step_up_for_retry or event.is_resource_init_failure
+                is_reported = (
+                    is_reported or event.is_step_failure or event.is_step_up_for_retry or event.is_resource_init_failure
+                )
         except Exception:  # noqa: BLE001  (what goes wrong around a step is the step's failure, not the run's)
-            if not told:
+            if not is_reported:
                 self._fail(context, serializable_error_info_from_exc_info(sys.exc_info()))
 
     def forget(self, step_key: str, *, is_retried: bool = False) -> None:
-        """Takes note that a step has ended, or that its try has."""
+        """Drops a step that has ended, or whose try has."""
         self._done_here.discard(step_key)
         sent = self._sent.pop(step_key, None)
         if sent is not None:
@@ -148,8 +151,8 @@ class RoutingSteps(StepHandler):
     def takes_back(self, event: dg.DagsterEvent, context: StepHandlerContext) -> bool:
         """Whether a step's failure is none yet.
 
-        It ran out of a device's memory, and has a launcher to climb to; or its process was asked to end, and how that
-        came about is still to be found.
+        It ran out of a device's memory and can escalate; or its process was asked to end, and how that came about is
+        still to be found.
         """
         error = event.step_failure_data.error if event.is_step_failure else None
         if error is None:
@@ -157,33 +160,35 @@ class RoutingSteps(StepHandler):
         if is_out_of_memory(error):
             return self._goes_on(context, OUT_OF_MEMORY, error.message)
         sent = self._sent.get(key_of(context))
-        return is_interrupted(event) and sent is not None and isinstance(sent.handler, SiteSteps)
+        return is_interrupted(event) and sent is not None and isinstance(sent.handler, RemoteSteps)
 
     def _goes_on(self, context: StepHandlerContext, outcome: str, reason: str) -> bool:
         """Starts a step again whose process is no more, where that is the platform's to do."""
-        step_key, run, launches = key_of(context), context.dagster_run, self._launcher.launching.launches
+        step_key, run, launches = key_of(context), context.dagster_run, self._launcher.starter.launches
         last = launches.last(run.run_id, step_key)
         if last is not None:
             launches.judge(last, outcome, reason)
         tries = launches.tries_of(work_of(run, step_key))
         count = sum(one.outcome == outcome for one in tries)
-        ladder = ladder_of(context.step_tags[step_key])
-        if outcome == EVICTED and count <= REPEATS:
-            launcher, told = self._route.of(step_key), f"was evicted ({reason})"
-        elif outcome == OUT_OF_MEMORY and count < len(ladder):
-            launcher = ladder[count]
-            peak = shown_bytes(max((one.peak_bytes for one in tries), default=0))
-            told = f"ran out of memory on launcher {ladder[count - 1]}, {peak} at its peak ({reason})"
+        escalation = escalation_of(context.step_tags[step_key])
+        # Dagster's retry policy is the user's and counts failures of the code; these are the machine's.
+        larger = next_launcher(escalation, count) if outcome == OUT_OF_MEMORY else None
+        if outcome == EVICTED and may_repeat(count):
+            launcher, message = self._route.of(step_key), f"was evicted ({reason})"
+        elif larger is not None:
+            launcher = larger
+            peak = format_bytes(max((one.peak_bytes for one in tries), default=0))
+            message = f"ran out of memory on launcher {escalation[count - 1]}, {peak} at its peak ({reason})"
         else:
             return False
-        self._say(context, f"Step {step_key} {told}; goes on at launcher {launcher}.")
+        self._say(context, f"Step {step_key} {message}; goes on at launcher {launcher}.")
         self._route = Route(self._route.launcher, {**self._route.elsewhere, as_planned(step_key): launcher})
         self.forget(step_key)
         list(self.launch_step(context))
         return True
 
-    def _say(self, context: StepHandlerContext, told: str) -> None:
-        dg.DagsterEvent.engine_event(context.get_step_context(key_of(context)), told, EngineEventData())
+    def _say(self, context: StepHandlerContext, message: str) -> None:
+        dg.DagsterEvent.engine_event(context.get_step_context(key_of(context)), message, EngineEventData())
 
     def _sent_before(self, step_key: str, context: StepHandlerContext) -> _Sent | None:
         """Finds a step that an earlier process of this run sent to a launcher; what that one did itself is gone."""
@@ -204,9 +209,9 @@ class RoutingSteps(StepHandler):
             yield from sent.handler.terminate_step(step_handler_context)
         except Exception:  # noqa: BLE001  (told in the run's log)
             error = serializable_error_info_from_exc_info(sys.exc_info())
-            told = f"Step {step_key} could not be ended on launcher {self._route.of(step_key)}; it may go on."
+            message = f"Step {step_key} could not be ended on launcher {self._route.of(step_key)}; it may go on."
             step = step_handler_context.get_step_context(step_key)
-            yield dg.DagsterEvent.engine_event(step, told, EngineEventData.engine_error(error))
+            yield dg.DagsterEvent.engine_event(step, message, EngineEventData.engine_error(error))
 
     def end(self, *, is_canceled: bool) -> None:
         """Leaves nothing behind when the run's process ends before its steps do.

@@ -1,4 +1,4 @@
-"""How does a step run in a process of its own on this machine, started in a moment?"""
+"""Runs steps in processes of this machine, forked from a server that has imported what they need."""
 
 import json
 import multiprocessing
@@ -36,17 +36,17 @@ _PRELOADED = (
 
 
 def _variables_before() -> dict[str, str | None]:
-    """Gives what stood where the launcher of this process put its variables; None where nothing did."""
+    """Returns what stood where the launcher of this process put its variables; None where nothing did."""
     found: dict[str, str | None] = json.loads(os.environ.get(_BEFORE, "{}"))
     return found
 
 
 def environment_with(variables: Mapping[str, str]) -> dict[str, str]:
-    """Gives the environment of a launcher's process: this one's without what its own launcher put there."""
+    """Returns the environment of a launcher's process: this one's without what its own launcher put there."""
     plain = {**os.environ, **_variables_before(), _BEFORE: None}
     before = {name: plain.get(name) for name in variables}
-    told = {_BEFORE: json.dumps(before, sort_keys=True)} if before else {}
-    return {name: value for name, value in {**plain, **told, **variables}.items() if value is not None}
+    restorable = {_BEFORE: json.dumps(before, sort_keys=True)} if before else {}
+    return {name: value for name, value in {**plain, **restorable, **variables}.items() if value is not None}
 
 
 def computes_alike(variables: Mapping[str, str]) -> bool:
@@ -67,7 +67,7 @@ class Cores:
     each: int | None = None
 
     def environment(self) -> dict[str, str]:
-        """Gives the variables that hold numeric libraries to these cores.
+        """Returns the variables that hold numeric libraries to these cores.
 
         With more threads than cores they would wait for each other; waiting passively costs a busy neighbour less.
         """
@@ -75,13 +75,13 @@ class Cores:
 
     @property
     def threads(self) -> str:
-        """How many threads compute, whichever launcher this process is on."""
+        """Returns how many threads compute, whichever launcher this process is on."""
         given = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"), **_variables_before()}["OMP_NUM_THREADS"]
         return str(self.each) if self.each else given or str(_usable_cores())
 
     @property
     def steps_at_once(self) -> int:
-        """How many steps fit on this machine."""
+        """Returns how many steps fit on this machine at a time."""
         return max(1, _usable_cores() // self.each) if self.each else 1
 
     def __str__(self) -> str:
@@ -105,7 +105,7 @@ def work_of_step(plan: ExecutionPlan, run: DagsterRun, step_key: str) -> Work:
 
 
 def retries_in(args: ExecuteStepArgs) -> Callable[[str], int]:
-    """Gives a function from a step's key to how often it was tried before."""
+    """Returns a function from a step's key to how often it was tried before."""
     known_state = args.known_state
     return known_state.get_retry_state().get_attempt_count if known_state is not None else lambda _: 0
 
@@ -149,9 +149,9 @@ class LocalSteps(StepHandler):
         # This process alone starts it: nobody else may have, so there is nothing to verify.
         args = replace(step_handler_context.execute_step_args, should_verify_step=False)
         self._waiting[step_key] = args, work_in(step_handler_context)
-        self.tend()
+        self.reconcile()
 
-    def tend(self) -> None:
+    def reconcile(self) -> None:
         """Starts waiting steps while there are cores for them, and lets go of processes that are over."""
         for process in [one for one in self._ended if not one.is_alive()]:
             self._ended.remove(process)
@@ -166,8 +166,8 @@ class LocalSteps(StepHandler):
         self.forget(step_key)
         environment = None if self._variables is None else environment_with(self._variables)
         server = multiprocessing.get_context("forkserver")
-        told = (serialize_value(args), environment, work, self.launcher)
-        process = server.Process(target=execute_step, args=told, daemon=False)
+        arguments = (serialize_value(args), environment, work, self.launcher)
+        process = server.Process(target=execute_step, args=arguments, daemon=False)
         try:
             process.start()
             self._processes[step_key] = process
@@ -175,7 +175,7 @@ class LocalSteps(StepHandler):
             self._unstarted[step_key] = f"its process could not be started: {error}"
 
     def forget(self, step_key: str) -> None:
-        """Takes note that a step has ended, or will be tried again."""
+        """Drops a step that has ended, or will be tried again."""
         self._found_dead.discard(step_key)
         self._unstarted.pop(step_key, None)
         process = self._processes.pop(step_key, None)
@@ -190,6 +190,7 @@ class LocalSteps(StepHandler):
         process = self._processes.get(step_key)
         if process is None:
             return CheckStepHealthResult.unhealthy(self._unstarted.get(step_key, "no process of this run executes it"))
+        # Dead at two looks in a row: at the first its last events may not have been read yet.
         if process.is_alive() or step_key not in self._found_dead:
             # Events that it wrote before it ended are read between this look and the next.
             self._found_dead |= set() if process.is_alive() else {step_key}
@@ -237,6 +238,7 @@ def warm_up(instance: DagsterInstance, code: str | None) -> None:
         code: the module of the definitions. None where a step may have another environment than this process: what
             that module imports would be set up before.
     """
+    # Only before the server starts can it be said what it imports; each fork has all of it at once then.
     parts = instance.get_ref()._asdict().values()
     storages = [part.module_name for part in parts if isinstance(part, ConfigurableClassData)]
     modules = [__name__, *_PRELOADED, *storages, *([code] if code else [])]

@@ -60,7 +60,7 @@ def test_a_run_for_a_broken_launcher_fails_and_says_why_while_others_run(tmp_pat
         assert set(rig.places(mixed)) == {"raw", "clean", "quick_one"}
         failed = [event for event in rig.events(mixed) if event.is_step_failure]
         assert [event.step_key for event in failed] == ["trained"]
-        assert "launcher gpu (K8sRunLauncher) cannot be set up" in rig.told(mixed)
+        assert "launcher gpu (K8sRunLauncher) cannot be set up" in rig.log_text(mixed)
         assert rig.finish(rig.launch("raw")).value == "SUCCESS"
 
 
@@ -71,7 +71,7 @@ def test_a_mixed_run_is_refused_where_a_launcher_takes_whole_runs_only(tmp_path:
         with pytest.raises(AssertionError, match="launcher gpu, a DefaultRunLauncher, which takes whole runs only"):
             rig.launch("raw", "trained")
         whole = rig.launch("trained")
-        assert rig.finish(whole).value == "SUCCESS", rig.told(whole)
+        assert rig.finish(whole).value == "SUCCESS", rig.log_text(whole)
 
 
 def test_the_local_deployments_launchers_can_be_had() -> None:

@@ -43,7 +43,7 @@ def two(both: Two) -> Two:
 @pytest.mark.full
 def test_a_mixed_run_sends_its_gpu_steps_alone_to_the_gpu_cluster(two: Two) -> None:
     run_id = two.rig.launch(*CHAIN)
-    assert two.rig.finish(run_id) is SUCCESS, two.rig.told(run_id)
+    assert two.rig.finish(run_id) is SUCCESS, two.rig.log_text(run_id)
     assert components(two.cpu) == ["run"]
     assert components(two.gpu) == ["trained", "trained_looks_right"]
     places = {step: place["PLACE"] for step, place in two.rig.places(run_id).items()}
@@ -56,14 +56,14 @@ def test_a_mixed_run_sends_its_gpu_steps_alone_to_the_gpu_cluster(two: Two) -> N
 @pytest.mark.full
 def test_a_run_for_one_cluster_is_one_pod_there(two: Two) -> None:
     run_id = two.rig.launch("trained", "climbing")
-    assert two.rig.finish(run_id) is SUCCESS, two.rig.told(run_id)
+    assert two.rig.finish(run_id) is SUCCESS, two.rig.log_text(run_id)
     assert (components(two.cpu), components(two.gpu)) == ([], ["run"])
 
 
 @pytest.mark.full
 def test_a_pod_has_the_threads_of_the_cores_that_it_owns(two: Two) -> None:
     run_id = two.rig.launch("raw", "trained")
-    assert two.rig.finish(run_id) is SUCCESS, two.rig.told(run_id)
+    assert two.rig.finish(run_id) is SUCCESS, two.rig.log_text(run_id)
     assert {(ran.env["OMP_NUM_THREADS"], ran.env["OMP_WAIT_POLICY"]) for ran in two.cpu.record} == {("2", "passive")}
     assert {(ran.env["OMP_NUM_THREADS"], ran.env["OMP_WAIT_POLICY"]) for ran in two.gpu.record} == {("1", "passive")}
 
@@ -71,14 +71,14 @@ def test_a_pod_has_the_threads_of_the_cores_that_it_owns(two: Two) -> None:
 @pytest.mark.full
 def test_an_isolated_step_of_the_runs_own_cluster_has_a_pod_of_its_own(two: Two) -> None:
     run_id = two.rig.launch("raw", "apart")
-    assert two.rig.finish(run_id) is SUCCESS, two.rig.told(run_id)
+    assert two.rig.finish(run_id) is SUCCESS, two.rig.log_text(run_id)
     assert sorted(components(two.cpu)) == ["apart", "run"]
 
 
 @pytest.mark.full
 def test_a_step_beside_one_elsewhere_needs_no_pod(two: Two) -> None:
     run_id = two.rig.launch("slow_on_gpu", "quick_one", "quick_two")
-    assert two.rig.finish(run_id) is SUCCESS, two.rig.told(run_id)
+    assert two.rig.finish(run_id) is SUCCESS, two.rig.log_text(run_id)
     assert (components(two.cpu), components(two.gpu)) == (["run"], ["slow_on_gpu"])
     ended = [str(event.step_key) for event in two.rig.events(run_id) if event.is_step_success]
     assert ended == ["quick_one", "quick_two", "slow_on_gpu"]
@@ -91,7 +91,7 @@ def test_what_failed_is_executed_again_on_its_cluster_alone(two: Two) -> None:
     (Path(two.cpu.record[0].env[FOLDER]) / "mended").touch()
     two.cpu.record.clear(), two.gpu.record.clear()
     second = two.rig.reexecute(first)
-    assert two.rig.finish(second) is SUCCESS, two.rig.told(second)
+    assert two.rig.finish(second) is SUCCESS, two.rig.log_text(second)
     assert (components(two.cpu), components(two.gpu)) == ([], ["run"])
 
 
@@ -101,7 +101,7 @@ def test_a_terminated_run_leaves_no_pod_on_either_cluster(two: Two) -> None:
     for step in ("sleepy_on_gpu", "sleepy"):
         two.rig.wait_for_step(run_id, step)
     two.rig.terminate(run_id)
-    assert two.rig.finish(run_id) is CANCELED, two.rig.told(run_id)
+    assert two.rig.finish(run_id) is CANCELED, two.rig.log_text(run_id)
     wait_until(
         lambda: all(ran.finished for ran in (*two.cpu.record, *two.gpu.record)), PATIENT_SECONDS, "end of the pods"
     )
@@ -130,4 +130,4 @@ def test_a_cluster_that_refuses_a_step_fails_that_step_and_no_other(two: Two) ->
     run_id = two.rig.launch("raw", "clean", "trained", "quick_one")
     assert two.rig.finish(run_id) is FAILURE
     assert set(two.rig.places(run_id)) == {"raw", "clean", "quick_one"}
-    assert "the launcher may not create jobs" in two.rig.told(run_id)
+    assert "the launcher may not create jobs" in two.rig.log_text(run_id)

@@ -19,8 +19,8 @@ import time_machine
 from kubernetes.client import BatchV1Api, CoreV1Api
 
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.backends.kubernetes_jobs import JobSite
-from ml_platform.launchers.backends.protocol import Busy, Patience, State
+from ml_platform.launchers.backends.kubernetes_jobs import JobBackend
+from ml_platform.launchers.backends.protocol import RetryLater, State, Timeouts
 from ml_platform.launchers.leases.schema import EVICTED, OUT_OF_MEMORY, Holder, Launch, Work
 from ml_platform.launchers.leases.table import Launches
 from ml_platform_tests.dagster_internals import DagsterKubernetesClient
@@ -39,11 +39,11 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def site(cluster: Cluster, instance: dg.DagsterInstance, launches: Launches, tmp_path: Path) -> JobSite:
+def backend(cluster: Cluster, instance: dg.DagsterInstance, launches: Launches, tmp_path: Path) -> JobBackend:
     api = kubernetes.config.new_client_from_config(str(cluster.write_kubeconfig(tmp_path / "config")))
     client = DagsterKubernetesClient.production_client(BatchV1Api(api), CoreV1Api(api))
     launcher = SimpleNamespace(_api_client=client, job_namespace="ml", _instance=instance)
-    return JobSite(launcher, launches, Patience(grace_seconds=0.5))
+    return JobBackend(launcher, launches, Timeouts(grace_seconds=0.5))
 
 
 @pytest.fixture
@@ -61,33 +61,35 @@ def a_job(command: tuple[str, ...] = ("true",), **container: Any) -> Any:
     return api.deserialize(SimpleNamespace(data=json.dumps(text)), "V1Job")
 
 
-def create(site: JobSite, launch: Launch, body: Any = None) -> None:
-    with site.client.creating(launch):
-        site.client.create_namespaced_job_with_retries(body or a_job(), "ml")
+def create(backend: JobBackend, launch: Launch, body: Any = None) -> None:
+    with backend.client.creating(launch):
+        backend.client.create_namespaced_job_with_retries(body or a_job(), "ml")
 
 
-def test_a_job_claims_runs_once_and_ends(cluster: Cluster, site: JobSite, launches: Launches, launch: Launch) -> None:
-    create(site, launch)
+def test_a_job_takes_its_lease_runs_once_and_ends(
+    cluster: Cluster, backend: JobBackend, launches: Launches, launch: Launch
+) -> None:
+    create(backend, launch)
     (job,) = cluster.jobs.values()
     container = job["spec"]["template"]["spec"]["containers"][0]
-    assert container["command"] == ["true", "python", "-m", "ml_platform.launchers", launch.ticket]
+    assert container["command"] == ["true", "python", "-m", "ml_platform.launchers", launch.lease_id]
     assert container["args"] == ["dagster", "api"]
     assert (job["spec"]["backoffLimit"], job["spec"]["activeDeadlineSeconds"]) == (0, 7 * 24 * 3600)
     assert launches.get(launch.id).uid == job["metadata"]["uid"]
 
 
 def test_the_same_job_is_adopted_and_another_is_not(
-    cluster: Cluster, site: JobSite, launches: Launches, launch: Launch
+    cluster: Cluster, backend: JobBackend, launches: Launches, launch: Launch
 ) -> None:
     cluster.faults = [Fault("POST", "/jobs$", kind="cut after")]
-    with pytest.raises(Busy):
-        create(site, launch)
-    create(site, launch)  # the launch was not put off: it is the same job
+    with pytest.raises(RetryLater):
+        create(backend, launch)
+    create(backend, launch)  # the launch was not put off: it is the same job
     assert launches.get(launch.id).uid == cluster.jobs["ml", "job"]["metadata"]["uid"]
     assert len(cluster.jobs) == 1
     other = launches.intend(replace(WORK, run_id=uuid.uuid4().hex), "cpu")
     with pytest.raises(LaunchError, match=r"job job exists in namespace ml, and is not what .* would create"):
-        create(site, other)
+        create(backend, other)
     assert launches.get(other.id).created is None
 
 
@@ -95,76 +97,80 @@ def test_the_same_job_is_adopted_and_another_is_not(
     QUOTA, {"code": 429, "headers": {"Retry-After": "7"}}, {"code": 500}, {"code": 503},
     {"kind": "cut before"},
 ], ids=str)  # fmt: skip
-def test_what_is_not_for_ever_waits(cluster: Cluster, site: JobSite, launch: Launch, fault: Any) -> None:
+def test_what_is_not_for_ever_waits(cluster: Cluster, backend: JobBackend, launch: Launch, fault: Any) -> None:
     cluster.faults = [Fault("POST", "/jobs$", **fault)]
-    with pytest.raises(Busy) as caught:
-        create(site, launch)
+    with pytest.raises(RetryLater) as caught:
+        create(backend, launch)
     assert caught.value.seconds == (7.0 if fault.get("code") == 429 else 0.0)
 
 
-def test_what_is_for_ever_is_refused(cluster: Cluster, site: JobSite, launch: Launch) -> None:
+def test_what_is_for_ever_is_refused(cluster: Cluster, backend: JobBackend, launch: Launch) -> None:
     cluster.faults = [Fault("POST", "/jobs$", code=403, message="may not create jobs")]
     with pytest.raises(LaunchError, match="may not create jobs"):
-        create(site, launch)
-    with site.client.creating(launch), pytest.raises(LaunchError, match="namespace nowhere is not there"):
-        site.client.create_namespaced_job_with_retries(a_job(), "nowhere")
+        create(backend, launch)
+    with backend.client.creating(launch), pytest.raises(LaunchError, match="namespace nowhere is not there"):
+        backend.client.create_namespaced_job_with_retries(a_job(), "nowhere")
 
 
-def test_other_settings_wait_for_another_generation(site: JobSite, launches: Launches, launch: Launch) -> None:
+def test_other_settings_wait_for_another_fencing_token(backend: JobBackend, launches: Launches, launch: Launch) -> None:
     launches.specify(launch, "what another version would create", "job", "ml")
-    with pytest.raises(Busy, match="other settings"):
-        create(site, launch)
+    with pytest.raises(RetryLater, match="other settings"):
+        create(backend, launch)
 
 
-def test_who_cannot_be_asked_is_not_dead(cluster: Cluster, site: JobSite, launches: Launches, launch: Launch) -> None:
-    create(site, launch, a_job(("sh", "-c", "sleep 30")))
+def test_who_cannot_be_asked_is_not_dead(
+    cluster: Cluster, backend: JobBackend, launches: Launches, launch: Launch
+) -> None:
+    create(backend, launch, a_job(("sh", "-c", "sleep 30")))
     launch = launches.get(launch.id)
-    assert site.look(launch).state is State.RUNNING
+    assert backend.look(launch).state is State.RUNNING
     for path in (r"/jobs/", r"/pods$"):
         cluster.faults = [Fault("GET", path, code=500, times=9)]
-        assert site.look(launch).state is State.UNREACHABLE
+        assert backend.look(launch).state is State.UNREACHABLE
     cluster.faults = []
     with cluster.away():
-        assert site.look(launch).state is State.UNREACHABLE
-        with pytest.raises(Busy):
-            site.end(launch)
+        assert backend.look(launch).state is State.UNREACHABLE
+        with pytest.raises(RetryLater):
+            backend.end(launch)
 
 
 def test_a_job_that_is_not_there_is_gone_once_nothing_is_heard(
-    cluster: Cluster, site: JobSite, launches: Launches, launch: Launch, clock: time_machine.Traveller
+    cluster: Cluster, backend: JobBackend, launches: Launches, launch: Launch, clock: time_machine.Traveller
 ) -> None:
-    create(site, launch, a_job(("sh", "-c", "sleep 30")))
+    create(backend, launch, a_job(("sh", "-c", "sleep 30")))
     holder = Holder()
-    launches.claim(launch.ticket, holder)
-    launches.heard(launch.id, holder.token, 0.0, 0)
+    launches.acquire(launch.lease_id, holder)
+    launches.renew(launch.id, holder.secret, 0.0, 0)
     cluster.controller.delete_job(("ml", "job"), is_orphaning=True)
-    assert site.look(launches.get(launch.id)).state is State.RUNNING, "its pod is there"
+    assert backend.look(launches.get(launch.id)).state is State.RUNNING, "its pod is there"
     for pod in list(cluster.pods):
         cluster.controller.delete_pod(pod)
     wait_until(lambda: not cluster.pods, PATIENT_SECONDS, "the pods' end")
-    launches.heard(launch.id, holder.token, 0.0, 0)
-    assert site.look(launches.get(launch.id)).state is State.UNREACHABLE, "it was heard of just now"
+    launches.renew(launch.id, holder.secret, 0.0, 0)
+    assert backend.look(launches.get(launch.id)).state is State.UNREACHABLE, "it was heard of just now"
     clock.shift(0.6)
-    assert site.look(launches.get(launch.id)).state is State.ABSENT
+    assert backend.look(launches.get(launch.id)).state is State.ABSENT
 
 
-def test_another_job_of_the_name_is_not_it(cluster: Cluster, site: JobSite, launches: Launches, launch: Launch) -> None:
-    create(site, launch, a_job(("sh", "-c", "sleep 30")))
+def test_another_job_of_the_name_is_not_it(
+    cluster: Cluster, backend: JobBackend, launches: Launches, launch: Launch
+) -> None:
+    create(backend, launch, a_job(("sh", "-c", "sleep 30")))
     launches.created(launch, "another uid")
     launch = replace(launches.get(launch.id), created=0.0)
     cluster.pods.clear()
-    assert site.look(launch).state is State.ABSENT
+    assert backend.look(launch).state is State.ABSENT
 
 
 @pytest.mark.parametrize(("reason", "outcome"), [("OOMKilled", OUT_OF_MEMORY), ("NodeLost", EVICTED)])
 def test_why_a_pod_ended_is_found(
-    cluster: Cluster, site: JobSite, launches: Launches, launch: Launch, reason: str, outcome: str
+    cluster: Cluster, backend: JobBackend, launches: Launches, launch: Launch, reason: str, outcome: str
 ) -> None:
-    create(site, launch, a_job(("sh", "-c", "sleep 30")))
+    create(backend, launch, a_job(("sh", "-c", "sleep 30")))
     wait_until(lambda: bool(cluster.record), PATIENT_SECONDS, "a pod")
     cluster.kill_pod(cluster.record[0].pod, reason)
-    wait_until(lambda: site.look(launches.get(launch.id)).state is State.ENDED, PATIENT_SECONDS, "its end")
-    assert site.look(launches.get(launch.id)).outcome == outcome
+    wait_until(lambda: backend.look(launches.get(launch.id)).state is State.ENDED, PATIENT_SECONDS, "its end")
+    assert backend.look(launches.get(launch.id)).outcome == outcome
 
 
 @pytest.mark.parametrize(
@@ -176,30 +182,30 @@ def test_why_a_pod_ended_is_found(
     ],
 )  # fmt: skip
 def test_a_job_without_a_pod_is_held_up_only_by_a_quota(
-    cluster: Cluster, site: JobSite, launches: Launches, launch: Launch, clock: time_machine.Traveller, case: Any
+    cluster: Cluster, backend: JobBackend, launches: Launches, launch: Launch, clock: time_machine.Traveller, case: Any
 ) -> None:
     """What a cluster never allows ends by Dagster's time-out for starting; a slow one is not driven on."""
     said, state = case
     cluster.pod_quotas["ml"] = 0
-    create(site, launch)
-    assert site.look(launches.get(launch.id)).state is State.RUNNING, "it may be about to get one"
+    create(backend, launch)
+    assert backend.look(launches.get(launch.id)).state is State.RUNNING, "it may be about to get one"
     wait_until(lambda: bool(cluster.events), PATIENT_SECONDS, "an event")
     clock.shift(0.6)
     cluster.events.clear()
     if said is not None:
         cluster.event("Job", "job", "ml", "FailedCreate", said)
-    seen = site.look(launches.get(launch.id))
+    seen = backend.look(launches.get(launch.id))
     assert seen.state is state
     assert state is State.RUNNING or str(said) in seen.reason
-    assert site.look(launches.end(launch)).state is State.RUNNING, "it is to end, and is there"
+    assert backend.look(launches.end(launch)).state is State.RUNNING, "it is to end, and is there"
 
 
 def test_a_suspended_job_is_left_to_who_suspended_it(
-    cluster: Cluster, site: JobSite, launches: Launches, launch: Launch, clock: time_machine.Traveller
+    cluster: Cluster, backend: JobBackend, launches: Launches, launch: Launch, clock: time_machine.Traveller
 ) -> None:
     cluster.pod_quotas["ml"] = 0
-    create(site, launch)
+    create(backend, launch)
     wait_until(lambda: bool(cluster.events), PATIENT_SECONDS, "an event")
     next(iter(cluster.jobs.values()))["spec"]["suspend"] = True
     clock.shift(0.6)
-    assert site.look(launches.get(launch.id)).state is State.RUNNING
+    assert backend.look(launches.get(launch.id)).state is State.RUNNING

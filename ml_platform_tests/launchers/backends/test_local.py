@@ -38,8 +38,8 @@ def is_there(pid: int) -> bool:
 
 
 def pid_of_run(rig: Rig, run_id: str) -> int:
-    (told,) = [event.message for event in rig.events(run_id) if "Started process for run" in str(event.message)]
-    return int(told.partition("pid: ")[2].rstrip(")."))
+    (message,) = [event.message for event in rig.events(run_id) if "Started process for run" in str(event.message)]
+    return int(message.partition("pid: ")[2].rstrip(")."))
 
 
 @pytest.mark.full
@@ -76,10 +76,10 @@ def test_a_run_whose_process_died_goes_on_without_repeating_what_is_done(rig: Ri
     rig.wait_for_step(run_id, "sleepy")
     os.kill(pid_of_run(rig, run_id), signal.SIGKILL)
     rig.instance.resume_run(run_id, rig.process.create_request_context(), 1)
-    wait_until(lambda: rig.told(run_id).count("STEP_START sleepy") == 2, PATIENT_SECONDS, "the second try")
-    assert rig.told(run_id).count("STEP_START raw") == 1
+    wait_until(lambda: rig.log_text(run_id).count("STEP_START sleepy") == 2, PATIENT_SECONDS, "the second try")
+    assert rig.log_text(run_id).count("STEP_START raw") == 1
     rig.terminate(run_id)
-    assert rig.finish(run_id) is dg.DagsterRunStatus.CANCELED, rig.told(run_id)
+    assert rig.finish(run_id) is dg.DagsterRunStatus.CANCELED, rig.log_text(run_id)
 
 
 @pytest.mark.full
@@ -89,7 +89,7 @@ def test_a_terminated_run_leaves_no_process(rig: Rig) -> None:
         rig.wait_for_step(run_id, step)
     processes = [pid_of_run(rig, run_id), *rig.pids_of_steps(run_id)]
     rig.terminate(run_id)
-    assert rig.finish(run_id) is dg.DagsterRunStatus.CANCELED, rig.told(run_id)
+    assert rig.finish(run_id) is dg.DagsterRunStatus.CANCELED, rig.log_text(run_id)
     assert len(processes) == 3
     wait_until(lambda: not any(map(is_there, processes)), PATIENT_SECONDS, "end of the processes")
 
@@ -106,11 +106,11 @@ def test_a_mixed_run_goes_on_with_the_steps_that_died_with_it(rig: Rig) -> None:
         "end of the steps' processes",
     )
     rig.instance.resume_run(run_id, rig.process.create_request_context(), 1)
-    wait_until(lambda: rig.told(run_id).count("STEP_START sleepy_on_gpu") == 2, PATIENT_SECONDS, "the second try")
-    assert rig.told(run_id).count("STEP_START raw") == 1
-    assert not any(event.is_step_failure for event in rig.events(run_id)), rig.told(run_id)
+    wait_until(lambda: rig.log_text(run_id).count("STEP_START sleepy_on_gpu") == 2, PATIENT_SECONDS, "the second try")
+    assert rig.log_text(run_id).count("STEP_START raw") == 1
+    assert not any(event.is_step_failure for event in rig.events(run_id)), rig.log_text(run_id)
     rig.terminate(run_id)
-    assert rig.finish(run_id) is dg.DagsterRunStatus.CANCELED, rig.told(run_id)
+    assert rig.finish(run_id) is dg.DagsterRunStatus.CANCELED, rig.log_text(run_id)
 
 
 def test_what_a_runs_process_printed_is_there_when_it_dies(rig: Rig) -> None:

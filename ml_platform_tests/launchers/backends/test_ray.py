@@ -23,7 +23,7 @@ import pytest
 from ml_platform.compat.dagster import LaunchRunContext, WorkerStatus
 from ml_platform.errors import LaunchError
 from ml_platform.launchers import LocalRunLauncher, RoutingRunLauncher
-from ml_platform.launchers.backends.protocol import Busy, State
+from ml_platform.launchers.backends.protocol import RetryLater, State
 from ml_platform.launchers.leases.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, Launch, Work
 from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.runs.reconciler import Reconciler
@@ -50,8 +50,8 @@ def ray_cluster() -> Iterator[int]:
     }  # fmt: skip
     # Its sockets' paths must be short.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        told = [f"--{name}={value}" for name, value in {**options, "temp-dir": folder}.items()]
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *told]
+        flags = [f"--{name}={value}" for name, value in {**options, "temp-dir": folder}.items()]
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *flags]
         process = subprocess.Popen(
             command, env={**os.environ, **QUIETLY}, stdout=subprocess.DEVNULL, start_new_session=True
         )
@@ -111,8 +111,8 @@ class _Passing(socketserver.BaseRequestHandler):
 
 def pass_on(source: socket.socket, target: socket.socket) -> None:
     with suppress(OSError):
-        while told := source.recv(65_536):
-            target.sendall(told)
+        while received := source.recv(65_536):
+            target.sendall(received)
         target.shutdown(socket.SHUT_WR)
 
 
@@ -162,36 +162,36 @@ def is_at_work(pid: int | None) -> bool:
 
 def jobs_of(rig: Rig, launch: Launch) -> list[Any]:
     """Lists what Ray has of a launch."""
-    site: Any = rig.launcher.launching.site("gpu")
-    return [one for one in site._client.list_jobs() if (one.metadata or {}).get("ml-platform/launch") == launch.id]
+    backend: Any = rig.launcher.starter.backend("gpu")
+    return [one for one in backend._client.list_jobs() if (one.metadata or {}).get("ml-platform/launch") == launch.id]
 
 
 @pytest.fixture(scope="module")
 def waited(rig: Rig, gate: Gate) -> str:
     """Launches a run while Ray's answers are lost, then nobody is there, then all is well; and waits for its end."""
-    site: Any = rig.launcher.launching.site("gpu")
-    assert site._client, "it connects before answers are lost"
+    backend: Any = rig.launcher.starter.backend("gpu")
+    assert backend._client, "it connects before answers are lost"
     with gate.being("mute"):
         run_id = rig.launch("trained", tags={"dagster-ray/config": '{"num_cpus": 64}'})
         first = launches_of(rig, run_id)[""]
     with gate.being("shut"):
-        reconcile_until(rig, lambda: launches_of(rig, run_id)[""].generation > first.generation, "another try")
+        reconcile_until(rig, lambda: launches_of(rig, run_id)[""].fencing_token > first.fencing_token, "another try")
     reconcile_until(rig, lambda: rig.run(run_id).is_finished, "the run's end")
     return run_id
 
 
 def test_a_run_waits_for_ray_and_is_executed_once_although_an_answer_was_lost(rig: Rig, waited: str) -> None:
-    assert rig.run(waited).status is SUCCESS, rig.told(waited)
-    assert "Launcher gpu is busy: ConnectionError" in rig.told(waited)
-    assert rig.told(waited).count("STEP_START trained:") == 1
-    assert len(jobs_of(rig, launches_of(rig, waited)[""])) == 2, "one of them could claim nothing"
+    assert rig.run(waited).status is SUCCESS, rig.log_text(waited)
+    assert "Launcher gpu is busy: ConnectionError" in rig.log_text(waited)
+    assert rig.log_text(waited).count("STEP_START trained:") == 1
+    assert len(jobs_of(rig, launches_of(rig, waited)[""])) == 2, "one of them could get no lease"
 
 
 def test_a_run_goes_whole_to_ray_whatever_its_tags_ask_for(rig: Rig, waited: str) -> None:
     places = rig.places(waited)
     assert set(places) == {"trained", "trained_looks_right"}
     assert {(place["PLACE"], place["OMP_NUM_THREADS"]) for place in places.values()} == {("ray", "1")}
-    assert {place["pid"] for place in places.values()} == {launches_of(rig, waited)[""].pid}, "who claimed the launch"
+    assert {place["pid"] for place in places.values()} == {launches_of(rig, waited)[""].pid}, "who has the lease"
     assert "STEP_START - Started execution of step" in str(rig.launcher.get_run_worker_debug_info(rig.run(waited)))
 
 
@@ -206,13 +206,13 @@ def test_a_run_that_two_launch_at_a_time_is_executed_once(rig: Rig, waited: str)
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(launch, range(2)))
-    assert rig.finish(run.run_id, 180) is SUCCESS, rig.told(run.run_id)
-    assert rig.told(run.run_id).count("STEP_START trained:") == 1
+    assert rig.finish(run.run_id, 180) is SUCCESS, rig.log_text(run.run_id)
+    assert rig.log_text(run.run_id).count("STEP_START trained:") == 1
 
 
 def test_a_step_of_a_mixed_run_has_its_tasks_executed_by_ray(rig: Rig) -> None:
     run_id = rig.launch("raw", "spread_out")
-    assert rig.finish(run_id, 180) is SUCCESS, rig.told(run_id)
+    assert rig.finish(run_id, 180) is SUCCESS, rig.log_text(run_id)
     places = rig.places(run_id)
     assert (places["raw"]["PLACE"], places["spread_out"]["PLACE"]) == ("cpu", "ray")
     assert places["spread_out"]["total"] == 25
@@ -226,7 +226,7 @@ def test_a_job_server_that_is_away_says_nothing_and_one_that_answers_says_that_a
     rig.wait_for_step(run_id, "sleepy_on_gpu")
     launch = launches_of(rig, run_id)[""]
     with gate.being("shut"):
-        assert rig.launcher.launching.look(launch).state is State.UNREACHABLE
+        assert rig.launcher.starter.look(launch).state is State.UNREACHABLE
         assert rig.launcher.check_run_worker_health(rig.run(run_id)).status is WorkerStatus.RUNNING
     os.kill(launch.pid or 0, signal.SIGKILL)
     wait_until(
@@ -246,21 +246,23 @@ def test_a_terminated_run_leaves_nothing_at_work_in_ray(rig: Rig) -> None:
     pid = launches_of(rig, run_id)["sleepy_on_gpu"].pid
     assert is_at_work(pid)
     rig.terminate(run_id)
-    assert rig.finish(run_id, 180) is CANCELED, rig.told(run_id)
+    assert rig.finish(run_id, 180) is CANCELED, rig.log_text(run_id)
     reconcile_until(rig, lambda: not any(one.is_open for one in launches_of(rig, run_id).values()), "the steps' end")
     wait_until(lambda: not is_at_work(pid), PATIENT_SECONDS, "the end of the step's process")
-    waiting, site = launches_of(rig, run_id)["greedy"], rig.launcher.launching.site("gpu")
-    assert waiting.claimed is None
+    waiting, backend = launches_of(rig, run_id)["greedy"], rig.launcher.starter.backend("gpu")
+    assert waiting.acquired is None
     # The one at work takes a moment from the end of its process to "stopped"; the other Ray drops when its turn comes.
     wait_until(
-        lambda: [stray.launch_id for stray in site.strays()] == [waiting.id], PATIENT_SECONDS, "the end of the other"
+        lambda: [orphan.launch_id for orphan in backend.orphans()] == [waiting.id],
+        PATIENT_SECONDS,
+        "the end of the other",
     )
 
 
 def test_what_the_log_says_holds_no_variable_of_the_launcher(rig: Rig, waited: str) -> None:
-    told = [rig.told(run.run_id) for run in rig.instance.get_runs()]
-    told += [str(rig.launcher.get_run_worker_debug_info(run)) for run in rig.instance.get_runs()]
-    assert not any(SECRET in one for one in told)
+    texts = [rig.log_text(run.run_id) for run in rig.instance.get_runs()]
+    texts += [str(rig.launcher.get_run_worker_debug_info(run)) for run in rig.instance.get_runs()]
+    assert not any(SECRET in one for one in texts)
 
 
 @pytest.fixture
@@ -271,18 +273,18 @@ def launch(rig: Rig) -> Iterator[Launch]:
 
 
 def test_the_same_job_is_taken_up_and_another_of_its_name_is_refused(rig: Rig, launch: Launch) -> None:
-    site: Any = rig.launcher.launching.site("gpu")
-    assert site.submit(launch, ["true"], {})
-    assert site.submit(launch, ["true"], {}), "as by a second daemon: Ray has it already"
-    with pytest.raises(Busy, match="with other settings"):
-        site.submit(launch, ["false"], {})
+    backend: Any = rig.launcher.starter.backend("gpu")
+    assert backend.submit(launch, ["true"], {})
+    assert backend.submit(launch, ["true"], {}), "as by a second daemon: Ray has it already"
+    with pytest.raises(RetryLater, match="with other settings"):
+        backend.submit(launch, ["false"], {})
     later = Launches.of(rig.instance).put_off(launch, "test", 0.0)
-    site._client.submit_job(submission_id=f"ml-platform-{later.id}-{later.generation}", entrypoint="true")
+    backend._client.submit_job(submission_id=f"ml-platform-{later.id}-{later.fencing_token}", entrypoint="true")
     with pytest.raises(LaunchError, match=r"is not what would be submitted .* found none"):
-        site.submit(later, ["true"], {})
+        backend.submit(later, ["true"], {})
 
 
-@pytest.mark.parametrize(("status", "expected"), [(413, LaunchError), (401, Busy), (503, Busy)])
+@pytest.mark.parametrize(("status", "expected"), [(413, LaunchError), (401, RetryLater), (503, RetryLater)])
 def test_what_is_refused_for_ever_is_told_from_what_may_be_taken_later(
     rig: Rig, launch: Launch, status: int, expected: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,10 +293,10 @@ def test_what_is_refused_for_ever_is_told_from_what_may_be_taken_later(
     def refuse(**_: Any) -> None:
         raise _Answer(status, "not this one")
 
-    site: Any = rig.launcher.launching.site("gpu")
-    monkeypatch.setattr(site._client, "submit_job", refuse)
+    backend: Any = rig.launcher.starter.backend("gpu")
+    monkeypatch.setattr(backend._client, "submit_job", refuse)
     with pytest.raises(expected, match=rf"not this one \({status}\)"):
-        site.submit(launch, ["true"], {})
+        backend.submit(launch, ["true"], {})
 
 
 NODE_DIED = (
@@ -303,7 +305,7 @@ NODE_DIED = (
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "state", "outcome"),
+    ("status", "details", "state", "outcome"),
     [
         ("PENDING", {}, State.UNREACHABLE, DIED),
         ("RUNNING", {}, State.RUNNING, DIED),
@@ -314,12 +316,12 @@ NODE_DIED = (
         ("FAILED", {"message": NODE_DIED}, State.ENDED, EVICTED),
     ],
 )
-def test_what_ray_says_of_a_job_that_is_to_end(status: str, told: Any, state: State, outcome: str) -> None:
+def test_what_ray_says_of_a_job_that_is_to_end(status: str, details: Any, state: State, outcome: str) -> None:
     from ray.job_submission import JobDetails
 
     from ml_platform.launchers.backends.ray import _seen
 
-    job = JobDetails(type="SUBMISSION", status=status, entrypoint="true", **told)
+    job = JobDetails(type="SUBMISSION", status=status, entrypoint="true", **details)
     launch = Launch("id", Work("run", "run", "job"), 1, 1, "gpu", 0.0, name="name", ending=1.0)
     seen = _seen(launch, job)
     assert (seen.state, seen.outcome) == (state, outcome)
@@ -337,12 +339,12 @@ def test_without_its_packages_the_extra_is_named_and_the_others_go_on(
         launcher = instance.run_launcher
         assert isinstance(launcher, RoutingRunLauncher)
         with pytest.raises(LaunchError, match=r"launcher gpu.*pip install 'ml_platform\[ray\]'"):
-            launcher.launching.site("gpu")
-        assert isinstance(launcher.launching.site("cpu"), LocalRunLauncher)
+            launcher.starter.backend("gpu")
+        assert isinstance(launcher.starter.backend("cpu"), LocalRunLauncher)
 
 
 def test_the_table_of_routes_says_what_a_step_would_hold() -> None:
     launcher = RoutingRunLauncher("cpu", {"cpu": local("cpu"), "gpu": ray("http://ray:8265", num_cpus=2)})
-    place_of, config = launcher.children.kind("gpu").place_of, launcher.children.config_of("gpu")
+    place_of, config = launcher.children.backend_spec("gpu").place_of, launcher.children.config_of("gpu")
     assert place_of(config, {}).resources == {"num_cpus": 2}
     assert place_of(config, {"dagster-ray/config": '{"num_gpus": 1}'}).resources == {"num_cpus": 2, "num_gpus": 1}

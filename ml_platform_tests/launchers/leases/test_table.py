@@ -25,35 +25,35 @@ def test_a_piece_of_work_has_one_open_launch(launches: Launches, launch: Launch)
     assert (second.attempt, second.launcher, second.id != launch.id) == (2, "gpu", True)
 
 
-def test_a_launch_is_claimed_once(launches: Launches, launch: Launch) -> None:
+def test_a_lease_is_taken_once(launches: Launches, launch: Launch) -> None:
     first = Holder()
-    assert launches.claim(launch.ticket, first)
-    assert not launches.claim(launch.ticket, Holder())
-    assert launches.claim(launch.ticket, first), "its answer was lost: the same process asks again"
-    assert launches.get(launch.id).token == first.token
+    assert launches.acquire(launch.lease_id, first)
+    assert not launches.acquire(launch.lease_id, Holder())
+    assert launches.acquire(launch.lease_id, first), "its answer was lost: the same process asks again"
+    assert launches.get(launch.id).secret == first.secret
 
 
-def test_what_was_put_off_is_not_claimed_by_what_was_started_before(launches: Launches, launch: Launch) -> None:
+def test_what_was_put_off_is_not_leased_by_what_was_started_before(launches: Launches, launch: Launch) -> None:
     later = launches.put_off(launch, "an answer was lost", time.time())
-    assert not launches.claim(launch.ticket, Holder())
-    assert launches.claim(later.ticket, Holder())
+    assert not launches.acquire(launch.lease_id, Holder())
+    assert launches.acquire(later.lease_id, Holder())
 
 
-def test_what_is_claimed_is_not_put_off(launches: Launches, launch: Launch) -> None:
-    assert launches.claim(launch.ticket, Holder())
-    assert launches.put_off(launch, "an answer was lost", time.time()).generation == 1
+def test_what_is_leased_is_not_put_off(launches: Launches, launch: Launch) -> None:
+    assert launches.acquire(launch.lease_id, Holder())
+    assert launches.put_off(launch, "an answer was lost", time.time()).fencing_token == 1
 
 
-def test_what_is_to_end_or_closed_is_not_claimed(launches: Launches, launch: Launch) -> None:
+def test_what_is_to_end_or_closed_is_not_leased(launches: Launches, launch: Launch) -> None:
     launches.end(launch)
-    assert not launches.claim(launch.ticket, Holder())
+    assert not launches.acquire(launch.lease_id, Holder())
     assert launches.release(launch, ENDED)
     closed = launches.intend(launch.work, "cpu")
     assert launches.release(closed, ENDED)
-    assert not launches.claim(closed.ticket, Holder())
+    assert not launches.acquire(closed.lease_id, Holder())
 
 
-def test_one_specification_is_created_for_a_generation(launches: Launches, launch: Launch) -> None:
+def test_one_specification_is_created_for_a_fencing_token(launches: Launches, launch: Launch) -> None:
     assert launches.specify(launch, "one", "name", None)
     assert launches.specify(launch, "one", "name", None)
     assert not launches.specify(launch, "another", "name", None)
@@ -62,7 +62,7 @@ def test_one_specification_is_created_for_a_generation(launches: Launches, launc
     assert launches.specify(later, "another", "name", None)
 
 
-def test_what_was_created_for_a_former_generation_does_not_count(launches: Launches, launch: Launch) -> None:
+def test_what_was_created_for_a_former_fencing_token_does_not_count(launches: Launches, launch: Launch) -> None:
     later = launches.put_off(launch, "an answer was lost", time.time())
     assert not launches.created(launch, "uid")
     assert launches.get(launch.id).created is None
@@ -71,17 +71,17 @@ def test_what_was_created_for_a_former_generation_does_not_count(launches: Launc
 
 def test_only_the_holder_reports_publishes_and_releases_by_its_token(launches: Launches, launch: Launch) -> None:
     holder = Holder()
-    launches.claim(launch.ticket, holder)
-    assert launches.heard(launch.id, "other", 1.0, 1) is None
+    launches.acquire(launch.lease_id, holder)
+    assert launches.renew(launch.id, "other", 1.0, 1) is None
     with launches.publishing(launch.id, "other") as is_held:
         assert not is_held
-    assert not launches.release(launch, ENDED, token="other")
-    assert not launches.release(launch, ENDED, unclaimed=True)
-    with launches.publishing(launch.id, holder.token) as is_held:
+    assert not launches.release(launch, ENDED, secret="other")
+    assert not launches.release(launch, ENDED, unleased=True)
+    with launches.publishing(launch.id, holder.secret) as is_held:
         assert is_held
-    assert launches.release(launch, ENDED, token=holder.token)
-    assert launches.heard(launch.id, holder.token, 1.0, 1) is None
-    with launches.publishing(launch.id, holder.token) as is_held:
+    assert launches.release(launch, ENDED, secret=holder.secret)
+    assert launches.renew(launch.id, holder.secret, 1.0, 1) is None
+    with launches.publishing(launch.id, holder.secret) as is_held:
         assert not is_held
 
 
@@ -92,9 +92,9 @@ def test_something_is_begun_once(launches: Launches, launch: Launch) -> None:
 
 def test_the_most_memory_stays(launches: Launches, launch: Launch) -> None:
     holder = Holder()
-    launches.claim(launch.ticket, holder)
-    launches.heard(launch.id, holder.token, 1.0, 100)
-    launches.heard(launch.id, holder.token, 2.0, 50)
+    launches.acquire(launch.lease_id, holder)
+    launches.renew(launch.id, holder.secret, 1.0, 100)
+    launches.renew(launch.id, holder.secret, 2.0, 50)
     found = launches.get(launch.id)
     assert (found.peak_bytes, found.cpu_seconds) == (100, 2.0)
 
@@ -107,11 +107,11 @@ def test_an_outcome_once_found_is_not_changed_by_another_look(launches: Launches
 
 def test_what_a_try_cost_stands_also_where_its_outcome_was_known_first(launches: Launches, launch: Launch) -> None:
     holder = Holder()
-    launches.claim(launch.ticket, holder)
+    launches.acquire(launch.lease_id, holder)
     launches.judge(launch, OUT_OF_MEMORY, "its events say so")
     cost = {"cpu_seconds": 3.0, "peak_bytes": 7}
-    assert not launches.release(launch, ENDED, token="another's", measured={"cpu_seconds": 9.0})
-    assert not launches.release(launch, ENDED, token=holder.token, measured=cost)
+    assert not launches.release(launch, ENDED, secret="another's", measured={"cpu_seconds": 9.0})
+    assert not launches.release(launch, ENDED, secret=holder.secret, measured=cost)
     found = launches.get(launch.id)
     assert (found.outcome, found.cpu_seconds, found.peak_bytes) == (OUT_OF_MEMORY, 3.0, 7)
 

@@ -33,7 +33,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 @pytest.fixture(scope="module")
 def mixed(rig: Rig) -> str:
     run_id = rig.launch(*CHAIN, tags={LAUNCHER_TAG: "gpu"})
-    assert rig.finish(run_id) is SUCCESS, rig.told(run_id)
+    assert rig.finish(run_id) is SUCCESS, rig.log_text(run_id)
     return run_id
 
 
@@ -63,13 +63,13 @@ def test_a_launchers_variables_are_its_own(rig: Rig, mixed: str) -> None:
 @pytest.mark.full
 def test_a_step_of_many_events_ends_once(rig: Rig) -> None:
     run_id = rig.launch("raw", "clean", "trained", "quick_one", "talkative")
-    assert rig.finish(run_id) is SUCCESS, rig.told(run_id)
+    assert rig.finish(run_id) is SUCCESS, rig.log_text(run_id)
 
 
 @pytest.mark.full
 def test_a_resource_that_cannot_be_set_up_is_its_steps_failure(rig: Rig) -> None:
     run_id = rig.launch("needs_stubborn", "apart")
-    assert rig.finish(run_id) is SUCCESS, rig.told(run_id)
+    assert rig.finish(run_id) is SUCCESS, rig.log_text(run_id)
     assert len([event for event in rig.events(run_id) if event.is_step_up_for_retry]) == 1
 
 
@@ -80,7 +80,7 @@ def test_a_run_tag_that_names_another_launcher_changes_nothing(rig: Rig, mixed: 
 @pytest.mark.full
 def test_a_run_whose_steps_agree_goes_whole_to_their_launcher(rig: Rig) -> None:
     run_id = rig.launch("trained", "climbing", tags={LAUNCHER_TAG: "cpu"})
-    assert rig.finish(run_id) is SUCCESS, rig.told(run_id)
+    assert rig.finish(run_id) is SUCCESS, rig.log_text(run_id)
     places = rig.places(run_id)
     assert {place["PLACE"] for place in places.values()} == {"gpu"}
     assert len({place["pid"] for place in places.values()}) == 1
@@ -90,14 +90,14 @@ def test_a_run_whose_steps_agree_goes_whole_to_their_launcher(rig: Rig) -> None:
 @pytest.mark.full
 def test_a_check_alone_goes_where_its_asset_goes(rig: Rig) -> None:
     run_id = rig.launch(checks=["looks_right"])
-    assert rig.finish(run_id) is SUCCESS, rig.told(run_id)
+    assert rig.finish(run_id) is SUCCESS, rig.log_text(run_id)
     assert rig.places(run_id)["trained_looks_right"]["PLACE"] == "gpu"
 
 
 @pytest.mark.full
 def test_an_isolated_step_has_a_process_of_its_own(rig: Rig) -> None:
     run_id = rig.launch("raw", "apart")
-    assert rig.finish(run_id) is SUCCESS, rig.told(run_id)
+    assert rig.finish(run_id) is SUCCESS, rig.log_text(run_id)
     places = rig.places(run_id)
     assert places["apart"]["PLACE"] == places["raw"]["PLACE"] == "cpu"
     assert places["apart"]["pid"] != places["raw"]["pid"]
@@ -106,14 +106,14 @@ def test_an_isolated_step_has_a_process_of_its_own(rig: Rig) -> None:
 @pytest.mark.full
 def test_nobody_waits_for_a_step_elsewhere_that_they_do_not_need(rig: Rig) -> None:
     run_id = rig.launch("slow_on_gpu", "quick_one", "quick_two")
-    assert rig.finish(run_id) is SUCCESS, rig.told(run_id)
+    assert rig.finish(run_id) is SUCCESS, rig.log_text(run_id)
     ended = [str(event.step_key) for event in rig.events(run_id) if event.is_step_success]
     assert ended == ["quick_one", "quick_two", "slow_on_gpu"]
 
 
 def test_a_step_that_fails_is_tried_again_where_it_belongs(rig: Rig) -> None:
     run_id = rig.launch("fails_once", "raw")
-    assert rig.finish(run_id) is SUCCESS, rig.told(run_id)
+    assert rig.finish(run_id) is SUCCESS, rig.log_text(run_id)
     assert [event.event_type_value for event in rig.events(run_id) if event.is_step_up_for_retry] == [
         "STEP_UP_FOR_RETRY"
     ]
@@ -123,7 +123,7 @@ def test_a_step_that_fails_is_tried_again_where_it_belongs(rig: Rig) -> None:
 def test_a_step_whose_process_dies_fails_and_says_how(rig: Rig) -> None:
     run_id = rig.launch("dies", "raw")
     assert rig.finish(run_id) is FAILURE
-    assert "was ended by SIGKILL (out of memory, or somebody killed it)" in rig.told(run_id)
+    assert "was ended by SIGKILL (out of memory, or somebody killed it)" in rig.log_text(run_id)
     assert "raw" in rig.places(run_id), "the other steps went on"
 
 
@@ -134,16 +134,16 @@ def test_what_failed_is_executed_again_on_its_launcher_alone(rig: Rig) -> None:
     folder = Path(rig.launcher.children.config_of("gpu")["env"][FOLDER])
     (folder / "mended").touch()
     second = rig.reexecute(first)
-    assert rig.finish(second) is SUCCESS, rig.told(second)
+    assert rig.finish(second) is SUCCESS, rig.log_text(second)
     places = rig.places(second)
     assert {step: place["PLACE"] for step, place in places.items()} == {"fails_until_mended": "gpu"}
-    assert "goes to launcher gpu, with all its steps" in rig.told(second), "not mixed: its other steps are done"
+    assert "goes to launcher gpu, with all its steps" in rig.log_text(second), "not mixed: its other steps are done"
 
 
 @pytest.mark.full
 def test_steps_that_are_made_at_run_time_follow_their_plan(rig: Rig) -> None:
     run_id = rig.launch(job="dynamic")
-    assert rig.finish(run_id) is SUCCESS, rig.told(run_id)
+    assert rig.finish(run_id) is SUCCESS, rig.log_text(run_id)
     starting = {str(event.step_key) for event in rig.events(run_id) if event.event_type_value == "STEP_WORKER_STARTING"}
     assert starting == {"double[part_0]", "double[part_1]"}
 
@@ -153,7 +153,7 @@ def test_an_unknown_launcher_is_refused_by_name_with_those_that_exist(rig: Rig) 
         rig.launch("lost", "raw")  # Dagster's UI shows the same
     (run,) = rig.instance.get_runs(limit=1)
     assert rig.finish(run.run_id) is FAILURE
-    assert "did you mean 'gpu'? Expected one of: cpu, gpu (in dagster.yaml" in rig.told(run.run_id)
+    assert "did you mean 'gpu'? Expected one of: cpu, gpu (in dagster.yaml" in rig.log_text(run.run_id)
     assert rig.places(run.run_id) == {}
 
 
@@ -181,7 +181,7 @@ def test_a_terminated_run_ends_its_steps_everywhere(rig: Rig) -> None:
     for step in ("sleepy_on_gpu", "sleepy"):
         rig.wait_for_step(run_id, step)
     rig.terminate(run_id)
-    assert rig.finish(run_id) is CANCELED, rig.told(run_id)
+    assert rig.finish(run_id) is CANCELED, rig.log_text(run_id)
     assert len(rig.pids_of_steps(run_id)) == 2
     wait_until(
         lambda: not any(map(psutil.pid_exists, rig.pids_of_steps(run_id))),
@@ -194,6 +194,6 @@ def test_a_terminated_run_ends_its_steps_everywhere(rig: Rig) -> None:
 def test_without_a_routing_launcher_a_run_executes_in_one_process_and_says_so(tmp_path: Path) -> None:
     with rig_in(tmp_path, "run_coordinator: " + json.dumps(IMMEDIATELY)) as stock:
         run_id = stock.launch("raw", "trained")
-        assert stock.finish(run_id) is SUCCESS, stock.told(run_id)
-        assert "the instance's DefaultRunLauncher has no launchers by name" in stock.told(run_id)
+        assert stock.finish(run_id) is SUCCESS, stock.log_text(run_id)
+        assert "the instance's DefaultRunLauncher has no launchers by name" in stock.log_text(run_id)
         assert len({place["pid"] for place in stock.places(run_id).values()}) == 1

@@ -9,9 +9,9 @@ from dagster import serialize_value
 
 from ml_platform.compat.dagster_steps import ExecuteStepArgs
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.backends.protocol import Busy, Patience
+from ml_platform.launchers.backends.protocol import RetryLater, Timeouts
 from ml_platform.launchers.leases.schema import Work
-from ml_platform.launchers.steps.requests import CREATE, RelayedSite, Requests
+from ml_platform.launchers.steps.requests import CREATE, RelayedBackend, Requests
 from ml_platform_tests import tiers
 from ml_platform_tests.launchers.cases import Case, cases
 from ml_platform_tests.launchers.clusters import components
@@ -26,23 +26,23 @@ OF_STEPS = [case for case in cases() if "step" in case.name or case.name == "a q
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world_in(tmp_path_factory.mktemp("relayed"), seconds=0.3, is_relayed=True) as made:
-        yield made
+    with world_in(tmp_path_factory.mktemp("relayed"), seconds=0.3, is_relayed=True) as result:
+        yield result
 
 
 @pytest.fixture
 def problems(world: World) -> Iterator[list[str]]:
     """Serves what is asked meanwhile; gives what went wrong around it."""
-    world.told.clear()
+    world.reports.clear()
     with world.relay.serving(0.1):
-        yield world.told
+        yield world.reports
 
 
 def test_a_pod_without_access_has_its_steps_executed_where_they_belong(world: World, problems: list[str]) -> None:
     run_id = world.launch(*MIXED)
     world.settle(run_id)
     outcome = world.outcome(run_id)
-    assert (outcome.status, outcome.began, outcome.ended) == ("SUCCESS", 1, 1), world.rig.told(run_id)
+    assert (outcome.status, outcome.began, outcome.ended) == ("SUCCESS", 1, 1), world.rig.log_text(run_id)
     assert (components(world.cpu), components(world.gpu)) == (["run"], ["counted_on_gpu"])
     starting = [event for event in world.rig.events(run_id) if event.event_type_value == "STEP_WORKER_STARTING"]
     assert [(one.step_key, "in Kubernetes job" in str(one.message)) for one in starting] == [("counted_on_gpu", True)]
@@ -55,7 +55,7 @@ def test_a_pod_without_access_has_its_steps_executed_where_they_belong(world: Wo
 )
 def test_its_work_is_done_once_whatever_a_cluster_answers(world: World, problems: list[str], case: Case) -> None:
     found = play(world, case)
-    assert found.problem is None, f"{found.problem}\n{found.told}"
+    assert found.problem is None, f"{found.problem}\n{found.log}"
     assert not found.open, f"launches are open: {found.open}"
     assert problems == []
 
@@ -66,14 +66,14 @@ def test_without_a_reconciler_a_step_waits_and_says_so(world: World) -> None:
     run_id = world.launch(*MIXED)
     world.wait_for_start(run_id)
     until = time.monotonic() + 30
-    while "no reconciler has answered" not in (told := world.rig.told(run_id)):
-        assert time.monotonic() < until, told
+    while "no reconciler has answered" not in (log := world.rig.log_text(run_id)):
+        assert time.monotonic() < until, log
         time.sleep(0.2)
-    assert "is `ml-platform launches reconcile --every 5` running?" in told
+    assert "is `ml-platform launches reconcile --every 5` running?" in log
     with world.relay.serving(0.1):
         world.settle(run_id)
     outcome = world.outcome(run_id)
-    assert (outcome.status, outcome.began, outcome.ended) == ("SUCCESS", 1, 1), world.rig.told(run_id)
+    assert (outcome.status, outcome.began, outcome.ended) == ("SUCCESS", 1, 1), world.rig.log_text(run_id)
 
 
 @pytest.mark.parametrize("before", tiers.cases("kills of the relay", range(4)))
@@ -86,7 +86,7 @@ def test_a_relay_that_is_killed_before_any_of_its_effects_is_followed_by_another
     child = in_child(relay_in_child, str(world.folder / "home"), before)
     until = time.monotonic() + 60
     while child.is_alive() and not world.rig.run(run_id).is_finished:
-        assert time.monotonic() < until, world.rig.told(run_id)
+        assert time.monotonic() < until, world.rig.log_text(run_id)
         world.once()
         time.sleep(0.1)
     kubeconfig.unlink()
@@ -96,7 +96,7 @@ def test_a_relay_that_is_killed_before_any_of_its_effects_is_followed_by_another
     with world.relay.serving(0.1):
         world.settle(run_id)
     found = judged(world, Case("killed", lambda _: ""), run_id)
-    assert found.problem is None, f"{found.problem}\n{found.told}"
+    assert found.problem is None, f"{found.problem}\n{found.log}"
     assert not found.open
 
 
@@ -116,7 +116,7 @@ def test_a_request_about_another_step_than_its_launchs_is_refused(world: World, 
         args = asked_of_a_step(world, run_id)
         launch = world.launches.intend(Work(run_id, run_id, "__ASSET_JOB", "other"), "gpu")
         with pytest.raises(LaunchError, match="the request is not about step other"):
-            RelayedSite(world.launches, Patience(grace_seconds=5)).ask(launch, CREATE, args=args, tags={})
+            RelayedBackend(world.launches, Timeouts(grace_seconds=5)).ask(launch, CREATE, args=args, tags={})
     world.launches.release(launch, "refused")
     world.settle(run_id)
 
@@ -132,12 +132,12 @@ def test_a_step_gets_what_its_launcher_allows(
         run_id = world.launch("counted")
         world.wait_for_start(run_id)
         launch = world.launches.intend(Work(run_id, run_id, "__ASSET_JOB", "counted_on_gpu"), "gpu")
-        site, args = RelayedSite(world.launches, Patience(grace_seconds=5)), asked_of_a_step(world, run_id)
+        backend, args = RelayedBackend(world.launches, Timeouts(grace_seconds=5)), asked_of_a_step(world, run_id)
         privileged = {"container_config": {"security_context": {"privileged": True}}}
         with pytest.raises(LaunchError, match=r"container_config\.security_context; .* only_allow_user_defined"):
-            site.ask(launch, CREATE, args=args, tags={CONFIG: json.dumps(privileged)})
+            backend.ask(launch, CREATE, args=args, tags={CONFIG: json.dumps(privileged)})
         assert not world.gpu.jobs
-        site.ask(
+        backend.ask(
             launch, CREATE, args=args, tags={CONFIG: '{"container_config": {"resources": {"limits": {"cpu": "7"}}}}'}
         )
         (job,) = world.gpu.jobs.values()
@@ -154,7 +154,7 @@ def test_a_run_that_is_canceled_starts_nothing_more(world: World, problems: list
     args = asked_of_a_step(world, run_id)
     world.rig.instance.report_run_canceling(world.rig.run(run_id))
     launch = world.launches.intend(Work(run_id, run_id, "__ASSET_JOB", "counted_on_gpu"), "gpu")
-    assert RelayedSite(world.launches, Patience(grace_seconds=5)).ask(launch, CREATE, args=args, tags={}) == {}
+    assert RelayedBackend(world.launches, Timeouts(grace_seconds=5)).ask(launch, CREATE, args=args, tags={}) == {}
     assert not world.gpu.jobs
     world.rig.terminate(run_id)
     world.settle(run_id)
@@ -163,8 +163,8 @@ def test_a_run_that_is_canceled_starts_nothing_more(world: World, problems: list
 def test_what_is_asked_for_too_long_is_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.clear()
     requests, launch = Requests(world.launches), world.launches.intend(Work("none", "none", "job"), "gpu")
-    with pytest.raises(Busy, match="no reconciler has answered for 0 s"):
-        RelayedSite(world.launches, Patience(grace_seconds=0.1)).ask(launch, CREATE)
+    with pytest.raises(RetryLater, match="no reconciler has answered for 0 s"):
+        RelayedBackend(world.launches, Timeouts(grace_seconds=0.1)).ask(launch, CREATE)
     assert requests.open() == []
     left = [requests.ask(launch, CREATE, {}) for _ in range(2)]
     requests.answer(requests.open()[0], {})

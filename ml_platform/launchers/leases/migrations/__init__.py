@@ -1,4 +1,4 @@
-"""How does the launch table come into a database, and to what this version needs?"""
+"""Creates the launch table in a database, or migrates it to what this version needs."""
 
 import threading
 from pathlib import Path
@@ -17,7 +17,7 @@ _ALONE = threading.Lock()  # Alembic keeps in globals what it works on: two data
 
 
 def state(connection: db.Connection) -> tuple[str | None, str]:
-    """Gives the revision that is there, None for none, and the one that this version needs."""
+    """Returns the revision that is there, None for none, and the one that this version needs."""
     found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
     return found, str(ScriptDirectory.from_config(_config()).get_current_head())
 
@@ -46,5 +46,6 @@ def upgrade(connection: db.Connection) -> bool:
 
 def _config() -> Config:
     config = Config()
+    # Found beside this module, so that it works from a wheel; Alembic's parser takes a plain % for a placeholder.
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     return config
