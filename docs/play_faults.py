@@ -13,8 +13,8 @@ from itertools import count, product
 from pathlib import Path
 from typing import Any
 
+from ml_platform_tests.crashes import KILLED, NOTED
 from ml_platform_tests.launchers.cases import Case, cases
-from ml_platform_tests.launchers.crashing import KILLED, NOTED
 from ml_platform_tests.launchers.kill_cases import kill_cases, stock_plays, whole_platform_cases
 from ml_platform_tests.launchers.outage_cases import outage_cases
 from ml_platform_tests.launchers.playing import Played, databases, double_starts, play, play_all, play_with_outages

@@ -138,7 +138,11 @@ class naming:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, PlatformError):
-            raise type(error)(f"{self._label}: {error}") from error
+            # The same kind of error with all that it tells, whatever its constructor takes.
+            named = type(error).__new__(type(error))
+            vars(named).update(vars(error))
+            named.args = (f"{self._label}: {error}",)
+            raise named from error
         if isinstance(error, Exception):
             # A note and no new class: somebody else's error must be caught as what it is.
             error.add_note(f"while making {self._label}")

@@ -19,8 +19,8 @@ from ml_platform.errors import LaunchError
 from ml_platform.launchers.leases.schema import Launch
 from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.runs.reconciler import Reconciler
+from ml_platform.launchers.runs.relay import Relay
 from ml_platform.launchers.sizes import format_bytes
-from ml_platform.launchers.steps.relay import Relay
 
 _SILENT_SECONDS = 120.0  # requests are looked for each second; who has not for so long hangs
 

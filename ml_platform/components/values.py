@@ -11,7 +11,7 @@ from ml_platform.artifacts.reports import read_report
 from ml_platform.components.options import selected_partitions
 from ml_platform.components.progress import with_progress
 from ml_platform.components.reuse import marked
-from ml_platform.launchers.steps.meter import spent
+from ml_platform.launchers.leases.meter import spent
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.resources import SplitResource, StoreResource
 from ml_platform.resources.refusal import refusals_as_failures

@@ -1,5 +1,6 @@
 """Applies a transformer to frames in memory, and refuses inputs and results that break what it declares."""
 
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,16 @@ from ml_platform.schema import frame_schema
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def takes_side_inputs(transformer: Any) -> bool:
+    """Returns whether `transform` takes more than one frame."""
+    return len(inspect.signature(transformer.transform).parameters) > 1
+
+
+def learns(transformer: Any) -> bool:
+    """Returns whether a transformer must be fitted before it answers."""
+    return bool(transformer.__sklearn_tags__().requires_fit)
 
 
 def refuse_unfit(transformer: Any, frame: "pd.DataFrame", side: Mapping[str, "pd.DataFrame"]) -> None:

@@ -9,11 +9,11 @@ In `dagster.yaml`, `module: ml_platform.launchers` and `class: RoutingRunLaunche
 """
 
 from ml_platform.launchers.backends.local import LocalRunLauncher
+from ml_platform.launchers.executor import routing_executor, routing_executor_with
 from ml_platform.launchers.leases.lease import publishing
 from ml_platform.launchers.routes import ISOLATED_TAG, LAUNCHER_TAG
 from ml_platform.launchers.runs.coordinator import RoutingRunCoordinator
 from ml_platform.launchers.runs.run_launcher import RoutingRunLauncher
-from ml_platform.launchers.steps.executor import routing_executor, routing_executor_with
 
 __all__ = [
     "ISOLATED_TAG",

@@ -9,7 +9,8 @@ from typing import Any
 
 from ml_platform.artifacts.networks import is_network, refuse_nested
 from ml_platform.artifacts.objects import own_classes, own_types
-from ml_platform.contract.battery.checks.declarations import declaration_problems, learns, takes_side_inputs
+from ml_platform.contract.application import learns, takes_side_inputs
+from ml_platform.contract.battery.checks.declarations import declaration_problems
 from ml_platform.contract.construction import BuildError, build, resolve
 from ml_platform.errors import ArtifactError, DataError, Place, expected_one_of
 from ml_platform.pipeline.signatures import (

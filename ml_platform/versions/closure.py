@@ -101,11 +101,12 @@ def _code_in(graph: SourceGraph, nodes: Iterable[Node]) -> Code:
 
 def _of_symbol(node: Symbol) -> Iterator[tuple[str, str, str]]:
     """Lists label, hash and place of a symbol, if statements bind it, and of the files that they name."""
-    module, statements = node.module, node.module.statements(node.name)
+    module, statements, folder = node.module, node.module.statements(node.name), node.module.path.parent
     if statements:
         yield f"{module.name}.{node.name}", _hash_of_symbol(module, node.name), f"{module.path}:{statements[0].lineno}"
     for path in (path for statement in statements for path in read_statement(module, statement).files):
-        label = f"{module.name}:{path.relative_to(module.path.parent)}"
+        # A file elsewhere that is named by its whole path counts, too.
+        label = f"{module.name}:{path.relative_to(folder) if path.is_relative_to(folder) else path}"
         yield label, hashlib.sha256(path.read_bytes()).hexdigest()[:16], f"{path}:1"
 
 

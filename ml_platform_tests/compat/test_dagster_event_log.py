@@ -5,9 +5,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from ml_platform.resources.event_log import KeptEngineSqliteEventLogStorage
 
 from ml_platform.compat import dagster_event_log
+from ml_platform.storages.sqlite import KeptEngineSqliteEventLogStorage
 from ml_platform_tests.compat.expecting import Expected, has, overrides, takes, uses
 
 EXPECTED = Expected(dagster_event_log)

@@ -12,12 +12,12 @@ import pytest
 from ml_platform.compat import dagster_steps
 from ml_platform.compat.dagster import RetryMode, create_execution_plan, replace
 from ml_platform.launchers.backends.kubernetes import _Allowed
+from ml_platform.launchers.backends.workers import LocalSteps
+from ml_platform.launchers.executor import RoutingExecutor, _SendingExecutor
 from ml_platform.launchers.leases.lease import instance_ref_of
-from ml_platform.launchers.steps.executor import RoutingExecutor, _SendingExecutor
-from ml_platform.launchers.steps.relay import _RequestedStep
+from ml_platform.launchers.runs.relay import _RequestedStep
+from ml_platform.launchers.step_router import StepRouter
 from ml_platform.launchers.steps.remote_steps import RemoteSteps
-from ml_platform.launchers.steps.step_router import StepRouter
-from ml_platform.launchers.steps.workers import LocalSteps
 from ml_platform_tests.compat.expecting import Expected, has, overrides, takes, uses
 
 EXPECTED = Expected(dagster_steps)

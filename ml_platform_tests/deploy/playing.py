@@ -19,7 +19,7 @@ from ml_platform.launchers.leases.schema import ENDED, OUT_OF_MEMORY, Holder, La
 from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.routes import Route
 from ml_platform.launchers.runs.reconciler import Reconciler
-from ml_platform.launchers.steps.relay import Relay
+from ml_platform.launchers.runs.relay import Relay
 from ml_platform_tests.dagster_internals import ModuleTarget, WorkspaceProcessContext
 from ml_platform_tests.deploy.manifests import instance_yaml, located
 from ml_platform_tests.kubernetes import Cluster, Fault

@@ -14,7 +14,8 @@ PRELOADED = (
     "ml_platform.launchers.backends.kubernetes",
     "ml_platform.storages.postgres",
     "ml_platform_tests.launchers.warmed",
-    "ml_platform_tests.launchers.crashing",
+    "ml_platform_tests.crashes",
+    "ml_platform_tests.launchers.children",
     "dagster_k8s",
     "dagster_postgres",
     "dagster._cli.api",
@@ -61,7 +62,7 @@ def execute(command: list[str], env: dict[str, str], folder: Path) -> None:
         os.dup2(log.fileno(), 1), os.dup2(log.fileno(), 2)
     (folder / "log.").rename(folder / "log")
     from ml_platform.launchers.leases.lease import _run, main
-    from ml_platform_tests.launchers.crashing import obey
+    from ml_platform_tests.crashes import obey
 
     obey(command)
     if command[1:3] == ["-m", "ml_platform.launchers"]:

@@ -9,17 +9,9 @@ from typing import Any
 from dagster import DagsterEvent, DagsterEventType
 
 from ml_platform.launchers.leases.schema import work_of
+from ml_platform_tests.crashes import KILLED, NOTED, PLATFORM, order
 from ml_platform_tests.launchers.cases import Case
-from ml_platform_tests.launchers.crashing import (
-    KILLED,
-    NOTED,
-    PLATFORM,
-    dequeue_in_child,
-    go_on_in_child,
-    in_child,
-    order,
-    reconcile_in_child,
-)
+from ml_platform_tests.launchers.children import dequeue_in_child, go_on_in_child, in_child, reconcile_in_child
 from ml_platform_tests.launchers.world import PATIENCE, World
 from ml_platform_tests.servers import PATIENT_SECONDS
 

@@ -9,8 +9,9 @@ from typing import Any
 import dagster as dg
 
 from ml_platform.launchers import ISOLATED_TAG, LAUNCHER_TAG, routing_executor
-from ml_platform.launchers.steps.meter import spent
-from ml_platform_tests.launchers import FOLDER, HELD
+from ml_platform.launchers.leases.meter import spent
+from ml_platform_tests.crashes import FOLDER
+from ml_platform_tests.launchers import HELD
 
 WHERE = ("PLACE", "ONLY_CPU", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "HOSTNAME")
 

@@ -9,10 +9,11 @@ from contextlib import contextmanager, suppress
 
 from sqlalchemy.exc import DBAPIError
 
+from ml_platform_tests.crashes import NOTED, PLATFORM, Cut, order
 from ml_platform_tests.dagster_internals import DagsterPostgresException
 from ml_platform_tests.kubernetes import Fault
 from ml_platform_tests.launchers.cases import CALLS, Case
-from ml_platform_tests.launchers.crashing import NOTED, PLATFORM, Cut, dequeue_in_child, in_child, order
+from ml_platform_tests.launchers.children import dequeue_in_child, in_child
 from ml_platform_tests.launchers.kill_cases import EFFECTS, MIXED, is_telling
 from ml_platform_tests.launchers.world import World
 from ml_platform_tests.postgres import Postgres

@@ -17,7 +17,7 @@ from dagster import DagsterEvent, DagsterEventType
 from ml_platform_tests import tiers
 from ml_platform_tests.kubernetes.warm import forkserver
 from ml_platform_tests.launchers.cases import Case
-from ml_platform_tests.launchers.crashing import in_child, launch_in_child
+from ml_platform_tests.launchers.children import in_child, launch_in_child
 from ml_platform_tests.launchers.world import Outcome, World, world_in
 from ml_platform_tests.postgres import Postgres
 

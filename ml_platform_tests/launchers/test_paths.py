@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from ml_platform_tests.crashes import FOLDER
 from ml_platform_tests.kubernetes import Cluster, Ran
-from ml_platform_tests.launchers import FOLDER
 from ml_platform_tests.launchers.clusters import component, two_clusters
 from ml_platform_tests.launchers.rig import MODULE, instance_yaml
 from ml_platform_tests.servers import PATIENT_SECONDS, Server, dagster_servers, wait_until

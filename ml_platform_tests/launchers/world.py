@@ -15,12 +15,12 @@ from dagster import SubmitRunContext
 
 from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.runs.reconciler import Reconciler
-from ml_platform.launchers.steps.relay import Relay
+from ml_platform.launchers.runs.relay import Relay
+from ml_platform_tests.crashes import FOLDER, is_obeyed
 from ml_platform_tests.dagster_internals import QueuedRunCoordinatorDaemon, execute_run_monitoring_iteration
 from ml_platform_tests.kubernetes import Cluster
-from ml_platform_tests.launchers import FOLDER, HELD
+from ml_platform_tests.launchers import HELD
 from ml_platform_tests.launchers.clusters import two_clusters
-from ml_platform_tests.launchers.crashing import is_obeyed
 from ml_platform_tests.launchers.rig import Rig, event_log, instance_yaml, rig_in
 from ml_platform_tests.postgres import Postgres
 from ml_platform_tests.servers import PATIENT_SECONDS

@@ -264,3 +264,12 @@ def test_a_global_without_a_plain_value_cannot_be_told(tmp_path: Path) -> None:
 def test_codes_are_joined() -> None:
     joined = Code({"a": "1"}, {}, {"x": "1"}) | Code({"b": "2"}, {}, {"y": "2"})
     assert (joined.symbols, joined.distributions) == ({"a": "1", "b": "2"}, {"x": "1", "y": "2"})
+
+
+def test_a_file_elsewhere_counts_by_its_whole_path(shop: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "rates.csv"
+    outside.write_text("1")
+    edit(shop / "late.py", "'query.sql'", repr(str(outside)))
+    before = symbols()[f"shop.late:{outside}"]
+    outside.write_text("2")
+    assert symbols()[f"shop.late:{outside}"] != before

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml_platform.contract.battery.checks.declarations import takes_side_inputs
+from ml_platform.contract.application import takes_side_inputs
 from ml_platform.contract.battery.report import Unusable
 from ml_platform.contract.battery.subject import FIT_ROWS, Subject, block_positions
 from ml_platform.errors import first_few

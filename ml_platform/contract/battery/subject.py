@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml_platform.contract.application import plain_frame
-from ml_platform.contract.battery.checks.declarations import learns
+from ml_platform.contract.application import learns, plain_frame
 from ml_platform.contract.battery.report import Unusable
 from ml_platform.contract.equality import first_difference
 from ml_platform.schema import Schema

@@ -22,8 +22,8 @@ from ml_platform.compat.dagster_steps import StepHandlerContext
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.backends.kubernetes_jobs import JobBackend
 from ml_platform.launchers.backends.registry import BackendSpec, Config, Place
+from ml_platform.launchers.backends.workers import key_of
 from ml_platform.launchers.leases.schema import Launch
-from ml_platform.launchers.steps.workers import key_of
 
 _THREADS: list[dict[str, Any]] = [
     # Kubernetes gives a container all cores of its node to look at; these are those that it owns.

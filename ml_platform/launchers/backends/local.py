@@ -26,10 +26,10 @@ from ml_platform.compat.dagster_steps import ExecuteRunArgs, ResumeRunArgs
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.backends.protocol import Context, Orphan, RetryLater, Seen, State
 from ml_platform.launchers.backends.registry import BackendSpec, Config, Place
+from ml_platform.launchers.backends.workers import Cores, LocalSteps, environment_with
 from ml_platform.launchers.leases.lease import LEASE_VARIABLE, leased_command
 from ml_platform.launchers.leases.schema import DIED, OUT_OF_MEMORY, Launch, digest_of, work_of
 from ml_platform.launchers.leases.table import Launches
-from ml_platform.launchers.steps.workers import Cores, LocalSteps, environment_with
 
 LOCAL = "local"  # the launcher's name where it is the instance's only one
 _GRACE_SECONDS = 30.0  # for a run to end its steps and say so

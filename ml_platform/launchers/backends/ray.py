@@ -18,10 +18,10 @@ from ml_platform.compat.dagster_steps import ExecuteRunArgs, ResumeRunArgs, Step
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.backends.protocol import Context, Orphan, RetryLater, Seen, State, Timeouts
 from ml_platform.launchers.backends.registry import BackendSpec, Config, Place
+from ml_platform.launchers.backends.workers import key_of
 from ml_platform.launchers.leases.lease import leased_command
 from ml_platform.launchers.leases.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, Launch, digest_of
 from ml_platform.launchers.leases.table import Launches
-from ml_platform.launchers.steps.workers import key_of
 
 _TIMEOUT_SECONDS = (5.0, 30.0)  # for connecting, for an answer
 _WAITS = (401, 403, 408, 429)  # and 5xx; whoever keeps tokens can mend the first two

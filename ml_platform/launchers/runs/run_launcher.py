@@ -21,13 +21,13 @@ from ml_platform.errors import LaunchError, expected_one_of
 from ml_platform.launchers.backends.children import Children
 from ml_platform.launchers.backends.local import LocalRunLauncher
 from ml_platform.launchers.backends.protocol import Timeouts
+from ml_platform.launchers.backends.workers import LocalSteps
 from ml_platform.launchers.leases.schema import Launch, work_of
 from ml_platform.launchers.policy import TagPolicy
 from ml_platform.launchers.routes import LAUNCHER_TAG, Route, route_of
 from ml_platform.launchers.runs.starter import RunStarter, why_closed
 from ml_platform.launchers.steps.remote_steps import Fail, RemoteSteps
 from ml_platform.launchers.steps.requests import RelayedBackend, RelayedSteps
-from ml_platform.launchers.steps.workers import LocalSteps
 
 
 class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):

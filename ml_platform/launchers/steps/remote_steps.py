@@ -13,10 +13,10 @@ from ml_platform.compat.dagster import EngineEventData, SerializableErrorInfo, s
 from ml_platform.compat.dagster_steps import CheckStepHealthResult, StepHandler, StepHandlerContext
 from ml_platform.databases import is_outage
 from ml_platform.launchers.backends.protocol import RetryLater, Seen, State, Timeouts
+from ml_platform.launchers.backends.workers import key_of, retries_in, work_in
 from ml_platform.launchers.leases.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, REFUSED, Launch
 from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.retries import REPEATS, may_start_over, pause_after_death_seconds, pause_seconds
-from ml_platform.launchers.steps.workers import key_of, retries_in, work_in
 
 Fail = Callable[[StepHandlerContext, SerializableErrorInfo], DagsterEvent]
 

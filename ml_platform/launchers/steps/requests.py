@@ -1,7 +1,7 @@
 """Holds requests of runs' processes to start steps on launchers that only the reconciler may talk to.
 
 A pod that executes a run has no token for its cluster: whoever's code runs there could start what it likes with it. So
-the process writes what it wants into a table beside the launch table; `ml_platform.launchers.steps.relay` does it and
+the process writes what it wants into a table beside the launch table; `ml_platform.launchers.runs.relay` does it and
 answers. Either may be killed anywhere: what was asked may be done twice, as by two daemons, and the launch decides.
 """
 
@@ -18,9 +18,9 @@ from dagster import DagsterEvent, serialize_value
 from ml_platform.compat.dagster_steps import StepHandlerContext
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.backends.protocol import RetryLater, Seen, State, Timeouts
+from ml_platform.launchers.backends.workers import key_of
 from ml_platform.launchers.leases.schema import REQUESTS, Launch
 from ml_platform.launchers.leases.table import Launches
-from ml_platform.launchers.steps.workers import key_of
 
 CREATE, LOOK = "create", "look"
 _FORGOTTEN_SECONDS = 600.0  # after which nobody waits for an answer any more

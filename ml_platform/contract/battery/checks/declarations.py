@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from ml_platform.contract.application import takes_side_inputs
 from ml_platform.contract.battery.report import Broken, Inapplicable, Undeclared
 from ml_platform.contract.construction import BuildError, build, declare
 from ml_platform.errors import DataError, expected_one_of, first_few
@@ -153,16 +154,6 @@ def _is_refused(uses: str, given: dict[str, Any], *, is_asked: bool) -> bool:
     except Exception:  # noqa: BLE001  (an unprepared error is no refusal)
         return False
     return False
-
-
-def takes_side_inputs(transformer: Any) -> bool:
-    """Returns whether `transform` takes more than one frame."""
-    return len(inspect.signature(transformer.transform).parameters) > 1
-
-
-def learns(transformer: Any) -> bool:
-    """Returns whether a transformer must be fitted before it answers."""
-    return bool(transformer.__sklearn_tags__().requires_fit)
 
 
 def invalid_declarations(transformer: Any) -> Iterator[tuple[str, str]]:

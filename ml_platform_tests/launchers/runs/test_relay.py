@@ -13,9 +13,10 @@ from ml_platform.launchers.backends.protocol import RetryLater, Timeouts
 from ml_platform.launchers.leases.schema import Work
 from ml_platform.launchers.steps.requests import CREATE, RelayedBackend, Requests
 from ml_platform_tests import tiers
+from ml_platform_tests.crashes import KILLED, NOTED
 from ml_platform_tests.launchers.cases import Case, cases
+from ml_platform_tests.launchers.children import in_child, relay_in_child
 from ml_platform_tests.launchers.clusters import components
-from ml_platform_tests.launchers.crashing import KILLED, NOTED, in_child, relay_in_child
 from ml_platform_tests.launchers.playing import judged, play
 from ml_platform_tests.launchers.world import World, world_in
 

@@ -24,8 +24,8 @@ from ml_platform.compat.dagster_steps import (
     step_command_body,
 )
 from ml_platform.launchers.leases import lease
+from ml_platform.launchers.leases.meter import metered
 from ml_platform.launchers.leases.schema import DIED, OUT_OF_MEMORY, Work, work_of
-from ml_platform.launchers.steps.meter import metered
 
 _GRACE_SECONDS = 10.0
 _BEFORE = "ML_PLATFORM_VARIABLES_BEFORE"  # what a launcher's variables stand over in its processes, as JSON

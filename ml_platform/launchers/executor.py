@@ -19,12 +19,12 @@ from ml_platform.compat.dagster import (
 )
 from ml_platform.compat.dagster_steps import InProcessExecutor, StepDelegatingExecutor, StepHandlerContext
 from ml_platform.launchers.backends.local import LocalRunLauncher
+from ml_platform.launchers.backends.workers import Cores, LocalSteps, computes_alike, key_of, warm_up, work_of_step
+from ml_platform.launchers.leases.meter import metered
 from ml_platform.launchers.routes import Route, escalation_of, is_isolated
 from ml_platform.launchers.runs.run_launcher import RoutingRunLauncher
-from ml_platform.launchers.steps.meter import metered
+from ml_platform.launchers.step_router import StepRouter, is_interrupted
 from ml_platform.launchers.steps.remote_steps import Fail
-from ml_platform.launchers.steps.step_router import StepRouter, is_interrupted
-from ml_platform.launchers.steps.workers import Cores, LocalSteps, computes_alike, key_of, warm_up, work_of_step
 
 _LOOK_SECONDS = (0.02, 1.0)  # between two looks at the event log: after something happened, and after long nothing
 _NO_NAMES = (

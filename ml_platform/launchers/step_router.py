@@ -14,14 +14,14 @@ from ml_platform.compat.dagster import (
     serializable_error_info_from_exc_info,
 )
 from ml_platform.compat.dagster_steps import CheckStepHealthResult, StepHandler, StepHandlerContext, plan_context_of
+from ml_platform.launchers.backends.workers import LocalSteps, key_of, retries_in, work_in
+from ml_platform.launchers.leases.meter import metered
 from ml_platform.launchers.leases.schema import EVICTED, OUT_OF_MEMORY, work_of
 from ml_platform.launchers.retries import may_repeat, next_launcher
 from ml_platform.launchers.routes import Route, as_planned, escalation_of, is_isolated
 from ml_platform.launchers.runs.run_launcher import RoutingRunLauncher
 from ml_platform.launchers.sizes import format_bytes
-from ml_platform.launchers.steps.meter import metered
 from ml_platform.launchers.steps.remote_steps import Fail, RemoteSteps
-from ml_platform.launchers.steps.workers import LocalSteps, key_of, retries_in, work_in
 
 
 @dataclass
