@@ -68,7 +68,7 @@ class StepRouter(StepHandler):
     @property
     def name(self) -> str:
         """Names the handler in a run's log."""
-        return "RoutingSteps"
+        return "StepRouter"
 
     def launch_step(self, step_handler_context: StepHandlerContext) -> Iterator[dg.DagsterEvent]:
         """Sends a step to its launcher, or keeps it for this process."""
