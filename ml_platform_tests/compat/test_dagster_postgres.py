@@ -9,7 +9,7 @@ from dagster_postgres import (
 )
 
 from ml_platform.compat import dagster_postgres
-from ml_platform.resources import postgres
+from ml_platform.storages import postgres
 from ml_platform_tests.compat.expecting import Expected, has, overrides, takes, uses
 
 EXPECTED = Expected(dagster_postgres)
