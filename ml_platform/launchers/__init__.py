@@ -1,8 +1,8 @@
 """Starts runs and single steps on local processes, Kubernetes, Ray or any other launcher of Dagster's, exactly once.
 
-`leases` holds the launch table and the lease that a process takes from it, `runs` the run launcher and what starts
-runs, `steps` the executor and what starts single steps, `backends` what all of these are started on. Installable
-without the rest of the platform.
+`leases` holds the launch table and the lease that a process takes from it, `backends` what runs and steps are started
+on, `steps` what starts single steps, `runs` the run launcher and what starts runs; the executor and its step router
+stand on top. Installable without the rest of the platform.
 
 In `dagster.yaml`, `module: ml_platform.launchers` and `class: RoutingRunLauncher`; in the definitions,
 `executor=routing_executor`; on an asset, `op_tags={"ml_platform/launcher": "gpu"}`.

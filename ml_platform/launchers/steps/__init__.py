@@ -1,1 +1,1 @@
-"""Single steps of a run: the executor, where each step goes, and what executes it there."""
+"""Single steps of a run on remote launchers: started directly, or by request where only the reconciler may."""
