@@ -53,10 +53,10 @@ def asset_options(pipeline: CompiledPipeline, node: Node) -> dict[str, Any]:
     }
 
 
-def op_tags(ladder: Sequence[str], *, isolated: bool = False) -> dict[str, Any]:
+def op_tags(launchers: Sequence[str], *, isolated: bool = False) -> dict[str, Any]:
     """Returns the tags that name the launchers of a step, and whether it must not share the run's process."""
     # On the op, not on the asset: Dagster keeps op tags in the snapshot of a run's plan, which nobody can overwrite.
-    launcher = ladder[0] if len(ladder) == 1 else list(ladder)
+    launcher = launchers[0] if len(launchers) == 1 else list(launchers)
     return {LAUNCHER_TAG: launcher, **({ISOLATED_TAG: "true"} if isolated else {})}
 
 

@@ -42,19 +42,19 @@ def _check_name(name: str) -> str:
     return name
 
 
-def _check_ladder(given: object) -> object:
+def _check_launchers(given: object) -> object:
     names = [given] if isinstance(given, str) else given
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name for name in names) or not names:
         raise ValueError(f"{given!r} is no launcher: expected a name such as gpu, or a list such as [cpu, highmem]")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"launcher {', '.join(twice)} stands twice in {names}; each is climbed to once")
+        raise ValueError(f"launcher {', '.join(twice)} stands twice in {names}; each is tried once")
     return tuple(names)
 
 
 Name = Annotated[str, BeforeValidator(_check_name)]
-# The launcher that takes a step, and those to climb to when memory runs out.
-Ladder = Annotated[tuple[str, ...], BeforeValidator(_check_ladder)]
+# The launcher that takes a step, and those that it escalates to when memory runs out.
+Launchers = Annotated[tuple[str, ...], BeforeValidator(_check_launchers)]
 
 
 class _Strict(BaseModel):
@@ -85,7 +85,7 @@ class Step(Use):
     )
     grain: str | None = Field(None, description="What one row is; by default that of the first input.")
     key: list[str] | None = Field(None, description="What identifies a row; by default that of the first input.")
-    launcher: Ladder = ("cpu",)
+    launcher: Launchers = ("cpu",)
     isolated: bool = Field(False, description="Whether it must not share the run's process.")
 
 
@@ -93,7 +93,7 @@ class Model(Use):
     """A candidate model: an estimator with `predict_proba`, for regression with `predict`."""
 
     description: str = ""
-    launcher: Ladder = ("cpu",)
+    launcher: Launchers = ("cpu",)
     isolated: bool = Field(False, description="Whether it must not share the run's process.")
 
 
@@ -123,7 +123,7 @@ class Evaluation(_Strict):
     """How the report looks at the best model."""
 
     by: list[str] = Field(default_factory=list, description="Columns to show the metrics by.")
-    launcher: Ladder = ("cpu",)
+    launcher: Launchers = ("cpu",)
 
 
 class PipelineSpec(_Strict):

@@ -31,7 +31,7 @@ ACCOUNTS = {
     "reconciler": "system:serviceaccount:ml-platform:reconciler",
 }
 IDLE = ("sh", "-c", "echo last words; exec sleep 60", "--")  # what pods do that need not be real
-PATIENCE = {"first_seconds": 0.1, "longest_seconds": 0.2, "grace_seconds": 0.3}
+TIMEOUTS = {"first_seconds": 0.1, "longest_seconds": 0.2, "grace_seconds": 0.3}
 REFUSALS = 3  # so many, and what waits for something will wait for ever
 STARTING = dg.DagsterRunStatus.STARTING
 
@@ -243,7 +243,7 @@ def played_in(folder: Path, server: Postgres) -> Iterator[Played]:
             files = dict.fromkeys(("cpu", "gpu"), str(kubeconfig))
             prefix = () if account == "steps" else IDLE
             config = located(instance_yaml("overlays/one-cluster"), storage, files, prefix)
-            config["run_launcher"]["config"]["patience"] = PATIENCE
+            config["run_launcher"]["config"]["timeouts"] = TIMEOUTS
             (home / "dagster.yaml").write_text(yaml.safe_dump(config))
             instances[account] = stack.enter_context(dg.DagsterInstance.from_config(str(home)))
         yield Played(cluster, instances, _runs(instances["daemon"], "quick_one", "trained"))

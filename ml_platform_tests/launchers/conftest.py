@@ -20,8 +20,8 @@ def shared_instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.Dag
     tmp_path = tmp_path_factory.mktemp("instance")
     queue = {"module": "ml_platform.launchers", "class": "RoutingRunCoordinator"}
     launchers = {"cpu": local("cpu"), "gpu": local("gpu")}
-    patience = {"first_seconds": 5.0, "longest_seconds": 60.0, "grace_seconds": 30.0}
-    text = instance_yaml(launchers, patience=patience, run_coordinator=queue, event_log_storage=event_log(tmp_path))
+    timeouts = {"first_seconds": 5.0, "longest_seconds": 60.0, "grace_seconds": 30.0}
+    text = instance_yaml(launchers, timeouts=timeouts, run_coordinator=queue, event_log_storage=event_log(tmp_path))
     (tmp_path / "dagster.yaml").write_text(text)
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         yield instance

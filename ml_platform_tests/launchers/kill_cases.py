@@ -12,7 +12,7 @@ from ml_platform.launchers.leases.schema import work_of
 from ml_platform_tests.crashes import KILLED, NOTED, PLATFORM, order
 from ml_platform_tests.launchers.cases import Case
 from ml_platform_tests.launchers.children import dequeue_in_child, go_on_in_child, in_child, reconcile_in_child
-from ml_platform_tests.launchers.world import PATIENCE, World
+from ml_platform_tests.launchers.world import TIMEOUTS, World
 from ml_platform_tests.servers import PATIENT_SECONDS
 
 # How many effects each has; that these are all is asserted: the one that is to be killed before the next is not.
@@ -182,7 +182,7 @@ def _never_launched(world: World) -> str:
     run_id = world.launch("counted")
     event = DagsterEvent(DagsterEventType.PIPELINE_STARTING.value, world.rig.run(run_id).job_name)
     world.rig.instance.report_dagster_event(event, run_id=run_id)
-    time.sleep(PATIENCE["grace_seconds"])
+    time.sleep(TIMEOUTS["grace_seconds"])
     return run_id
 
 
@@ -191,7 +191,7 @@ def _never_created(world: World) -> str:
     run = world.rig.run(run_id)
     route = world.rig.launcher.route(run)
     world.launches.intend(work_of(run), route.launcher, route)
-    time.sleep(PATIENCE["grace_seconds"])
+    time.sleep(TIMEOUTS["grace_seconds"])
     return run_id
 
 

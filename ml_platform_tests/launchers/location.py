@@ -38,7 +38,7 @@ assets = [
     asset("trained", "clean", tags=GPU),
     asset("scored", "trained"),
     asset("apart", tags={ISOLATED_TAG: "true"}),
-    asset("climbing", tags={LAUNCHER_TAG: ["gpu", "cpu"]}),
+    asset("escalating", tags={LAUNCHER_TAG: ["gpu", "cpu"]}),
     asset("slow_on_gpu", tags=GPU, seconds=3.0),
     asset("quick_one"),
     asset("quick_two", "quick_one"),

@@ -45,7 +45,7 @@ def kubernetes(**config: Any) -> dict[str, Any]:
 def instance_yaml(
     launchers: Mapping[str, Any],
     default: str = "cpu",
-    patience: Mapping[str, float] | None = None,
+    timeouts: Mapping[str, float] | None = None,
     stock: Mapping[str, Any] | None = None,
     steps_started_by: str = "run",
     **more: Any,
@@ -58,7 +58,7 @@ def instance_yaml(
             "default": default,
             "launchers": dict(launchers),
             "steps_started_by": steps_started_by,
-            **({"patience": dict(patience)} if patience else {}),
+            **({"timeouts": dict(timeouts)} if timeouts else {}),
         },
     }
     return yaml.safe_dump({"run_launcher": dict(stock) if stock else routing, "telemetry": {"enabled": False}, **more})

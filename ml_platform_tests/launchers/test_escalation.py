@@ -36,7 +36,7 @@ def of_step(rig: Rig, run_id: str, step: str) -> list[tuple[str, str | None]]:
     return [(one.launcher, one.outcome) for one in found if one.work.step == step]
 
 
-CLIMBED = [("cpu", OUT_OF_MEMORY), ("gpu", "ended")]
+ESCALATED = [("cpu", OUT_OF_MEMORY), ("gpu", "ended")]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_step_that_a_device_has_no_memory_for_climbs(rig: Rig, assets: tuple[s
     run_id = rig.launch(*assets)
     assert rig.finish(run_id) is dg.DagsterRunStatus.SUCCESS, f"{where}: {rig.log_text(run_id)}"
     for step in [one for one in assets if one.startswith("hungry")]:
-        assert of_step(rig, run_id, step) == CLIMBED, f"{where}: {rig.log_text(run_id)}"
+        assert of_step(rig, run_id, step) == ESCALATED, f"{where}: {rig.log_text(run_id)}"
         spent = rig.places(run_id)[step]
         assert (spent["PLACE"], spent["tries"]) == ("gpu", 2)
         assert spent["cpu_seconds"] >= 0.2, "the try that failed counts"
@@ -73,7 +73,7 @@ def test_a_step_climbs_from_cluster_to_cluster_and_gpu_seconds_are_counted(world
     run_id = world.launch("counted", "counted_on_gpu", "hungry")
     world.settle(run_id)
     assert world.rig.run(run_id).status is dg.DagsterRunStatus.SUCCESS, world.rig.log_text(run_id)
-    assert of_step(world.rig, run_id, "hungry") == CLIMBED
+    assert of_step(world.rig, run_id, "hungry") == ESCALATED
     spent = world.rig.places(run_id)["hungry"]
     (on_gpu,) = [one for one in world.launches.of_run(run_id) if one.work.step == "hungry" and one.launcher == "gpu"]
     assert on_gpu.gpus == 1

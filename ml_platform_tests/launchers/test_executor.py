@@ -79,12 +79,12 @@ def test_a_run_tag_that_names_another_launcher_changes_nothing(rig: Rig, mixed: 
 
 @pytest.mark.full
 def test_a_run_whose_steps_agree_goes_whole_to_their_launcher(rig: Rig) -> None:
-    run_id = rig.launch("trained", "climbing", tags={LAUNCHER_TAG: "cpu"})
+    run_id = rig.launch("trained", "escalating", tags={LAUNCHER_TAG: "cpu"})
     assert rig.finish(run_id) is SUCCESS, rig.log_text(run_id)
     places = rig.places(run_id)
     assert {place["PLACE"] for place in places.values()} == {"gpu"}
     assert len({place["pid"] for place in places.values()}) == 1
-    assert set(places) == {"trained", "trained_looks_right", "climbing"}
+    assert set(places) == {"trained", "trained_looks_right", "escalating"}
 
 
 @pytest.mark.full

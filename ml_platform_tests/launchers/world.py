@@ -25,7 +25,7 @@ from ml_platform_tests.launchers.rig import Rig, event_log, instance_yaml, rig_i
 from ml_platform_tests.postgres import Postgres
 from ml_platform_tests.servers import PATIENT_SECONDS
 
-PATIENCE = {"first_seconds": 0.2, "longest_seconds": 0.8, "grace_seconds": 1.5}
+TIMEOUTS = {"first_seconds": 0.2, "longest_seconds": 0.8, "grace_seconds": 1.5}
 _LOOK_SECONDS = 0.4
 _STOCK_SECONDS = 25.0  # what the stock platform has not settled by then it will not: a run takes two or three
 _FIRST = threading.Lock()  # the UI's server, in this process, puts itself together on its first call
@@ -230,7 +230,7 @@ def world_in(
             **({"storage": dict(storage)} if storage else {"event_log_storage": event_log(folder / "home")}),
         }
         text = instance_yaml(
-            launchers, patience=PATIENCE, stock=launchers["cpu"] if is_stock else None,
+            launchers, timeouts=TIMEOUTS, stock=launchers["cpu"] if is_stock else None,
             steps_started_by="reconciler" if is_relayed else "run", **more,
         )  # fmt: skip
         with rig_in(folder / "home", text) as rig:

@@ -29,7 +29,7 @@ from ml_platform.launchers.leases.schema import ENDED, Holder, Launch
 from ml_platform.launchers.leases.table import Launches
 
 LEASE_VARIABLE = "ML_PLATFORM_LAUNCH"  # in the environment of what was started for a launch
-_HELD_LEASE_VARIABLE = "ML_PLATFORM_CLAIM"  # in that of the process which has it, and of those that it forks
+_HELD_LEASE_VARIABLE = "ML_PLATFORM_HELD_LEASE"  # in that of the process which has it, and of those that it forks
 _LOST_STATUS = 75  # of a process that finds its launch taken away; sysexits' EX_TEMPFAIL
 _LOOK_SECONDS, _REPORT_SECONDS = 1.0, 5.0
 _CGROUP_PEAK = Path("/sys/fs/cgroup/memory.peak")
@@ -90,7 +90,7 @@ def publishing() -> Iterator[None]:
 
 def inherit(instance: DagsterInstance) -> None:
     """Lets a forked process work under the lease of the one that forked it."""
-    launch_id, _, secret = os.environ.get("ML_PLATFORM_CLAIM", "").partition(" ")
+    launch_id, _, secret = os.environ.get("ML_PLATFORM_HELD_LEASE", "").partition(" ")
     if secret:
         _Process.lease = Lease(Launches.of(instance), launch_id, secret)
 

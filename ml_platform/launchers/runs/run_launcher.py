@@ -36,7 +36,7 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
     Args:
         default: the launcher of steps that ask for none, and of runs whose steps ask for several.
         launchers: name to `{module, class, config}` of any of Dagster's run launchers.
-        patience: how long to wait for what; see `Timeouts`.
+        timeouts: how long to wait for what; see `Timeouts`.
         tag_policy: what a run's tags may ask for; see `TagPolicy`.
         steps_started_by: who starts single steps on launchers other than local ones: the `run`, whose process talks to
             them then, or the `reconciler` for it, so that pods of runs need no access to their cluster.
@@ -46,7 +46,7 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
         self,
         default: str,
         launchers: Mapping[str, Mapping[str, Any]],
-        patience: Mapping[str, float] | None = None,
+        timeouts: Mapping[str, float] | None = None,
         tag_policy: Mapping[str, int] | None = None,
         steps_started_by: str = "run",
         inst_data: ConfigurableClassData | None = None,
@@ -58,7 +58,7 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
             )
         self.default = default
         self.children = Children(launchers, lambda: self._instance)
-        self.timeouts = Timeouts(**patience or {})  # `patience` is what people's `dagster.yaml` calls them
+        self.timeouts = Timeouts(**timeouts or {})
         self.tag_policy = TagPolicy(**tag_policy or {})
         self.steps_started_by = steps_started_by
         self._inst_data = inst_data
@@ -73,12 +73,12 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
     def config_type(cls) -> dict[str, Any]:
         """Returns what `dagster.yaml` may say."""
         child = {"module": str, "class": str, "config": dg.Field(dg.Permissive(), is_required=False)}
-        patience = {one.name: dg.Field(float, is_required=False) for one in fields(Timeouts)}
+        timeouts = {one.name: dg.Field(float, is_required=False) for one in fields(Timeouts)}
         policy = {one.name: dg.Field(int, is_required=False) for one in fields(TagPolicy)}
         return {
             "default": str,
             "launchers": dg.Field(dg.Map(str, dg.Shape(child), key_label_name="name")),
-            "patience": dg.Field(patience, is_required=False, description="How long to wait for what, in seconds."),
+            "timeouts": dg.Field(timeouts, is_required=False, description="How long to wait for what, in seconds."),
             "tag_policy": dg.Field(policy, is_required=False, description="What a run's tags may ask for, at most."),
             "steps_started_by": dg.Field(
                 dg.Enum("StepsStartedBy", [dg.EnumValue("run"), dg.EnumValue("reconciler")]),

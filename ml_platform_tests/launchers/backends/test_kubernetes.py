@@ -55,7 +55,7 @@ def test_a_mixed_run_sends_its_gpu_steps_alone_to_the_gpu_cluster(two: Two) -> N
 
 @pytest.mark.full
 def test_a_run_for_one_cluster_is_one_pod_there(two: Two) -> None:
-    run_id = two.rig.launch("trained", "climbing")
+    run_id = two.rig.launch("trained", "escalating")
     assert two.rig.finish(run_id) is SUCCESS, two.rig.log_text(run_id)
     assert (components(two.cpu), components(two.gpu)) == ([], ["run"])
 

@@ -28,7 +28,7 @@ from ml_platform.launchers.leases.schema import DIED, ENDED, EVICTED, OUT_OF_MEM
 from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.runs.reconciler import Reconciler
 from ml_platform_tests.launchers.rig import IMMEDIATELY, Rig, instance_yaml, local, rig_in
-from ml_platform_tests.launchers.world import PATIENCE
+from ml_platform_tests.launchers.world import TIMEOUTS
 from ml_platform_tests.servers import PATIENT_SECONDS, free_port, wait_until
 
 pytestmark = pytest.mark.full
@@ -137,7 +137,7 @@ def ray(address: str, **config: Any) -> dict[str, Any]:
 def rig(tmp_path_factory: pytest.TempPathFactory, gate: Gate) -> Iterator[Rig]:
     folder = tmp_path_factory.mktemp("ray")
     launchers = {"cpu": local("cpu"), "gpu": ray(gate.url, env_vars=["PLACE=ray", f"PASSWORD={SECRET}"])}
-    text = instance_yaml(launchers, patience=PATIENCE, run_coordinator=IMMEDIATELY)
+    text = instance_yaml(launchers, timeouts=TIMEOUTS, run_coordinator=IMMEDIATELY)
     with rig_in(folder / "home", text, module="ml_platform_tests.launchers.with_ray") as rig:
         yield rig
 

@@ -29,7 +29,7 @@ def wrapper(
     monkeypatch.setattr(lease, "instance_ref_of", lambda *_: None)
     yield lambda lease_id: lease.main([lease_id, "sh", "-c", f"echo x >> {tmp_path / 'marks'}"])
     lease._Process.lease = None
-    monkeypatch.delenv("ML_PLATFORM_CLAIM", raising=False)
+    monkeypatch.delenv("ML_PLATFORM_HELD_LEASE", raising=False)
 
 
 def test_the_loser_does_nothing_and_exits_0(
