@@ -1,4 +1,4 @@
-"""How long does the battery take, as a command in a fresh process, and once more in a process that has run it?"""
+"""Measures how long the battery takes: as a command in a fresh process, and once more in a process that has run it."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What does Dagster cost? The demo's steps as plain Python calls in memory, against the same through Dagster.
+"""Measures what Dagster costs: the demo's steps as plain Python calls in memory, against the same through Dagster.
 
 Both run in this process, one after the other, `--rounds` times; the best of each is compared. Dagster's side stores
 and verifies every artifact and writes every event; the plain side stores nothing.

@@ -1,4 +1,4 @@
-"""How long does an install take, and how large is it? Seconds and megabytes, by set of extras and by installer.
+"""Measures installs: seconds and megabytes, by set of extras and by installer.
 
     python benchmarks/installing.py [--uv PATH]
 

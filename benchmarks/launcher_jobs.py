@@ -8,7 +8,7 @@ STEPS = 10
 
 
 def chain(name: str, executor: dg.ExecutorDefinition, *tags: dict[str, str]) -> dg.JobDefinition:
-    """Gives a job of empty steps, one after the other, which take the tags in turn."""
+    """Returns a job of empty steps, one after the other, which take the tags in turn."""
     ops = [
         dg.op(name=f"{name}_{number}", tags=tags[number % len(tags)], ins={"after": dg.In(dg.Nothing)})(empty)
         for number in range(STEPS)

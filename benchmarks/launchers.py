@@ -1,4 +1,4 @@
-"""What does routing cost? Steps, launches and a thousand queued runs, beside Dagster's own ways, in one run."""
+"""Measures what routing costs: steps, launches and a thousand queued runs, beside Dagster's own ways, in one run."""
 
 import tempfile
 import time
@@ -40,7 +40,7 @@ class NoLauncher(RunLauncher[Any], ConfigurableClass):
 
 
 def seconds_of(rig: Rig, job: str) -> tuple[float, float]:
-    """Gives how long a run took to start executing, and how long a step took."""
+    """Returns how long a run took to start executing, and how long a step took."""
     run_id = rig.launch(job=job)
     assert rig.finish(run_id, 120) is dg.DagsterRunStatus.SUCCESS, rig.log_text(run_id)
     at = {
@@ -76,7 +76,7 @@ def stock_yaml(**config: Any) -> str:
 
 
 def drained(folder: Path, text: str) -> float:
-    """Gives how long the daemon's queue takes over a thousand runs whose launcher starts nothing."""
+    """Returns how long the daemon's queue takes over a thousand runs whose launcher starts nothing."""
     with rig_in(folder, text, JOBS) as rig:
         queued = rig.run(rig.launch(job="mixed"))
         for _ in range(QUEUED - 1):

@@ -1,4 +1,4 @@
-"""How long does a data scientist wait? Fresh processes on the real year, best of `--rounds`.
+"""Measures how long a data scientist waits: fresh processes on the real year, best of `--rounds`.
 
 The script is the demo's steps as plain Python calls in one process, which keeps and reuses nothing. The others are the
 commands as people type them, over a copy of the project whose YAML is edited between them.

@@ -1,4 +1,4 @@
-"""What does a fully reused run cost, beside the first?
+"""Measures what a fully reused run costs, beside the first.
 
 Runs `ml-platform run flight_delays` in a folder of its own: once from nothing, then as often as asked, with the events
 of partitions stored at once and one by one in turn. Processor seconds of executing the job count, imports and
@@ -34,7 +34,7 @@ main(["run", "flight_delays"])
 
 
 def run(home: str, batch: str) -> float:
-    """Gives the processor seconds of one run, in a fresh process."""
+    """Returns the processor seconds of one run, in a fresh process."""
     environment = {**os.environ, "DAGSTER_HOME": home, "DAGSTER_EVENT_BATCH_SIZE": batch, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", ONE], env=environment, capture_output=True, text=True, check=True)
     return float(next(line for line in done.stderr.splitlines() if line.startswith("seconds")).split()[1])

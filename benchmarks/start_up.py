@@ -1,4 +1,4 @@
-"""How long until the definitions are there? Fresh processes, taken in turn; the best of each."""
+"""Measures how long it takes until the definitions are there: fresh processes, taken in turn; the best of each."""
 
 import subprocess
 import sys

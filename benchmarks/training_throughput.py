@@ -1,4 +1,4 @@
-"""How many rows a second does our training loop take, against torch's own DataLoader feeding the same network?"""
+"""Measures how many rows a second our training loop takes, against torch's own DataLoader feeding the same network."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ml_platform_tests.crashes import KILLED, NOTED
+from ml_platform_tests.launchers.case_run import Played, databases, double_starts, play, play_all, play_with_outages
 from ml_platform_tests.launchers.cases import Case, cases
 from ml_platform_tests.launchers.kill_cases import kill_cases, stock_plays, whole_platform_cases
 from ml_platform_tests.launchers.outage_cases import outage_cases
-from ml_platform_tests.launchers.playing import Played, databases, double_starts, play, play_all, play_with_outages
 from ml_platform_tests.launchers.world import world_in
 from ml_platform_tests.postgres import Postgres
 

@@ -25,7 +25,7 @@ YEAR = ("2013-01-01", "2013-12-01")
 
 
 def small_yaml(*edits: tuple[str, str]) -> str:
-    """Gives the real YAML over the sample, with gates that a model of so few rows passes."""
+    """Returns the real YAML over the sample, with gates that a model of so few rows passes."""
     text = YAML.read_text()
     always = [
         ("ml_platform.sources.nycflights13.", "ml_platform_tests.lake."),
@@ -118,7 +118,7 @@ class Platform:
         )
 
     def digests(self) -> dict[str, str]:
-        """Gives label to content digest of everything current."""
+        """Returns label to content digest of everything current."""
         keys = [key.to_user_string() for key in self.definitions.resolve_all_asset_keys()]
         found = {}
         for asset in keys:
@@ -136,7 +136,7 @@ class Platform:
 
 
 def failure_of(result: dg.ExecuteInProcessResult) -> str:
-    """Gives the first failed step's reason."""
+    """Returns the first failed step's reason."""
     data = next(event for event in result.all_events if event.is_step_failure).step_failure_data
     if data.user_failure_data and data.user_failure_data.description:
         return data.user_failure_data.description

@@ -4,5 +4,5 @@ from pathlib import Path
 
 
 def project_root() -> Path:
-    """Gives the folder of `pyproject.toml`."""
+    """Returns the folder of `pyproject.toml`."""
     return Path(__file__).parents[1]

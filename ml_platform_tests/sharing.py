@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def make_once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """Gives a folder that somebody has filled; whoever comes meanwhile waits. What failed is begun again."""
+    """Returns a folder that somebody has filled; whoever comes meanwhile waits. What failed is begun again."""
     is_whole = folder.with_name(f"{folder.name}.whole")
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

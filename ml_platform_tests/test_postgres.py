@@ -1,4 +1,4 @@
-"""Does a Dagster instance live in the tests' own PostgreSQL, and does it survive the server's fall?"""
+"""A Dagster instance lives in the tests' own PostgreSQL, and survives the server's fall."""
 
 from pathlib import Path
 

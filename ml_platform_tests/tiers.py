@@ -100,7 +100,7 @@ def changed_files() -> frozenset[str]:
 
 
 def counts(of: str) -> list[Any]:
-    """Gives how many examples a test that draws them tries in each tier, as a parameter of the test."""
+    """Returns how many examples a test that draws them tries in each tier, as a parameter of the test."""
     return [
         pytest.param(count, marks=marks) for count, marks in zip(COUNTS[of], ((), FULL, SOAK), strict=True) if count
     ]

@@ -1,4 +1,4 @@
-"""Which files would a stranger send? Each case is a store, or a table, with one thing in it that is not as it should be."""
+"""Files that a stranger might send: each case is a store, or a table, with one thing in it that is not as it should be."""
 
 import gzip
 import hashlib

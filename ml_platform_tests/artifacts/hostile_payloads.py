@@ -1,4 +1,4 @@
-"""Which bytes would execute something if anybody unpickled them? The control does, and counts."""
+"""Bytes that would execute something if anybody unpickled them; the control does, and counts."""
 
 import io
 import os

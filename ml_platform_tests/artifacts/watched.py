@@ -1,4 +1,4 @@
-"""What happens while hostile files are read? Run as a process of its own: nothing switches an audit hook off."""
+"""Watches what happens while hostile files are read. Run as a process of its own: nothing switches an audit hook off."""
 
 import json
 import pickle

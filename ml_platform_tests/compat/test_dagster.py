@@ -1,4 +1,4 @@
-"""Is what `import dagster` loads, and Dagster does not promise, as the platform needs it?"""
+"""What `import dagster` loads, and Dagster does not promise, is as the platform needs it."""
 
 import signal
 import sys

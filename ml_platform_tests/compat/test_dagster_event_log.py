@@ -1,4 +1,4 @@
-"""Is Dagster's event log as the platform needs it?"""
+"""Dagster's event log is as the platform needs it."""
 
 import inspect
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Is what dagster-k8s does not promise as the platform needs it?"""
+"""What dagster-k8s does not promise is as the platform needs it."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Is what dagster-postgres does not promise as the platform needs it?"""
+"""What dagster-postgres does not promise is as the platform needs it."""
 
 import pytest
 from dagster_postgres import (

@@ -1,4 +1,4 @@
-"""Is what dagster-ray, and Ray's client, do not promise as the platform needs it?"""
+"""What dagster-ray, and Ray's client, do not promise is as the platform needs it."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Are Dagster's executors, and the processes of steps, as the platform needs them?"""
+"""Dagster's executors, and the processes of steps, are as the platform needs them."""
 
 import importlib.util
 import inspect

@@ -1,4 +1,4 @@
-"""Are Dagster's storages of runs and schedules as the platform needs them?"""
+"""Dagster's storages of runs and schedules are as the platform needs them."""
 
 import pytest
 

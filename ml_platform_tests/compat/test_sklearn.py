@@ -1,4 +1,4 @@
-"""Is what scikit-learn does not promise as the platform needs it?"""
+"""What scikit-learn does not promise is as the platform needs it."""
 
 import pytest
 from sklearn.base import BaseEstimator

@@ -1,4 +1,4 @@
-"""Which attacks on Dagster's webserver are tried, and what comes of each without and with the proxy before it?"""
+"""Attacks on Dagster's webserver that are tried, and what comes of each without and with the proxy before it?"""
 
 import json
 from collections.abc import Sequence

@@ -100,7 +100,7 @@ class Machine:
             inside.chmod(inside.stat().st_mode | 0o001)
 
     def journal(self, lines: int = 60) -> str:
-        """Gives the end of what the services said."""
+        """Returns the end of what the services said."""
         return self.run(f"journalctl --no-pager --lines {lines} --unit 'ml-platform-*' --unit 'postgresql@*'").stdout
 
     def _leader(self) -> int:

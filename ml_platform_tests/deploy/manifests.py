@@ -1,4 +1,4 @@
-"""What do the folders of deploy/kubernetes render to?"""
+"""Renders the folders of deploy/kubernetes."""
 
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ def _kubectl(folder: str) -> str:
 
 
 def rendered(folder: str) -> list[Manifest]:
-    """Gives the manifests of a folder, as `kubectl apply -k` would send them."""
+    """Returns the manifests of a folder, as `kubectl apply -k` would send them."""
     return [one for one in yaml.safe_load_all(_kubectl(folder)) if one]
 
 
@@ -43,7 +43,7 @@ def named(manifests: list[Manifest], kind: str, name: str, namespace: str = "ml-
 
 
 def instance_yaml(folder: str) -> dict[str, Any]:
-    """Gives the `dagster.yaml` that an overlay's pods find."""
+    """Returns the `dagster.yaml` that an overlay's pods find."""
     text = named(rendered(folder), "ConfigMap", "instance")["data"]["dagster.yaml"]
     return dict(yaml.safe_load(text))
 
@@ -51,7 +51,7 @@ def instance_yaml(folder: str) -> dict[str, Any]:
 def located(
     config: Mapping[str, Any], storage: Mapping[str, Any], kubeconfigs: Mapping[str, str], prefix: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """Gives a rendered `dagster.yaml` with the tests' database and clusters in place of those that it names.
+    """Returns a rendered `dagster.yaml` with the tests' database and clusters in place of those that it names.
 
     Args:
         storage: where the database is; the rest of `postgres_db` stays.
@@ -68,7 +68,7 @@ def located(
 
 
 def pod_specs(manifest: Manifest) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Gives the pods that a manifest has made, each with its namespace."""
+    """Returns the pods that a manifest has made, each with its namespace."""
     namespace = manifest["metadata"].get("namespace", "default")
     spec = manifest.get("spec") or {}
     if manifest["kind"] == "Pod":

@@ -1,4 +1,4 @@
-"""What must never stand in a manifest, or in a job that a launcher makes?"""
+"""Rules: what must never stand in a manifest, or in a job that a launcher makes."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -189,6 +189,6 @@ RULES: dict[str, Rule] = {
 
 
 def broken(manifest: Manifest) -> dict[str, list[object]]:
-    """Gives the rules that a manifest breaks, with what was found."""
+    """Returns the rules that a manifest breaks, with what was found."""
     found = {name: list(rule(manifest)) for name, rule in RULES.items()}
     return {name: findings for name, findings in found.items() if findings}

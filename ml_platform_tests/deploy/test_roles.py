@@ -7,30 +7,30 @@ from kubernetes.client import ApiException
 
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.backends.protocol import RetryLater
-from ml_platform_tests.deploy import playing
+from ml_platform_tests.deploy import cluster_calls
+from ml_platform_tests.deploy.cluster_calls import ACCOUNTS, Played, played_in
 from ml_platform_tests.deploy.manifests import rendered
-from ml_platform_tests.deploy.playing import ACCOUNTS, Played, played_in
 from ml_platform_tests.kubernetes.access import Access, access_in
 from ml_platform_tests.postgres import Postgres
 
 pytestmark = pytest.mark.full
 
 NEEDED: dict[tuple[str, str], Callable[[Played], None]] = {
-    ("daemon", "create jobs"): playing.a_run_is_started,
-    ("daemon", "get jobs"): playing.a_job_that_is_there_already_is_adopted,
-    ("daemon", "list jobs"): playing.a_run_that_got_no_pod_says_so,
-    ("daemon", "list pods"): playing.a_run_that_died_says_how_its_pod_ended,
-    ("daemon", "get pods/log"): playing.a_run_that_did_not_come_to_its_start_says_what_its_pod_printed,
-    ("daemon", "list events"): playing.a_run_says_what_the_cluster_warned_of,
-    ("reconciler", "create jobs"): playing.what_nobody_started_is_started,
-    ("reconciler", "get jobs"): playing.why_a_process_died_is_seen,
-    ("reconciler", "list pods"): playing.why_a_process_died_is_seen,
-    ("reconciler", "list events"): playing.a_run_that_a_quota_holds_up_says_why,
-    ("reconciler", "delete jobs"): playing.a_run_terminated_in_the_ui_leaves_no_job,
-    ("reconciler", "delete pods"): playing.a_pod_that_lost_its_job_is_ended,
-    ("reconciler", "list jobs"): playing.a_job_that_no_launch_needs_is_deleted,
+    ("daemon", "create jobs"): cluster_calls.a_run_is_started,
+    ("daemon", "get jobs"): cluster_calls.a_job_that_is_there_already_is_adopted,
+    ("daemon", "list jobs"): cluster_calls.a_run_that_got_no_pod_says_so,
+    ("daemon", "list pods"): cluster_calls.a_run_that_died_says_how_its_pod_ended,
+    ("daemon", "get pods/log"): cluster_calls.a_run_that_did_not_come_to_its_start_says_what_its_pod_printed,
+    ("daemon", "list events"): cluster_calls.a_run_says_what_the_cluster_warned_of,
+    ("reconciler", "create jobs"): cluster_calls.what_nobody_started_is_started,
+    ("reconciler", "get jobs"): cluster_calls.why_a_process_died_is_seen,
+    ("reconciler", "list pods"): cluster_calls.why_a_process_died_is_seen,
+    ("reconciler", "list events"): cluster_calls.a_run_that_a_quota_holds_up_says_why,
+    ("reconciler", "delete jobs"): cluster_calls.a_run_terminated_in_the_ui_leaves_no_job,
+    ("reconciler", "delete pods"): cluster_calls.a_pod_that_lost_its_job_is_ended,
+    ("reconciler", "list jobs"): cluster_calls.a_job_that_no_launch_needs_is_deleted,
 }
-CHECKS = [*dict.fromkeys(NEEDED.values()), playing.a_step_goes_to_another_launcher]
+CHECKS = [*dict.fromkeys(NEEDED.values()), cluster_calls.a_step_goes_to_another_launcher]
 
 
 @pytest.fixture(scope="module")

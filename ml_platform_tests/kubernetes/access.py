@@ -1,4 +1,4 @@
-"""Who may ask the stand-in for what? As Kubernetes judges it, from the manifests of roles and their bindings."""
+"""Decides who may ask the stand-in for what, as Kubernetes judges it, from the manifests of roles and their bindings."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -32,14 +32,14 @@ Access = Mapping[str, frozenset[Permission]]  # of users, by their names
 
 
 def asked(endpoint: str, path: str, namespace: str | None) -> Permission:
-    """Gives what a request needs."""
+    """Returns what a request needs."""
     verb, _, kind = endpoint.partition("_")
     group, resource = _RESOURCES[kind.removesuffix("s") if verb == "list" else kind]
     return Permission(namespace, group, f"{resource}/status" if path.endswith("/status") else resource, _VERBS[verb])
 
 
 def user_of(request: Request) -> str:
-    """Gives who asks: the stand-in's tokens are the names of their users."""
+    """Returns who asks: the stand-in's tokens are the names of their users."""
     return request.headers.get("Authorization", "").removeprefix("Bearer ")
 
 
@@ -56,7 +56,7 @@ def require(access: Access | None, request: Request, needed: Permission) -> None
 
 
 def access_in(manifests: Iterable[Mapping[str, Any]]) -> dict[str, frozenset[Permission]]:
-    """Gives what the roles and bindings among manifests let each service account do."""
+    """Returns what the roles and bindings among manifests let each service account do."""
     manifests = list(manifests)
     roles = {_place(one): one["rules"] for one in manifests if one["kind"] == "Role"}
     found: dict[str, frozenset[Permission]] = {}

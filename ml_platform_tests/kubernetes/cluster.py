@@ -1,4 +1,4 @@
-"""How does the stand-in answer as a Kubernetes API server does, and run the jobs that it is given?"""
+"""A stand-in that answers as a Kubernetes API server does, and runs the jobs that it is given."""
 
 import json
 import re
@@ -226,7 +226,7 @@ class Cluster:
         return Refused(fault.code, fault.message, fault.headers).get_response()
 
     def _former(self, path: str, seconds: float) -> Response:
-        """Gives what was answered so long ago; nothing if nothing was."""
+        """Returns what was answered so long ago; nothing if nothing was."""
         until = time.monotonic() - seconds
         former = [answer for at, where, answer in self._answers if where == path and at <= until]
         return former[-1] if former else as_json({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []})

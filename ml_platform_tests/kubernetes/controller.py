@@ -1,4 +1,4 @@
-"""What does a cluster do with the jobs that it is given? Pods, their phases, tries, deadlines and ends."""
+"""Does with jobs what a cluster does: pods, their phases, tries, deadlines and ends."""
 
 import random
 import signal

@@ -1,4 +1,4 @@
-"""What do objects of the stand-in look like, and how are they selected?"""
+"""Objects of the stand-in cluster: their fields, and how they are selected."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""How does a pod of the stand-in execute: what its manifest says, in an environment of its own?"""
+"""Executes pods of the stand-in cluster as their manifests say, each in an environment of its own."""
 
 import math
 import os
@@ -65,7 +65,7 @@ class Process:
         return dict(self.pod["spec"]["containers"][0])
 
     def environment(self) -> dict[str, str]:
-        """Gives what the manifest says, and nothing of this process's beyond what an image has."""
+        """Returns what the manifest says, and nothing of this process's beyond what an image has."""
         env = {name: os.environ[name] for name in INHERITED if name in os.environ}
         env["HOSTNAME"] = self.pod["metadata"]["name"]
         for source in self.container.get("envFrom") or []:
@@ -118,7 +118,7 @@ class Process:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def wait(self, timeout_seconds: float | None) -> int | None:
-        """Gives the container's exit code; None if it still runs after so long."""
+        """Returns the container's exit code; None if it still runs after so long."""
         assert self._process is not None
         try:
             code = self._process.wait(timeout_seconds)

@@ -1,4 +1,4 @@
-"""How does a pod of the stand-in start in a moment? Forked from a server that has imported what it needs."""
+"""Starts pods of the stand-in in a moment: forked from a server that has imported what it needs."""
 
 import multiprocessing
 import os
@@ -25,7 +25,7 @@ PRELOADED = (
 
 
 def forkserver() -> ForkServerContext:
-    """Gives what forks processes that have imported what they need; whoever is first decides what that is."""
+    """Returns what forks processes that have imported what they need; whoever is first decides what that is."""
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload([__name__, *PRELOADED])
     return server

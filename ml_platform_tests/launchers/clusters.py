@@ -15,7 +15,7 @@ from ml_platform_tests.launchers.rig import kubernetes
 def two_clusters(
     folder: Path, home: Path, cores: tuple[int, int] = (2, 1), *, is_warm: bool = False, **variables: str
 ) -> Iterator[tuple[Cluster, Cluster, dict[str, Any]]]:
-    """Gives both, and what an instance's YAML says of them.
+    """Returns both, and what an instance's YAML says of them.
 
     Args:
         home: the Dagster instance, which pods reach as a cluster's would reach its database.
@@ -50,7 +50,7 @@ def component(ran: Ran) -> str:
 
 
 def spans_of_steps(instance: dg.DagsterInstance, run_id: str) -> dict[str, tuple[float, float]]:
-    """Gives when each step of a run executed, in seconds as of `time.time`."""
+    """Returns when each step of a run executed, in seconds as of `time.time`."""
     started, ended = {}, {}
     for entry in instance.all_logs(run_id):
         event = entry.dagster_event

@@ -1,4 +1,4 @@
-"""How do tag sets come in by every door of the GraphQL API, and which jobs does a cluster get to see for them?"""
+"""Sends tag sets in by every door of the GraphQL API, and collects the jobs that a cluster gets to see for them."""
 
 import asyncio
 import json
@@ -162,7 +162,7 @@ class Platform:
         return {job["metadata"]["labels"]["dagster/run-id"]: job for job in self.cluster.jobs.values()}
 
     def logs(self, containing: str) -> dict[str, str]:
-        """Gives what runs' logs say with these words in it, by run."""
+        """Returns what runs' logs say with these words in it, by run."""
         with closing(sqlite3.connect(self._home / "storage" / "event_log.db")) as connection:
             rows = connection.execute(
                 "SELECT run_id, event FROM event_logs WHERE instr(event, ?)", [containing]
@@ -170,7 +170,7 @@ class Platform:
         return {run_id: str(json.loads(event)["dagster_event"]["message"]) for run_id, event in rows}
 
     def plain(self, job: str) -> dict[str, Any]:
-        """Gives the job of a run that asks for nothing."""
+        """Returns the job of a run that asks for nothing."""
         run_id = _run_of(self.ask(MANY, [_params(job, None)])["launchMultipleRunsResult"][0])
         return self.jobs()[run_id]
 
@@ -197,7 +197,7 @@ def _shown(tags: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
 
 
 def _run_of(answer: Mapping[str, Any]) -> str:
-    """Gives the run that was made; empty if none was."""
+    """Returns the run that was made; empty if none was."""
     launched = answer.get("launchedRunIds") or [None]
     return str(answer.get("run", {}).get("runId") or launched[0] or "")
 

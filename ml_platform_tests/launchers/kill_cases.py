@@ -58,7 +58,7 @@ MIXED = ("counted", "counted_on_gpu")
 
 
 def stock_plays() -> list[tuple[str, Callable[[int], Setup]]]:
-    """Gives who there is on the stock platform as well; how many effects each has there nobody says."""
+    """Returns who there is on the stock platform as well; how many effects each has there nobody says."""
     return [
         ("the daemon launches", lambda before: _launching(before, None)),
         ("the run's process", lambda before: _of_pod("execute_run", ("counted",))(before, None)),

@@ -102,7 +102,7 @@ MUTANTS = [
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Gives the mutated module in place of the real one."""
+    """Returns the mutated module in place of the real one."""
 
     def __init__(self, mutant: Mutant):
         self._mutant = mutant

@@ -50,7 +50,7 @@ def instance_yaml(
     steps_started_by: str = "run",
     **more: Any,
 ) -> str:
-    """Gives the YAML of an instance with these launchers, or with `stock` alone and nothing of ours around it."""
+    """Returns the YAML of an instance with these launchers, or with `stock` alone and nothing of ours around it."""
     routing = {
         "module": "ml_platform.launchers",
         "class": "RoutingRunLauncher",
@@ -65,7 +65,7 @@ def instance_yaml(
 
 
 def event_log(home: Path) -> dict[str, Any]:
-    """Gives the YAML of the event log that the local deployment has: an event costs little there."""
+    """Returns the YAML of the event log that the local deployment has: an event costs little there."""
     config = {"base_dir": str(home / "storage")}
     return {"module": "ml_platform.storages.sqlite", "class": "KeptEngineSqliteEventLogStorage", "config": config}
 
@@ -148,7 +148,7 @@ class Rig:
         return [entry.dagster_event for entry in self.instance.all_logs(run_id) if entry.dagster_event is not None]
 
     def log_text(self, run_id: str) -> str:
-        """Gives all that a run's log says, with the reasons of what failed."""
+        """Returns all that a run's log says, with the reasons of what failed."""
         lines = []
         for event in self.events(run_id):
             lines.append(f"{event.event_type_value} {event.step_key or ''}: {event.message}")
@@ -163,7 +163,7 @@ class Rig:
         return [int(str(event.event_specific_data.metadata["pid"].value)) for event in started]
 
     def places(self, run_id: str) -> dict[str, dict[str, Any]]:
-        """Gives what each asset or check said of where it ran."""
+        """Returns what each asset or check said of where it ran."""
         found = {}
         for event in self.events(run_id):
             data = event.event_specific_data

@@ -1,4 +1,4 @@
-"""What do Dagster's own coordinator, launcher and executor make of a tag set? They leave tags as they are."""
+"""What Dagster's own coordinator, launcher and executor make of a tag set: they leave tags as they are."""
 
 import math
 from collections.abc import Mapping

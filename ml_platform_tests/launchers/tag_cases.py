@@ -1,4 +1,4 @@
-"""Which tags and run configurations would somebody write who wants more than a job declares?
+"""Tags and run configurations that somebody writes who wants more than a job declares.
 
 Each set is drawn from a generator that is seeded with its number alone: any set can be made again by itself, on any
 machine, in microseconds. (A hypothesis strategy costs milliseconds a set, and draws otherwise in another version.)

@@ -7,7 +7,7 @@ import pytest
 
 from ml_platform_tests import tiers
 from ml_platform_tests.crashes import FOLDER
-from ml_platform_tests.launchers.playing import databases, double_starts, start_twice
+from ml_platform_tests.launchers.case_run import databases, double_starts, start_twice
 from ml_platform_tests.launchers.rig import IMMEDIATELY, instance_yaml, local, rig_in
 from ml_platform_tests.postgres import Postgres
 

@@ -3,8 +3,8 @@
 import pytest
 
 from ml_platform_tests import tiers
+from ml_platform_tests.launchers.case_run import On, Played, on_both, play_on_both
 from ml_platform_tests.launchers.cases import cases
-from ml_platform_tests.launchers.playing import On, Played, on_both, play_on_both
 from ml_platform_tests.postgres import Postgres
 
 CASES = cases()

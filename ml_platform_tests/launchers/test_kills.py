@@ -6,8 +6,8 @@ import pytest
 
 from ml_platform_tests import tiers
 from ml_platform_tests.crashes import KILLED, NOTED, order
+from ml_platform_tests.launchers.case_run import On, Played, on_both, play_on_both
 from ml_platform_tests.launchers.kill_cases import EFFECTS, kill_cases, whole_platform_cases
-from ml_platform_tests.launchers.playing import On, Played, on_both, play_on_both
 from ml_platform_tests.launchers.world import world_in
 from ml_platform_tests.postgres import Postgres
 

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from ml_platform_tests import tiers
+from ml_platform_tests.launchers.case_run import databases
 from ml_platform_tests.launchers.machine import Machine
-from ml_platform_tests.launchers.playing import databases
 from ml_platform_tests.launchers.rig import event_log, instance_yaml, local
 from ml_platform_tests.postgres import Postgres
 

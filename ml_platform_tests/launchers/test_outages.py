@@ -3,9 +3,9 @@
 import pytest
 
 from ml_platform_tests import tiers
+from ml_platform_tests.launchers.case_run import Played, play_with_outages
 from ml_platform_tests.launchers.cases import Case
 from ml_platform_tests.launchers.outage_cases import outage_cases
-from ml_platform_tests.launchers.playing import Played, play_with_outages
 from ml_platform_tests.postgres import Postgres
 
 CASES = outage_cases()

@@ -161,7 +161,7 @@ class World:
         return sum(one.finished is None and one.labels.get("dagster/run-id") == run_id for one in ran)
 
     def printed(self, run_id: str) -> list[str]:
-        """Gives the end of what each pod of a run printed."""
+        """Returns the end of what each pod of a run printed."""
         return [
             f"{path.parent.name}: {path.read_text(errors='replace')[-1000:]}"
             for cluster in (self.cpu, self.gpu)

@@ -126,7 +126,7 @@ def planned(platform: Platform, text: str | None = None) -> dict[str, Planned]:
 
 
 def recomputed(plan_of: dict[str, Planned]) -> dict[str, list[str]]:
-    """Gives what is recomputed for a reason of its own."""
+    """Returns what is recomputed for a reason of its own."""
     return {
         name: reasons
         for name, one in plan_of.items()

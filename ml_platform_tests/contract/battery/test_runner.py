@@ -151,7 +151,7 @@ def is_of_changed(mutant: Mutant) -> bool:
 
 @contextmanager
 def mutated(mutant: Mutant) -> Iterator[None]:
-    """Gives the module's functions, wherever they were imported, the code that the mutated text compiles to."""
+    """Returns the module's functions, wherever they were imported, the code that the mutated text compiles to."""
     module = importlib.import_module(mutant.home)
     text = inspect.getsource(module)
     assert text.count(mutant.old) == 1, f"{mutant.old!r} stands {text.count(mutant.old)} times in {module.__name__}"

@@ -27,7 +27,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 
 def other_launcher(rig: Rig) -> LocalRunLauncher:
-    """Gives a launcher that did not start the run, as in another process."""
+    """Returns a launcher that did not start the run, as in another process."""
     launcher = LocalRunLauncher()
     launcher.register_instance(rig.instance)
     return launcher

@@ -143,7 +143,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory, gate: Gate) -> Iterator[Rig]:
 
 
 def launches_of(rig: Rig, run_id: str) -> dict[str, Launch]:
-    """Gives the newest launch of a run and of each of its steps, the run's under an empty name."""
+    """Returns the newest launch of a run and of each of its steps, the run's under an empty name."""
     return {launch.work.step: launch for launch in Launches.of(rig.instance).of_run(run_id)}
 
 

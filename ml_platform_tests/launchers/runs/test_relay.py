@@ -14,10 +14,10 @@ from ml_platform.launchers.leases.schema import Work
 from ml_platform.launchers.steps.requests import CREATE, RelayedBackend, Requests
 from ml_platform_tests import tiers
 from ml_platform_tests.crashes import KILLED, NOTED
+from ml_platform_tests.launchers.case_run import judged, play
 from ml_platform_tests.launchers.cases import Case, cases
 from ml_platform_tests.launchers.children import in_child, relay_in_child
 from ml_platform_tests.launchers.clusters import components
-from ml_platform_tests.launchers.playing import judged, play
 from ml_platform_tests.launchers.world import World, world_in
 
 CONFIG = "dagster-k8s/config"

@@ -1,4 +1,4 @@
-"""What does the platform ask a cluster for? Its launcher, its reconciler and its steps, each under its own account."""
+"""Records what the platform asks a cluster for: its launcher, its reconciler and its steps, each under its own account."""
 
 import subprocess
 import time
@@ -55,7 +55,7 @@ class Played:
         return self.instances[account].run_launcher
 
     def run(self, asset: str = "quick_one") -> dg.DagsterRun:
-        """Gives a run that is to be started."""
+        """Returns a run that is to be started."""
         new = self.like[asset]._replace(run_id=str(uuid.uuid4()), status=STARTING, tags={})
         return self.instances["daemon"].add_run(new)
 
@@ -250,7 +250,7 @@ def played_in(folder: Path, server: Postgres) -> Iterator[Played]:
 
 
 def _runs(instance: dg.DagsterInstance, *assets: str) -> dict[str, dg.DagsterRun]:
-    """Gives a queued run of each asset, to be copied."""
+    """Returns a queued run of each asset, to be copied."""
     target = ModuleTarget(MODULE, attribute=None, working_directory=None, location_name="tests")
     with WorkspaceProcessContext(instance, target) as process:
         rig = Rig(instance, process)
