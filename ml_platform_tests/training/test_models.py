@@ -7,7 +7,7 @@ import pytest
 from ml_platform.errors import DataError
 from ml_platform.pipeline import load_pipeline
 from ml_platform.tasks import TASKS
-from ml_platform.training.models import features_and_target, telling
+from ml_platform.training.models import features_and_target, reporting
 from ml_platform_tests.platform import YAML
 
 
@@ -35,7 +35,7 @@ def test_features_come_in_their_declared_order() -> None:
 def test_what_a_model_tells_of_its_training_is_passed_on_and_the_logger_is_left_as_it_was() -> None:
     logger, told = logging.getLogger("ml_platform.models"), []
     before = logger.level, logger.propagate, list(logger.handlers)
-    with telling(told.append, "network"):
+    with reporting(told.append, "network"):
         logger.info("epoch %d of %d", 3, 20)
     assert told == ["network: epoch 3 of 20"]
     assert (logger.level, logger.propagate, logger.handlers) == before
