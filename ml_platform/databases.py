@@ -1,4 +1,4 @@
-"""What all do alike that talk to a database: keep connections to themselves, and ask again while it is away."""
+"""Retries database calls during outages, and gives forked processes connections of their own."""
 
 import logging
 import os

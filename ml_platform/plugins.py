@@ -35,7 +35,8 @@ def added(group: str) -> Mapping[str, EntryPoint]:
         former = found.setdefault(point.name, point)
         if former.value != point.value:
             raise PlatformError(
-                f"{group}: {_told(former)} and {_told(point)} both add {point.name!r}; uninstall one of them"
+                f"{group}: {_distribution_name(former)} and {_distribution_name(point)} both add {point.name!r}; "
+                "uninstall one of them"
             )
     return found
 
@@ -51,10 +52,10 @@ def load(group: str, name: str) -> Any:
         return point.load()
     except (ImportError, AttributeError) as error:
         raise PlatformError(
-            f"{group}: {_told(point)} adds {name!r} as {point.value}, which cannot be imported ({error}); "
+            f"{group}: {_distribution_name(point)} adds {name!r} as {point.value}, which cannot be imported ({error}); "
             "expected " + GROUPS[group]
         ) from error
 
 
-def _told(point: EntryPoint) -> str:
+def _distribution_name(point: EntryPoint) -> str:
     return point.dist.name if point.dist is not None else "a distribution"

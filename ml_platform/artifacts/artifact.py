@@ -1,4 +1,4 @@
-"""Defines the manifest of a stored value: its files, what it was made of, and by which computation."""
+"""Defines `Artifact`, the manifest of a stored value, and hashes a computation into its cache key."""
 
 import hashlib
 import json

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from ml_platform.artifacts.backend_protocol import Backend
 from ml_platform.artifacts.buckets import ObjectBackend
 from ml_platform.artifacts.folders import LocalBackend
-from ml_platform.artifacts.places import Backend
 from ml_platform.errors import ArtifactError
 from ml_platform.extras import is_installed, missing
 from ml_platform.plugins import added, load

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ml_platform.artifacts.backend_protocol import Entry
 from ml_platform.artifacts.manifests import MOST_BYTES
-from ml_platform.artifacts.places import Entry
 from ml_platform.artifacts.staging import Staged
 from ml_platform.errors import ArtifactError
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ml_platform.artifacts.backend_protocol import Entry, sha256_of
 from ml_platform.artifacts.manifests import MOST_BYTES
-from ml_platform.artifacts.places import Entry, sha256_of
 from ml_platform.artifacts.staging import DAMAGED, Staged, staged_in, staging_in, sweep
 from ml_platform.errors import ArtifactError
 

@@ -1,4 +1,4 @@
-"""Finds the local Dagster instance, its artifacts and the branch by environment variables and the project."""
+"""Locates the Dagster instance, the artifact store and the branch, from environment variables and the project."""
 
 import os
 from pathlib import Path

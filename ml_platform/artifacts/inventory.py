@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ml_platform.artifacts.backend_protocol import Entry
 from ml_platform.artifacts.folders import LOCK
-from ml_platform.artifacts.places import Entry
 
 CONDEMNED = "condemned"
 _VALUE = re.compile(r"objects/[0-9a-f]{2}/([0-9a-f]{64})/[^/]+")
 _MANIFEST = re.compile(r"manifests/.+/([0-9a-f]{64})\.json")
-_ADDRESS = re.compile(r"addresses/[0-9a-f]{2}/([0-9a-f]{64})\.json")
+_CACHE_ENTRY = re.compile(r"addresses/[0-9a-f]{2}/([0-9a-f]{64})\.json")
 _BESIDE = re.compile(r"(?:.*/)?\.[^/]+\.\d+-[0-9a-f]{32}")  # written beside its target, to be renamed over it
 _KEPT = re.compile(rf"heads/.+\.json|branches/[^/]+/heads/.+\.json|notes/.+\.json|{CONDEMNED}/[^/]+\.json|{LOCK}")
 
@@ -42,7 +42,7 @@ class Listing:
             self._add_file(match[1], entry)
         elif match := _MANIFEST.fullmatch(entry.key):
             self.manifests[match[1]] = entry
-        elif match := _ADDRESS.fullmatch(entry.key):
+        elif match := _CACHE_ENTRY.fullmatch(entry.key):
             self.cache_entries[match[1]] = entry
         # Heads, notes, ledgers and the lock are neither counted nor removed here. All else is somebody's: it is
         # reported and left.

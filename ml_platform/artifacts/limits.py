@@ -1,4 +1,4 @@
-"""Refuses files that cannot be read or that would unpack to far more memory than files of their size do."""
+"""Bounds the memory that a stored file may decompress to, relative to its size."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Collects the versions of steps that values went through, and refuses to mix values of different ones."""
+"""Tracks which versions of each step a value went through, and rejects inputs that mix versions."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Validates manifests and names, which anybody with access to the store could have written."""
+"""Validates the JSON of manifests, and the names in paths, as untrusted input."""
 
 import json
 import re

@@ -12,7 +12,7 @@ from typing import Any
 from ml_platform.artifacts.artifact import Artifact
 from ml_platform.artifacts.limits import reading
 from ml_platform.artifacts.networks import STATE, WEIGHTS, is_network, read_network, refuse_nested, write_network
-from ml_platform.artifacts.schemas import refuse_bombs
+from ml_platform.artifacts.skops_limits import refuse_bombs
 from ml_platform.artifacts.store import ArtifactStore
 from ml_platform.errors import ArtifactError, first_few
 

@@ -10,14 +10,14 @@ import math
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 
-from ml_platform.artifacts.condemned import Condemned
+from ml_platform.artifacts.backend_protocol import Backend, Entry
 from ml_platform.artifacts.inventory import Listing, listed
-from ml_platform.artifacts.places import Backend, Entry
-from ml_platform.artifacts.reach import current_in, reach_of
+from ml_platform.artifacts.pending_deletions import Condemned
+from ml_platform.artifacts.reachability import current_in, reach_of
 from ml_platform.errors import first_few
 
 LEFTOVER_SECONDS = 86_400.0  # a small file is written in less
-_TELL_EVERY = 500
+_REPORT_EVERY = 500
 Due = Callable[[str], float | None]
 
 
@@ -84,8 +84,8 @@ class Sweep:
         reach = reach_of(self._backend, current, listing, self._since, self._report)
         self.collected.counts["heads"] = Count(kept=len(current))
         self._remove_leftovers(listing)
-        # What leads to a value goes before the value: cut off anywhere, nothing points at what is gone. Addresses need
-        # no ledger, as a computation without one is only done again.
+        # What leads to a value goes before the value: cut off anywhere, nothing points at what is gone. Cache entries
+        # need no ledger, as a computation without one is only done again.
         self._remove("cache_entries", listing.cache_entries, reach.cache_keys, lambda _: math.inf)
         doomed = self._remove("versions", listing.manifests, reach.ids, condemned.due)
         doomed |= self._remove("values", listing.values, reach.digests, condemned.due)
@@ -102,7 +102,7 @@ class Sweep:
         gone = set()
         for key in moments if self._is_dry else self._backend.discard(moments):
             gone.add(key)
-            if len(gone) % _TELL_EVERY == 0:
+            if len(gone) % _REPORT_EVERY == 0:
                 self._report(f"removed {len(gone):,} of {len(moments):,} {kind}")
         waiting = len(doomed) - len(moments)
         freed_bytes = sum(doomed[key] for key in gone)

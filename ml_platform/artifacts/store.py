@@ -25,10 +25,10 @@ from typing import Any, Self
 from urllib.parse import unquote
 
 from ml_platform.artifacts.artifact import NOWHERE, Artifact, File, Origin
+from ml_platform.artifacts.backend_protocol import sha256_of
 from ml_platform.artifacts.backends import open_backend
-from ml_platform.artifacts.keys import WHOLE, cache_entry_key, head_key, manifest_key, object_key, quoted
 from ml_platform.artifacts.manifests import checked_name
-from ml_platform.artifacts.places import sha256_of
+from ml_platform.artifacts.paths import WHOLE, cache_entry_key, head_key, manifest_key, object_key, quoted
 from ml_platform.errors import ArtifactError, without_password
 
 _LOG = logging.getLogger(__name__)
@@ -97,9 +97,9 @@ class ArtifactStore:
             # Files, manifest, cache key, and later the head: each is whole before the next one points at it.
             self._backend.publish_folder(staged, object_key(made))
             self._keep_manifest(made)
-            return made if made.cache_key is None else self._settle(made, made.cache_key)
+            return made if made.cache_key is None else self._register_cache_entry(made, made.cache_key)
 
-    def _settle(self, made: Artifact, cache_key: str) -> Artifact:
+    def _register_cache_entry(self, made: Artifact, cache_key: str) -> Artifact:
         """Puts what was made under its cache key; returns the value that stands there, or that is adopted from it."""
         with self._publishing():
             # Whoever creates the file first decides what this computation gives. A look and a write would let two

@@ -11,8 +11,8 @@ from rich.table import Table
 from ml_platform.artifacts import Artifact, ArtifactStore, default_store
 from ml_platform.artifacts.reports import page_path, read_report
 from ml_platform.errors import ArtifactError
-from ml_platform.evaluation.facts import Evaluation, GateResult
-from ml_platform.runtime.provenance import made_of
+from ml_platform.evaluation.report_schemas import Evaluation, GateResult
+from ml_platform.runtime.provenance import provenance_of
 from ml_platform.tasks import label_of
 
 
@@ -40,7 +40,7 @@ def evaluation_facts(store: ArtifactStore, artifact: Artifact) -> dict[str, Any]
         "digest": artifact.digest,
         "report": str(page_path(store, artifact)),
         "gates_passed": evaluation.passed,
-        "made_of": made_of(store, artifact),
+        "made_of": provenance_of(store, artifact),
     }
 
 

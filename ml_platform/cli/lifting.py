@@ -1,4 +1,4 @@
-"""Prints where a lifted class is now, and what to do with it next."""
+"""Prints where a class extracted from a notebook was written, and what to do next."""
 
 import click
 

@@ -86,7 +86,7 @@ def free(keep: str, *, is_dry: bool, is_shown: bool) -> Freed:
     with _instance() as instance, _progress(is_shown) as report:
         unfinished = [] if instance is None else unfinished_in(instance)
         began = min([since, *(one.began for one in unfinished if one.began is not None)])
-        freed = Freed(base, datetime.fromtimestamp(began, UTC), is_dry, remarks=_told(unfinished, since))
+        freed = Freed(base, datetime.fromtimestamp(began, UTC), is_dry, remarks=_remarks(unfinished, since))
         swept = Sweep(backend, base, began, now, is_dry=is_dry, report=report).run()
         freed.counts |= swept.counts
         freed.remarks += swept.remarks
@@ -115,7 +115,7 @@ def _progress(is_shown: bool) -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(escape(text))
 
 
-def _told(unfinished: Sequence[Unfinished], since: float) -> list[str]:
+def _remarks(unfinished: Sequence[Unfinished], since: float) -> list[str]:
     old = [one for one in unfinished if one.began is not None and one.began < since]
     return [
         f"run {one.run_id[:8]} is under way since {datetime.fromtimestamp(one.began or 0.0, UTC):%Y-%m-%d %H:%M}: "
@@ -138,10 +138,10 @@ def print_freed(freed: Freed, console: Console | None = None) -> None:
         table.add_column(column, justify="left" if column == "what" else "right")
     for kind, count in freed.counts.items():
         waiting = [f"{count.waiting:,}"] if waits else []
-        size = _shown(count.freed_bytes) if count.freed_bytes else ""
+        size = _size_text(count.freed_bytes) if count.freed_bytes else ""
         table.add_row(_NAMES[kind], f"{count.kept:,}", f"{count.deleted:,}", *waiting, size)
     console.print(table)
-    total = _shown(sum(count.freed_bytes for count in freed.counts.values()))
+    total = _size_text(sum(count.freed_bytes for count in freed.counts.values()))
     said = "would be freed; nothing was deleted" if freed.is_dry else "were freed"
     console.print(f"{total} {said} in {escape(freed.store)}", soft_wrap=True, highlight=False)
     if waits:
@@ -150,5 +150,5 @@ def print_freed(freed: Freed, console: Console | None = None) -> None:
         console.print(f"[yellow]note[/]: {escape(remark)}", soft_wrap=True, highlight=False)
 
 
-def _shown(size_bytes: int) -> str:
+def _size_text(size_bytes: int) -> str:
     return format_bytes(size_bytes) if size_bytes >= 2**20 else f"{size_bytes:,} bytes"

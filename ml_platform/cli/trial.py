@@ -1,4 +1,4 @@
-"""Tries a pipeline as it is declared now: in this process, without Dagster, and without production's notice."""
+"""Fits and evaluates a pipeline in this process, without Dagster and without changing current versions."""
 
 from pathlib import Path
 from typing import Any

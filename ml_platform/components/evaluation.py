@@ -5,8 +5,8 @@ from typing import Any
 
 import dagster as dg
 
+from ml_platform.components.compute import body_of
 from ml_platform.components.options import asset_key, asset_options, describe_frame, op_tags, partitions_of
-from ml_platform.components.values import body_of
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.runtime import Node
 

@@ -1,4 +1,4 @@
-"""What the definitions of a project need beside its pipelines: resources, IO managers, and an executor that routes."""
+"""Builds a project's Dagster resources: the store, the IO managers, and the routing executor."""
 
 import dagster as dg
 

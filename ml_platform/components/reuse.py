@@ -11,7 +11,7 @@ from ml_platform.compat.dagster import (
 )
 from ml_platform.compat.dagster_steps import StepHandlerContext, plan_context_of, step_in
 from ml_platform.errors import PlatformError
-from ml_platform.launchers.backends.workers import key_of
+from ml_platform.launchers.backends.local_steps import key_of
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.resources import SplitResource, StoreResource
 from ml_platform.runtime import Node, RunContext, nodes_of

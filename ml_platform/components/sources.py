@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from ml_platform.components.compute import costs
 from ml_platform.components.options import describe_frame, op_tags, partitions_of, selected_partitions
-from ml_platform.components.values import costs
 from ml_platform.io_managers.metadata import column_schema
 from ml_platform.launchers import LAUNCHER_TAG
 from ml_platform.pipeline.signatures import code_of_source

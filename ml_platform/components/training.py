@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from ml_platform.components.compute import body_of
 from ml_platform.components.options import asset_key, asset_options
-from ml_platform.components.values import body_of
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.pipeline.spec import Model
 from ml_platform.runtime import Node

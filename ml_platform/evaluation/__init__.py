@@ -2,8 +2,8 @@
 
 from ml_platform.evaluation.approval import approve
 from ml_platform.evaluation.evaluator import evaluate
-from ml_platform.evaluation.facts import Approval, Evaluation, Selection
 from ml_platform.evaluation.gates import check_gates, require_passed
+from ml_platform.evaluation.report_schemas import Approval, Evaluation, Selection
 from ml_platform.evaluation.selection import select_best
 
 __all__ = ["Approval", "Evaluation", "Selection", "approve", "check_gates", "evaluate", "require_passed", "select_best"]

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from ml_platform.artifacts import ArtifactStore, Fitted, Report
 from ml_platform.artifacts.objects import stored_object
 from ml_platform.errors import ArtifactError, expected_one_of
-from ml_platform.evaluation.facts import Approval, Evaluation
 from ml_platform.evaluation.gates import require_passed
+from ml_platform.evaluation.report_schemas import Approval, Evaluation
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.pipeline.spec import Gate
 

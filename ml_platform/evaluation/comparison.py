@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ml_platform.errors import DataError, first_few
-from ml_platform.evaluation.facts import Evaluation
+from ml_platform.evaluation.report_schemas import Evaluation
 from ml_platform.tasks import TASKS, label_of
 
 _TOGETHER = ("task", "target", "key", "classes")

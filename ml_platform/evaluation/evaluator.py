@@ -8,11 +8,11 @@ import pandas as pd
 
 from ml_platform.artifacts import Fitted, Frames, Report
 from ml_platform.errors import ArtifactError, DataError
-from ml_platform.evaluation.facts import CandidateFacts, Confusion, ConfusionOfClasses, Evaluation, Selection
 from ml_platform.evaluation.gates import check_gates
 from ml_platform.evaluation.metrics import by_group, confusion, confusion_of_classes
 from ml_platform.evaluation.page import render_page
 from ml_platform.evaluation.pictures import draw_all
+from ml_platform.evaluation.report_schemas import CandidateFacts, Confusion, ConfusionOfClasses, Evaluation, Selection
 from ml_platform.extras import is_installed
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.splits import Split, partitions_with, read_rows

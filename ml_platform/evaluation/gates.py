@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ml_platform.errors import GateError
-from ml_platform.evaluation.facts import Evaluation, GateResult
+from ml_platform.evaluation.report_schemas import Evaluation, GateResult
 from ml_platform.pipeline.spec import Gate
 
 

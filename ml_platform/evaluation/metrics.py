@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml_platform.evaluation.facts import Confusion, ConfusionOfClasses, Group
+from ml_platform.evaluation.report_schemas import Confusion, ConfusionOfClasses, Group
 from ml_platform.tasks import Task
 
 

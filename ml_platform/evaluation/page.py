@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping
 from pathlib import Path
 
-from ml_platform.evaluation.facts import Evaluation
+from ml_platform.evaluation.report_schemas import Evaluation
 from ml_platform.extras import missing
 from ml_platform.tasks import label_of
 

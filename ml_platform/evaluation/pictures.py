@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_platform.evaluation.facts import Confusion, ConfusionOfClasses, Evaluation, Group
+from ml_platform.evaluation.report_schemas import Confusion, ConfusionOfClasses, Evaluation, Group
 from ml_platform.tasks import label_of
 
 INK = "#334155"

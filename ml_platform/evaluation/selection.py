@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from ml_platform.artifacts import Fitted, Report
 from ml_platform.errors import ArtifactError
-from ml_platform.evaluation.facts import Selection
+from ml_platform.evaluation.report_schemas import Selection
 from ml_platform.tasks import Task
 
 

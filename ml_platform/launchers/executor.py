@@ -1,4 +1,4 @@
-"""Executes a run whose steps ask for launchers: some in its own process, the others on theirs."""
+"""Implements the executor that runs some steps in the run's process and routes the others to their launchers."""
 
 import time
 from collections import Counter
@@ -19,7 +19,7 @@ from ml_platform.compat.dagster import (
 )
 from ml_platform.compat.dagster_steps import InProcessExecutor, StepDelegatingExecutor, StepHandlerContext
 from ml_platform.launchers.backends.local import LocalRunLauncher
-from ml_platform.launchers.backends.workers import Cores, LocalSteps, computes_alike, key_of, warm_up, work_of_step
+from ml_platform.launchers.backends.local_steps import Cores, LocalSteps, computes_alike, key_of, warm_up, work_of_step
 from ml_platform.launchers.leases.meter import metered
 from ml_platform.launchers.routes import Route, escalation_of, is_isolated
 from ml_platform.launchers.runs.run_launcher import RoutingRunLauncher

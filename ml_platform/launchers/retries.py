@@ -1,4 +1,4 @@
-"""Decides whether, when and where a run or a step is started again after its process was lost; the same for both.
+"""Defines the retry policy after lost processes: how often, after what delay, on which launcher.
 
 Retries of code that failed are Dagster's, by the user's retry policy. These are for what the machines did.
 """

@@ -67,7 +67,9 @@ def _collect(found: Iterator[RouteRow], problems: list[str]) -> list[RouteRow]:
 
 def _listed(step: ExecutionStepSnap, plan: ExecutionPlanSnapshot, launcher: RoutingRunLauncher) -> Iterator[RouteRow]:
     chosen = route_of(plan, [step.key], launcher.default, list(launcher.children)).launcher
-    place = launcher.children.backend_spec(chosen).place_of(launcher.children.config_of(chosen), step.tags or {})
+    place = launcher.children.backend_spec(chosen).step_resources_of(
+        launcher.children.config_of(chosen), step.tags or {}
+    )
     launchers = (chosen, *escalation_of(step.tags)[1:])
     type_name = launcher.children.class_of(chosen).__name__
     for key in sorted(step.entity_keys, key=str):

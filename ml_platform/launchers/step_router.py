@@ -1,4 +1,4 @@
-"""Sends each step of a run to its launcher, and starts it again where it was evicted or ran out of memory."""
+"""Implements Dagster's step handler: routes each step to its launcher, retries evictions and out-of-memory."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from ml_platform.compat.dagster import (
     serializable_error_info_from_exc_info,
 )
 from ml_platform.compat.dagster_steps import CheckStepHealthResult, StepHandler, StepHandlerContext, plan_context_of
-from ml_platform.launchers.backends.workers import LocalSteps, key_of, retries_in, work_in
+from ml_platform.launchers.backends.local_steps import LocalSteps, key_of, retries_in, work_in
 from ml_platform.launchers.leases.meter import metered
 from ml_platform.launchers.leases.schema import EVICTED, OUT_OF_MEMORY, work_of
 from ml_platform.launchers.retries import may_repeat, next_launcher
@@ -167,7 +167,7 @@ class StepRouter(StepHandler):
         step_key, run, launches = key_of(context), context.dagster_run, self._launcher.starter.launches
         last = launches.last(run.run_id, step_key)
         if last is not None:
-            launches.judge(last, outcome, reason)
+            launches.close_with_outcome(last, outcome, reason)
         tries = launches.tries_of(work_of(run, step_key))
         count = sum(one.outcome == outcome for one in tries)
         escalation = escalation_of(context.step_tags[step_key])

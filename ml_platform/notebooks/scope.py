@@ -1,4 +1,4 @@
-"""Resolves the names at the top of a notebook: to what they are bound, or why that cannot leave the notebook."""
+"""Resolves global names of a notebook to their imports or definitions, or says why they cannot be extracted."""
 
 import ast
 import builtins

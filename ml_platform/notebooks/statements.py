@@ -1,4 +1,4 @@
-"""Finds which names a statement at the top of a cell binds, reads and changes.
+"""Parses cells into top-level statements with the names that each binds, reads and mutates.
 
 Reads and bindings are taken from what Python compiles the statement to, so that scopes are Python's own: parameters,
 local names, comprehensions, closures, class bodies and `global` need no rules here. Nothing is run.

@@ -46,7 +46,7 @@ def load_document(path: Path) -> Document:
     Raises:
         SpecError: not YAML, not a mapping, or a key that stands twice.
     """
-    file = _shown(path)
+    file = _display_path(path)
     try:
         loader = _Loader(path.read_text())
         root = loader.get_single_node()
@@ -119,7 +119,7 @@ def _names_in(item: str) -> list[str]:
     return [f"{match['name']}{number}" for number in range(int(match["first"]), int(match["last"]) + 1)]
 
 
-def _shown(path: Path) -> str:
+def _display_path(path: Path) -> str:
     """Shortens a path below the working folder."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))

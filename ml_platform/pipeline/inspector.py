@@ -1,4 +1,4 @@
-"""Checks a pipeline's classes, parameters and columns. It imports them, so it runs in a child process."""
+"""Imports and checks a pipeline's classes, parameters and columns, in the child that `signatures` starts."""
 
 import logging
 import sys
@@ -28,7 +28,7 @@ from ml_platform.sources import require_source
 from ml_platform.tasks import TASKS, metric_paths
 from ml_platform.versions.closure import Code, code_of, runner_code
 from ml_platform.versions.description import Undescribable, describe, paths_in
-from ml_platform.versions.runner import RUNNERS
+from ml_platform.versions.platform_versions import RUNNERS
 from ml_platform.versions.source import text_hash
 
 _LOG = logging.getLogger(__name__)

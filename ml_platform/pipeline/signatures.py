@@ -1,4 +1,4 @@
-"""Learns what must be known of a pipeline's classes to load it, without importing them in this process.
+"""Caches a pipeline's class signatures, obtained from `inspector` in a child process.
 
 Classes are imported in a child process (`python -m ml_platform.pipeline.inspector`), once for each state of the
 code and of the installed libraries; the answer is cached, and asked again when a file that it saw has changed.
@@ -20,7 +20,7 @@ from ml_platform.errors import PlatformError
 from ml_platform.pipeline.spec import PipelineSpec
 from ml_platform.sources import TableSource
 from ml_platform.versions.closure import Code, code_of
-from ml_platform.versions.runner import CONTRACT, RUNNERS
+from ml_platform.versions.platform_versions import CONTRACT, RUNNERS
 from ml_platform.versions.source import text_hash
 
 _LOG = logging.getLogger(__name__)

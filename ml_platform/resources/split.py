@@ -1,4 +1,4 @@
-"""The split of a run between training, validation and test."""
+"""Provides a run's split as a Dagster resource, so that all assets of the run use the same date."""
 
 import dagster as dg
 

@@ -1,4 +1,4 @@
-"""Holds what materializing needs beside a node and its inputs: the store, the pipeline, the split."""
+"""Holds the store, pipeline, split and logger that every materialization of a run shares."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

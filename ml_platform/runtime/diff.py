@@ -1,4 +1,4 @@
-"""Compares the values of two runs, and finds the first that differs and in what."""
+"""Finds the first partition whose cache key or bytes differ between two runs, and why."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass

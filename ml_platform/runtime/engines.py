@@ -1,4 +1,4 @@
-"""The two engines behind the estimator: one for sources of the lake, one for rows in memory."""
+"""Fits and transforms for the estimator: `SourceEngine` from the lake's sources, `RowEngine` from in-memory rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ import pandas as pd
 from ml_platform.artifacts import ArtifactStore, Fitted, Frames, Report, default_store
 from ml_platform.artifacts.lineage import require_same_lineage
 from ml_platform.errors import PlatformError, expected_one_of
-from ml_platform.evaluation.facts import Selection
+from ml_platform.evaluation.report_schemas import Selection
 from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.runtime.context import RunContext
 from ml_platform.runtime.progress import Progress
@@ -40,7 +40,7 @@ class Sources(Mapping[str, Frames]):
 
 
 @dataclass(frozen=True)
-class Choices:
+class EstimatorOptions:
     """What an estimator was told when it was asked.
 
     Attributes:
@@ -72,7 +72,7 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class Learnt:
+class FitResult:
     """What fitting gave.
 
     Attributes:
@@ -96,26 +96,26 @@ class SourceEngine:
         fitted: the session of an engine that has fitted: its fitted steps and models are used, whatever is newer.
     """
 
-    def __init__(self, choices: Choices, fitted: Session | None = None):
-        self.choices = choices
+    def __init__(self, options: EstimatorOptions, fitted: Session | None = None):
+        self.options = options
         self.fitted = fitted
 
     @contextmanager
     def session(self, partitions: Sequence[str] | None) -> Iterator[Session]:
         """Opens what materializes values here, for these partitions or for all that are declared."""
-        choices, fitted = self.choices, self.fitted
-        every = next((source.spans.keys for source in choices.pipeline.sources.values() if source.spans), [])
+        options, fitted = self.options, self.fitted
+        every = next((source.spans.keys for source in options.pipeline.sources.values() if source.spans), [])
         chosen = every if partitions is None else partitions
-        with Progress(is_shown=choices.verbose) as progress:
+        with Progress(is_shown=options.verbose) as progress:
             run = RunContext(
-                choices.store or default_store(),
+                options.store or default_store(),
                 report=progress.report,
-                pipeline=choices.pipeline,
+                pipeline=options.pipeline,
                 resolve_split=lambda: (
-                    fitted.run.split if fitted else split_over(choices.pipeline, chosen, choices.as_of)
+                    fitted.run.split if fitted else split_over(options.pipeline, chosen, options.as_of)
                 ),
             )
-            session = Session(run, partitions, progress.tell)
+            session = Session(run, partitions, progress.update)
             for asset, parts in fitted.artifacts.items() if fitted else ():
                 if session.nodes[asset].kind in ("fitted", "model", "selection"):
                     session.artifacts[asset] = dict(parts)
@@ -124,14 +124,14 @@ class SourceEngine:
     def sources(self, partitions: Sequence[str] | None) -> Sources:
         """Reads the sources from the lake."""
         with self.session(partitions) as session:
-            names = {name: source.asset for name, source in self.choices.pipeline.sources.items()}
+            names = {name: source.asset for name, source in self.options.pipeline.sources.items()}
             session.materialize(*names.values())
             return Sources({name: session.frames(asset) for name, asset in names.items()}, partitions)
 
-    def fit(self, partitions: Sequence[str] | None) -> Learnt:
+    def fit(self, partitions: Sequence[str] | None) -> FitResult:
         """Fits the steps that learn, and the models, split as declared."""
-        pipeline, spec = self.choices.pipeline, self.choices.pipeline.spec
-        needed, has_models = self.choices.steps_needed(), self.choices.until is None
+        pipeline, spec = self.options.pipeline, self.options.pipeline.spec
+        needed, has_models = self.options.steps_needed(), self.options.until is None
         learning = [step for step in pipeline.steps.values() if step.learns and step.name in needed]
         with self.session(partitions) as session:
             names = [*spec.models, "selection"] if has_models else []
@@ -139,11 +139,11 @@ class SourceEngine:
         self.fitted = session
         steps = {step.name: session.fitted(step.fitted_asset) for step in learning}
         if not has_models:
-            return Learnt(steps)
+            return FitResult(steps)
         models = {name: session.fitted(spec.asset(name)) for name in spec.models}
         best = Selection.of(session.report(spec.asset("selection"))).best
         facts = models[best].facts
-        return Learnt(steps, models, best, facts["validation"].get("threshold"), np.array(facts["classes"]))
+        return FitResult(steps, models, best, facts["validation"].get("threshold"), np.array(facts["classes"]))
 
     def frames(self, partitions: Sequence[str] | None, models: Mapping[str, Fitted]) -> Frames:
         """Materializes the frames of the last step.
@@ -151,11 +151,11 @@ class SourceEngine:
         Raises:
             DataError: frames that went through other versions of steps than a model was trained on.
         """
-        asset = self.choices.pipeline.steps[self.choices.last_step].asset
+        asset = self.options.pipeline.steps[self.options.last_step].asset
         with self.session(partitions) as session:
             session.materialize(asset)
             frames = session.frames(asset)
-        for model in models.values() if self.choices.until is None else ():
+        for model in models.values() if self.options.until is None else ():
             require_same_lineage(frames, model)
         return frames
 
@@ -168,7 +168,7 @@ class SourceEngine:
     def evaluate(self) -> Report:
         """Scores the fitted models on the test rows."""
         assert self.fitted is not None
-        evaluation = self.choices.pipeline.spec.asset("evaluation")
+        evaluation = self.options.pipeline.spec.asset("evaluation")
         with self.session(self.fitted.partitions) as session:
             session.materialize(evaluation)
             return session.report(evaluation)
@@ -181,27 +181,27 @@ class RowEngine:
         PlatformError: an entry that is not on the way to the last step.
     """
 
-    def __init__(self, choices: Choices):
-        self.choices = choices
-        pipeline, names = choices.pipeline, path_to(choices.pipeline, choices.last_step)
-        entry = choices.entry or names[0]
+    def __init__(self, options: EstimatorOptions):
+        self.options = options
+        pipeline, names = options.pipeline, path_to(options.pipeline, options.last_step)
+        entry = options.entry or names[0]
         if entry not in names:
             raise PlatformError(f"rows cannot enter behind {entry!r}: {expected_one_of(entry, names)}")
         steps = [pipeline.steps[name] for name in names[names.index(entry) + 1 :]]
         entered = pipeline.sources.get(entry) or pipeline.steps[entry]
         looked_up = {name: pipeline.asset_of(name) for step in steps for name in step.side_inputs}
-        with SourceEngine(choices).session(None) as session:
+        with SourceEngine(options).session(None) as session:
             session.materialize(*looked_up.values())
             sides = {name: session.frames(asset) for name, asset in looked_up.items()}
         self._path = RowPath(entry, steps, entered.key, sides)
 
-    def fit(self, rows: pd.DataFrame, labels: Any) -> Learnt:
+    def fit(self, rows: pd.DataFrame, labels: Any) -> FitResult:
         """Fits on rows, all of which train: they have no validation part to choose a model by."""
-        pipeline, key = self.choices.pipeline, self._path.key
+        pipeline, key = self.options.pipeline, self._path.key
         known = None if labels is None else labels_by_key(rows, labels, key)
         result, steps = self._path.fit(rows, known, pipeline.spec.target)
-        if self.choices.until is not None:
-            return Learnt(steps)
+        if self.options.until is not None:
+            return FitResult(steps)
         if known is not None:
             result = result.assign(**{pipeline.spec.target: aligned(known, result, key)})
         (name,), task = pipeline.spec.models, TASKS[pipeline.spec.task]
@@ -211,7 +211,7 @@ class RowEngine:
         estimator.fit(features, target)
         # Rows that all train leave none to choose a threshold on.
         threshold = 0.5 if pipeline.spec.task == "binary" else None
-        return Learnt(steps, {name: Fitted.of(estimator)}, name, threshold, np.array(task.classes(estimator)))
+        return FitResult(steps, {name: Fitted.of(estimator)}, name, threshold, np.array(task.classes(estimator)))
 
     def transform(self, rows: pd.DataFrame, fitted: Mapping[str, Fitted]) -> pd.DataFrame:
         """Transforms rows that all must get an answer, in their order and with their index.

@@ -19,7 +19,7 @@ from ml_platform.pipeline.compiled import CompiledPipeline, compile_spec
 from ml_platform.pipeline.discovery import find_pipeline
 from ml_platform.pipeline.inspector import inspect_here
 from ml_platform.pipeline.spec import PipelineSpec, check_graph, load_spec
-from ml_platform.runtime.engines import Choices, Learnt, RowEngine, SourceEngine, Sources
+from ml_platform.runtime.engines import EstimatorOptions, FitResult, RowEngine, SourceEngine, Sources
 from ml_platform.runtime.parameters import NamedParts, description_of
 from ml_platform.runtime.session import Session
 from ml_platform.versions.source import text_hash
@@ -156,21 +156,21 @@ class Pipeline(NamedParts):
         return self.spec.model_copy(update={"models": {self.model: self.spec.models[self.model]}})
 
     @property
-    def _choices(self) -> Choices:
-        return Choices(self.compiled, self.store, self.entry, self.until, self.as_of, self.verbose)
+    def _options(self) -> EstimatorOptions:
+        return EstimatorOptions(self.compiled, self.store, self.entry, self.until, self.as_of, self.verbose)
 
     @property
     def _sources(self) -> SourceEngine:
         """The engine for sources, with the fitted steps and models of this pipeline if it was fitted on sources."""
-        return SourceEngine(self._choices, self._fitted_in)
+        return SourceEngine(self._options, self._fitted_in)
 
     @property
     def _rows(self) -> RowEngine:
         """The engine for rows; it is kept, as what the steps look up is read once."""
-        known, now = self._row_engine, self._choices
-        if known is None or (known.choices.entry, known.choices.until) != (now.entry, now.until):
+        known, now = self._row_engine, self._options
+        if known is None or (known.options.entry, known.options.until) != (now.entry, now.until):
             known = None
-        if known is None or known.choices.pipeline is not now.pipeline:
+        if known is None or known.options.pipeline is not now.pipeline:
             known = self._row_engine = RowEngine(now)
         return known
 
@@ -183,7 +183,7 @@ class Pipeline(NamedParts):
         Raises:
             DataError: a partition that does not exist, or data that break what their source promises.
         """
-        return SourceEngine(self._choices).sources(partitions)
+        return SourceEngine(self._options).sources(partitions)
 
     def fit(self, X: Sources | pd.DataFrame | None = None, y: Any = None) -> Self:
         """Fits the steps that learn, and the models.
@@ -194,13 +194,13 @@ class Pipeline(NamedParts):
         """
         if isinstance(X, pd.DataFrame):
             self._require_one_model()
-            rows = RowEngine(self._choices)
+            rows = RowEngine(self._options)
             learnt = rows.fit(X, y)
             self._row_engine, self._fitted_in = rows, None
         elif y is not None:
             raise DataError("labels are given for a frame of rows; sources bring their own")
         else:
-            sources = SourceEngine(self._choices)
+            sources = SourceEngine(self._options)
             learnt = sources.fit(None if X is None else X.partitions)
             self._row_engine, self._fitted_in = None, sources.fitted
         return self._keep(learnt)
@@ -212,7 +212,7 @@ class Pipeline(NamedParts):
                 f"{', '.join(self.spec.models)}"
             )
 
-    def _keep(self, learnt: Learnt) -> Self:
+    def _keep(self, learnt: FitResult) -> Self:
         """Sets what scikit-learn expects of a fitted estimator: attributes that end in `_`."""
         self.fitted_ = learnt.steps
         if learnt.best is not None:

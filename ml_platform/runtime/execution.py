@@ -1,4 +1,4 @@
-"""Materializes the values of a node, or reuses them from the store. Both runtimes call this and nothing else."""
+"""Computes or reuses each partition of a node: describes the computation, looks its cache key up, materializes."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,8 +13,8 @@ from ml_platform.artifacts.store import Write
 from ml_platform.errors import naming
 from ml_platform.runtime.context import RunContext, SourceContext
 from ml_platform.runtime.environment import environment_of
-from ml_platform.runtime.graph import Node, needed
-from ml_platform.runtime.materializers import MATERIALIZERS, Value, artifacts_of, content_of
+from ml_platform.runtime.graph import Node, upstream_partitions
+from ml_platform.runtime.materializers import MATERIALIZERS, Value, artifacts_of, content_digest
 from ml_platform.sources import Source
 
 
@@ -48,11 +48,11 @@ def materialize(
     seconds = {}
     for partition in partitions:
         started = time.perf_counter()
-        used = narrowed(run, node, inputs, partition)
+        used = inputs_for_partition(run, node, inputs, partition)
         computation = computation_of(node, run, used, materializer.decided_by(used))
         known = run.known(computation)
         # Ids, not digests: the manifest leads back to the very versions, whose bytes others may share.
-        ids = {artifact.label: artifact.id for artifact in artifacts_of(materializer.made_of(used))}
+        ids = {artifact.label: artifact.id for artifact in artifacts_of(materializer.manifest_inputs(used))}
         origin = Origin(ids, computation or {}, _lineage(node, used))
         if known is not None:
             # A manifest of its own over the same bytes: its lineage says what it would be made of now.
@@ -68,11 +68,13 @@ def computation_for(
     run: RunContext, node: Node, inputs: Mapping[str, Value], partition: str | None
 ) -> dict[str, Any] | None:
     """Describes the computation of one partition of a node, without doing it."""
-    used = narrowed(run, node, inputs, partition)
+    used = inputs_for_partition(run, node, inputs, partition)
     return computation_of(node, run, used, MATERIALIZERS[node.kind](run, node).decided_by(used))
 
 
-def narrowed(run: RunContext, node: Node, inputs: Mapping[str, Value], partition: str | None) -> dict[str, Value]:
+def inputs_for_partition(
+    run: RunContext, node: Node, inputs: Mapping[str, Value], partition: str | None
+) -> dict[str, Value]:
     """Keeps of the inputs only what one partition of a node is made from.
 
     Raises:
@@ -80,7 +82,7 @@ def narrowed(run: RunContext, node: Node, inputs: Mapping[str, Value], partition
     """
     split = run.split if node.depends_on_split else None
     used: dict[str, Value] = {}
-    for name, _, keys in needed(run.pipeline, node, split, partition):
+    for name, _, keys in upstream_partitions(run.pipeline, node, split, partition):
         value = inputs[name]
         used[name] = value.only(keys) if isinstance(value, Frames) else value
     return used
@@ -93,7 +95,7 @@ def computation_of(
     if not node.is_cacheable:
         return None
     digests = {
-        (name if artifact.partition is None else f"{name}[{artifact.partition}]"): content_of(artifact)
+        (name if artifact.partition is None else f"{name}[{artifact.partition}]"): content_digest(artifact)
         for name, value in used.items()
         for artifact in artifacts_of({name: value})
     }

@@ -88,7 +88,7 @@ def nodes_of(pipeline: CompiledPipeline) -> dict[str, Node]:
     return {node.asset: node for node in nodes}
 
 
-def needed(
+def upstream_partitions(
     pipeline: CompiledPipeline, node: Node, split: Split | None, partition: str | None
 ) -> Iterator[tuple[str, str, list[str | None] | None]]:
     """Lists what one partition of a node is made from: input's name, its asset, its partitions.

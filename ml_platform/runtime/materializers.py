@@ -1,4 +1,4 @@
-"""Computes one partition of a value, with a class for each kind of node."""
+"""Computes one partition of a node: one `Materializer` class for each kind of node."""
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -21,7 +21,7 @@ from ml_platform.versions.closure import hash_of
 Value = Frames | Fitted | Report
 
 
-def content_of(artifact: Artifact) -> str:
+def content_digest(artifact: Artifact) -> str:
     """Names all that a reader sees of a value: its files, and of a fitted object what is told of its fit."""
     # A fitted object's facts (threshold, classes) reach what comes after it, and are in none of its files.
     if artifact.kind != object_files.KIND:
@@ -50,7 +50,7 @@ class Materializer:
         """Names what decides the result beside code and inputs."""
         return {}
 
-    def made_of(self, used: Mapping[str, Any]) -> Mapping[str, Any]:
+    def manifest_inputs(self, used: Mapping[str, Any]) -> Mapping[str, Any]:
         """Names what the manifest is to say that the value was made of."""
         return used
 
@@ -159,7 +159,7 @@ class _PredictionsMaterializer(Materializer):
 
         return Approval.of(used["approved"]).threshold
 
-    def made_of(self, used: Mapping[str, Any]) -> Mapping[str, Any]:
+    def manifest_inputs(self, used: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"features": used["features"], "model": self._model(used["approved"])}
 
     def decided_by(self, used: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,7 +168,7 @@ class _PredictionsMaterializer(Materializer):
         # Not the approval's own digest: approving the same model again recomputes no prediction.
         digests = {f"features[{part.partition}]": part.digest for part in used["features"].parts.values()}
         return {
-            "inputs": {**digests, "model": content_of(model.ref)},
+            "inputs": {**digests, "model": content_digest(model.ref)},
             "threshold": self._threshold(used),
         }
 

@@ -14,7 +14,7 @@ from ml_platform.versions.description import Undescribable, describe
 
 if TYPE_CHECKING:
     from ml_platform.pipeline.compiled import CompiledPipeline
-    from ml_platform.runtime.engines import Choices
+    from ml_platform.runtime.engines import EstimatorOptions
 
 
 class NamedParts(BaseEstimator):
@@ -30,7 +30,7 @@ class NamedParts(BaseEstimator):
             """The pipeline with what stands in for declared parts."""
 
         @property
-        def _choices(self) -> Choices: ...
+        def _options(self) -> EstimatorOptions: ...
 
     @property
     def task(self) -> Task:
@@ -106,7 +106,7 @@ class NamedParts(BaseEstimator):
                 "single", built, names=name, name_caption=type(built).__name__, name_details=repr(built)
             )
 
-        within = self._choices.steps_needed()
+        within = self._options.steps_needed()
         blocks = [block(name) for name in self.compiled.steps if name in within]
         if self.until is None:
             blocks.append(_VisualBlock("parallel", [block(name) for name in self.compiled.spec.models]))

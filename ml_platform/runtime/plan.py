@@ -11,7 +11,7 @@ from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.runtime.context import RunContext
 from ml_platform.runtime.environment import environment_of
 from ml_platform.runtime.execution import computation_for, source_computation
-from ml_platform.runtime.graph import Node, needed, nodes_of
+from ml_platform.runtime.graph import Node, nodes_of, upstream_partitions
 from ml_platform.runtime.materializers import Value, value_of
 from ml_platform.runtime.split import split_over
 from ml_platform.splits import Split
@@ -141,7 +141,7 @@ class _Planner:
         """Lists the inputs that would be recomputed before."""
         split = self._split(node)
         waits: dict[str, None] = {}
-        for _, asset, keys in needed(self.run.pipeline, node, split, partition):
+        for _, asset, keys in upstream_partitions(self.run.pipeline, node, split, partition):
             known = self.found[asset]
             if any(known.get(key) is None for key in (known if keys is None else keys)):
                 waits[asset] = None
@@ -174,7 +174,7 @@ def code_changes(before: Mapping[str, Any], now: Mapping[str, Any], places: Mapp
         if (former := before.get("platform", {}).get(kind)) != number:
             yield f"the platform's {kind}: version {former} → {number}"
     for label, change in _changes(before["symbols"], now["symbols"]):
-        yield f"{_shown(places.get(label, ''))} {_named(label)} {change}".strip()
+        yield f"{_display_path(places.get(label, ''))} {_named(label)} {change}".strip()
     for name in sorted({*before["distributions"], *now["distributions"]}):
         versions = [code["distributions"].get(name, "not used") for code in (before, now)]
         if versions[0] != versions[1]:
@@ -187,7 +187,7 @@ def _named(label: str) -> str:
     return f"{module} on import" if name == EFFECTS else name
 
 
-def _shown(place: str) -> str:
+def _display_path(place: str) -> str:
     """Shortens the path of a place below the working folder."""
     return place.removeprefix(f"{Path.cwd()}/")
 

@@ -41,7 +41,7 @@ class Progress:
         if self._reused:
             self._console.print(f"[green]✓[/] {self._reused} more were there already, and were reused", highlight=False)
 
-    def tell(self, node: Node, made: Sequence[Materialized] | None) -> None:
+    def update(self, node: Node, made: Sequence[Materialized] | None) -> None:
         """Takes news of a node: it begins, or it is done."""
         if made is None:
             self._status.update(f"{node.asset} ...")

@@ -1,11 +1,11 @@
-"""Traces what a value was made of: data, code, parameters and environment."""
+"""Traces a stored value back through manifests to its sources, code, parameters and environment."""
 
 from typing import Any
 
 from ml_platform.artifacts import Artifact, ArtifactStore
 
 
-def made_of(store: ArtifactStore, artifact: Artifact) -> dict[str, Any]:
+def provenance_of(store: ArtifactStore, artifact: Artifact) -> dict[str, Any]:
     """Follows a value's manifests back to the sources.
 
     Returns:

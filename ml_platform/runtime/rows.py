@@ -1,4 +1,4 @@
-"""Takes rows in memory through the steps of a pipeline: each gets an answer, or a refusal that names the step."""
+"""Transforms in-memory rows through a pipeline's steps, and names the step that rejects or drops a row."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ import pandas as pd
 from ml_platform.artifacts import Fitted, Frames
 from ml_platform.errors import DataError, RowsRefused, first_few, naming, require_columns
 from ml_platform.pipeline.compiled import CompiledPipeline, CompiledStep
-from ml_platform.runtime.steps import gives, transform_frame
+from ml_platform.runtime.steps import plain_output_dtypes, transform_frame
 
 
 def path_to(pipeline: CompiledPipeline, last: str) -> list[str]:
@@ -55,7 +55,7 @@ class RowPath:
                 known = rows.get(target) if labels is None else _aligned(labels, rows, self.key)
                 with naming(step.asset):
                     transformer.fit(given, known, **side)
-                fitted[step.name] = Fitted.of(transformer, gives(step, transformer, rows))
+                fitted[step.name] = Fitted.of(transformer, plain_output_dtypes(step, transformer, rows))
             with naming(step.asset):
                 rows = transform_frame(step, transformer, rows, side)
         return rows, fitted

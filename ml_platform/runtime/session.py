@@ -1,4 +1,4 @@
-"""Materializes targets and whatever they need in this process."""
+"""Runs the nodes that a notebook or test asks for, in dependency order, in this process."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -7,11 +7,11 @@ from ml_platform.artifacts import Artifact, Fitted, Frames, Report
 from ml_platform.errors import DataError, first_few
 from ml_platform.runtime.context import RunContext
 from ml_platform.runtime.execution import Materialized, materialize
-from ml_platform.runtime.graph import Node, needed, nodes_of
+from ml_platform.runtime.graph import Node, nodes_of, upstream_partitions
 from ml_platform.runtime.materializers import Value, value_of
 
 Wanted = Mapping[str, Sequence[str | None]]
-Tell = Callable[[Node, "Sequence[Materialized] | None"], None]
+OnProgress = Callable[[Node, "Sequence[Materialized] | None"], None]
 
 
 class Session:
@@ -19,15 +19,15 @@ class Session:
 
     Args:
         partitions: the partitions to make where all are needed, None for all that are declared.
-        tell: told of each node before and after it is made, for people who wait.
+        on_progress: called for each node before and after it is made, for people who wait.
     """
 
-    def __init__(self, run: RunContext, partitions: Sequence[str] | None, tell: Tell):
+    def __init__(self, run: RunContext, partitions: Sequence[str] | None, on_progress: OnProgress):
         self.run = run
         self.nodes = nodes_of(run.pipeline)
         self.artifacts: dict[str, dict[str | None, Artifact]] = {}
         self.partitions = None if partitions is None else self._checked(partitions)
-        self._tell = tell
+        self._on_progress = on_progress
 
     def _checked(self, partitions: Sequence[str]) -> list[str]:
         known = next((source.spans.keys for source in self.run.pipeline.sources.values() if source.spans), [])
@@ -51,10 +51,10 @@ class Session:
             missing = [key for key in partitions if key not in known]
             if not missing:
                 continue
-            self._tell(node, None)
+            self._on_progress(node, None)
             made = list(materialize(self.run, node, self._inputs(node), missing))
             known |= {one.artifact.partition: one.artifact for one in made}
-            self._tell(node, made)
+            self._on_progress(node, made)
 
     def value(self, asset: str) -> Value:
         """Returns what was made of an asset, its partitions in order."""
@@ -95,4 +95,4 @@ class Session:
         return {asset: sorted(wanted[asset], key=str) for asset in self.nodes if asset in wanted}
 
     def _needed(self, node: Node, key: str | None) -> Iterator[tuple[str, str, Any]]:
-        return needed(self.run.pipeline, node, self.run.split if node.depends_on_split else None, key)
+        return upstream_partitions(self.run.pipeline, node, self.run.split if node.depends_on_split else None, key)

@@ -1,4 +1,4 @@
-"""Resolves a pipeline's split as of the newest partition that is there."""
+"""Resolves a pipeline's split from the partitions in the store or in a given list."""
 
 from collections.abc import Iterable
 

@@ -39,10 +39,12 @@ def fit_step(step: CompiledStep, inputs: Sequence[Frames], split: Split, target:
     given = frame[step.columns] if step.columns else frame
     with naming(step.asset):
         transformer.fit(given, labels, **side)
-    return Fitted.of(transformer, {"rows_fit": len(frame), "split": split.facts(), **gives(step, transformer, frame)})
+    return Fitted.of(
+        transformer, {"rows_fit": len(frame), "split": split.facts(), **plain_output_dtypes(step, transformer, frame)}
+    )
 
 
-def gives(step: CompiledStep, transformer: Any, frame: "pd.DataFrame") -> dict[str, Any]:
+def plain_output_dtypes(step: CompiledStep, transformer: Any, frame: "pd.DataFrame") -> dict[str, Any]:
     """Returns the columns and types that a plain transformer answers with, for when there is no row to ask with.
 
     Args:

@@ -1,4 +1,4 @@
-"""Reads the rows of some roles, and of no others."""
+"""Reads only the partitions and rows that a split assigns to given roles (train, validation, test)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -42,7 +42,7 @@ _ALSO_REPEATED = {
 Storage = TypeVar("Storage", bound=type)
 
 
-def _patient(of: type) -> Callable[[Storage], Storage]:
+def _retrying(of: type) -> Callable[[Storage], Storage]:
     """Returns a class decorator that repeats the methods of a kind of storage while the database is away."""
 
     def decorate(storage: Storage) -> Storage:
@@ -105,7 +105,7 @@ class _Kept:
         return through_outages(lambda: cls(*_settings(config_value), inst_data))
 
 
-@_patient(RunStorage)
+@_retrying(RunStorage)
 class KeptPostgresRunStorage(_Kept, PostgresRunStorage):
     """Dagster's table of runs, over a kept connection."""
 
@@ -141,7 +141,7 @@ class KeptPostgresRunStorage(_Kept, PostgresRunStorage):
             connection.execute(db.insert(RunTagsTable), rows)
 
 
-@_patient(EventLogStorage)
+@_retrying(EventLogStorage)
 class KeptPostgresEventLogStorage(_Kept, PostgresEventLogStorage):
     """Dagster's event log, in which each partition has its own data version."""
 
@@ -196,7 +196,7 @@ class KeptPostgresEventLogStorage(_Kept, PostgresEventLogStorage):
                 self.store_asset_check_event(event, id_)
 
 
-@_patient(ScheduleStorage)
+@_retrying(ScheduleStorage)
 class KeptPostgresScheduleStorage(_Kept, PostgresScheduleStorage):
     """The state of schedules and sensors."""
 

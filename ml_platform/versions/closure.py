@@ -4,7 +4,7 @@ The closure of a class or function: every function, class and constant of the pr
 source, without importing any of it, and the files beside it that it names. Formatting, comments, docstrings, the
 annotations of functions and a transformer's `output_schema` (it checks columns and makes none) have no say.
 What comes from an installed distribution counts by that distribution's version, and the platform's own base classes
-by a number (`ml_platform/versions/runner.py`).
+by a number (`ml_platform/versions/platform_versions.py`).
 """
 
 import ast
@@ -17,7 +17,7 @@ from typing import Any
 
 from ml_platform.versions.distributions import distributions_of
 from ml_platform.versions.graph import Cell, Library, Node, Numbered, SourceGraph, Symbol
-from ml_platform.versions.runner import runner_version
+from ml_platform.versions.platform_versions import runner_version
 from ml_platform.versions.source import Module, Reading, read_statement
 
 

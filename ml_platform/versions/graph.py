@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ml_platform.versions.cells import Binding, read_binding
-from ml_platform.versions.runner import numbered
+from ml_platform.versions.platform_versions import numbered
 from ml_platform.versions.source import EFFECTS, WHOLE, Module, project_file, read_module, read_statement
 
 
@@ -33,7 +33,7 @@ class Library:
 
 @dataclass(frozen=True)
 class Numbered:
-    """A part of the platform that counts by a number (`ml_platform/versions/runner.py`)."""
+    """A part of the platform that counts by a number (`ml_platform/versions/platform_versions.py`)."""
 
     kind: str
 

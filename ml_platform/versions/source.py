@@ -1,4 +1,4 @@
-"""Reads a module's source: the names that it binds, what each statement reads, what importing it does."""
+"""Parses a project module into statements by name, and lists what each statement reads; cached."""
 
 import ast
 import hashlib

@@ -1,4 +1,4 @@
-"""Looks at syntax trees: what decides what code does, which names it binds, reads and imports."""
+"""Normalizes a syntax tree before hashing, and lists its names, imports and attribute chains."""
 
 import ast
 from collections.abc import Iterable, Iterator

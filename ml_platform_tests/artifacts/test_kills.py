@@ -15,8 +15,8 @@ import pytest
 
 from ml_platform.artifacts import ArtifactStore
 from ml_platform.artifacts.artifact import Artifact
-from ml_platform.artifacts.keys import object_key
-from ml_platform.artifacts.reach import current_in
+from ml_platform.artifacts.paths import object_key
+from ml_platform.artifacts.reachability import current_in
 from ml_platform.artifacts.retention import Sweep
 
 KILLS = 20

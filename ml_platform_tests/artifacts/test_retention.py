@@ -10,8 +10,8 @@ import pytest
 
 from ml_platform.artifacts import ArtifactStore, Origin
 from ml_platform.artifacts.artifact import Artifact
+from ml_platform.artifacts.backend_protocol import Entry
 from ml_platform.artifacts.folders import LocalBackend
-from ml_platform.artifacts.places import Entry
 from ml_platform.artifacts.retention import Collected, Sweep
 from ml_platform.artifacts.staging import staging_in
 from ml_platform.errors import ArtifactError
@@ -21,7 +21,7 @@ DAY = 86_400.0
 
 @pytest.fixture(autouse=True)
 def _a_clock_that_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_platform.artifacts.condemned._CLOCK_SECONDS", 0.0)
+    monkeypatch.setattr("ml_platform.artifacts.pending_deletions._CLOCK_SECONDS", 0.0)
 
 
 def make(store: ArtifactStore, asset: str, text: str = "", inputs: Mapping[str, str] | None = None) -> Artifact:

@@ -12,7 +12,7 @@ import pytest
 from ml_platform.compat import dagster_steps
 from ml_platform.compat.dagster import RetryMode, create_execution_plan, replace
 from ml_platform.launchers.backends.kubernetes import _Allowed
-from ml_platform.launchers.backends.workers import LocalSteps
+from ml_platform.launchers.backends.local_steps import LocalSteps
 from ml_platform.launchers.executor import RoutingExecutor, _SendingExecutor
 from ml_platform.launchers.leases.lease import instance_ref_of
 from ml_platform.launchers.runs.relay import _RequestedStep

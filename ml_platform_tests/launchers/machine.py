@@ -19,13 +19,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from ml_platform.compat.dagster import LaunchRunContext, ResumeRunContext, WorkerStatus
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.backends.protocol import Context, Orphan, RetryLater, Seen, State
+from ml_platform.launchers.backends.protocol import Context, LaunchStatus, Orphan, RetryLater, State
 from ml_platform.launchers.leases.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, Holder, Launch, work_of
 from ml_platform.launchers.leases.table import Launches
-from ml_platform.launchers.policy import WAITING_TAG
 from ml_platform.launchers.routes import Route
 from ml_platform.launchers.runs.reconciler import Reconciler
 from ml_platform.launchers.runs.run_launcher import RoutingRunLauncher
+from ml_platform.launchers.tag_policy import WAITING_TAG
 from ml_platform_tests.dagster_internals import (
     GrpcServerCodeLocationOrigin,
     RemoteJobOrigin,
@@ -131,14 +131,18 @@ class PlayedCluster:
     def start(self, launch: Launch, context: Context) -> None:
         self.create(launch, is_resuming=isinstance(context, ResumeRunContext))
 
-    def look(self, launch: Launch) -> Seen:
+    def look(self, launch: Launch) -> LaunchStatus:
         self._touch(launch)
         if self.mode == "away":
-            return Seen(State.UNREACHABLE, "away")
+            return LaunchStatus(State.UNREACHABLE, "away")
         pod = self.pods.get(launch.name or "")
         if pod is None:
-            return Seen(State.ABSENT, "not there")
-        return Seen(State.ENDED, "over", pod.outcome) if pod.state == "over" else Seen(State.RUNNING, pod.state)
+            return LaunchStatus(State.ABSENT, "not there")
+        return (
+            LaunchStatus(State.ENDED, "over", pod.outcome)
+            if pod.state == "over"
+            else LaunchStatus(State.RUNNING, pod.state)
+        )
 
     def end(self, launch: Launch) -> None:
         self._touch(launch)

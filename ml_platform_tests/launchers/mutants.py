@@ -82,7 +82,7 @@ MUTANTS = [
     _jobs("a job that takes no lease", "container.command = [*(container.command or ()), *lease_prefix(container.args, launch.lease_id)]", "pass"),
     _jobs("a quota that fails the run", 'or (status == 403 and "exceeded quota" in said)', ""),
     _jobs("a lost answer that fails the run", "        except (HTTPError, OSError) as error:\n            raise RetryLater(_describe(error)) from error\n        self._launches", "        except (HTTPError, OSError) as error:\n            raise LaunchError(_describe(error)) from error\n        self._launches"),
-    _jobs("unreachable is dead", "return Seen(State.UNREACHABLE, _describe(error))", "return Seen(State.ABSENT, _describe(error))"),
+    _jobs("unreachable is dead", "return LaunchStatus(State.UNREACHABLE, _describe(error))", "return LaunchStatus(State.ABSENT, _describe(error))"),
     _jobs("an old answer is believed", "if last is not None and launch.ending is None and", "if False and"),
     _jobs("a pod without a job is not there", 'if any(pod.status.phase in ("Pending", "Running") for pod in pods):', "if False:"),
     _jobs("another job of the name is it", "job.metadata.uid != launch.uid", "False"),

@@ -11,7 +11,7 @@ from kubernetes.client import ApiClient
 
 from ml_platform.compat.dagster import process_config
 from ml_platform.compat.dagster_k8s import K8sContainerContext
-from ml_platform.launchers.policy import TagPolicy
+from ml_platform.launchers.tag_policy import TagPolicy
 from ml_platform_tests.dagster_internals import InMemoryJob
 from ml_platform_tests.launchers.tag_cases import CONFIG, RESOURCES, TagSet
 from ml_platform_tests.launchers.tag_location import stock

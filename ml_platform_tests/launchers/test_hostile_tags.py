@@ -14,7 +14,7 @@ from dagster_k8s import K8sRunLauncher
 from graphql import GraphQLInputObjectType, get_named_type
 
 from ml_platform.compat.dagster_k8s import UserDefinedDagsterK8sConfig, get_user_defined_k8s_config
-from ml_platform.launchers.policy import TagPolicy, describe_changes
+from ml_platform.launchers.tag_policy import TagPolicy, describe_changes
 from ml_platform_tests import tiers
 from ml_platform_tests.launchers.doors import Platform, platform_in
 from ml_platform_tests.launchers.stock_pods import FAILS, NO_TIME, StockPods, kinds_in, limits_off

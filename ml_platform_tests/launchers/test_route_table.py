@@ -6,7 +6,7 @@ import dagster as dg
 
 from ml_platform.launchers import ISOLATED_TAG, LAUNCHER_TAG, RoutingRunLauncher, routing_executor
 from ml_platform.launchers.route_table import RouteRow, list_routes
-from ml_platform_tests.launchers.backends.test_children import BROKEN
+from ml_platform_tests.launchers.backends.test_configured_launchers import BROKEN
 from ml_platform_tests.launchers.rig import kubernetes, local
 
 GPU = kubernetes(

@@ -33,14 +33,14 @@ def computed(pipeline: Pipeline) -> set[str]:
     pipeline.set_params(verbose=True)
     from ml_platform.runtime.progress import Progress
 
-    original = Progress.tell
+    original = Progress.update
 
     def tell(self: Progress, node: object, made: object) -> None:
         told.update({node.name} if made and not all(one.reused for one in made) else set())  # type: ignore[attr-defined]
         original(self, node, made)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Progress, "tell", tell)
+        patch.setattr(Progress, "update", tell)
         pipeline.fit().evaluate()
     return told
 

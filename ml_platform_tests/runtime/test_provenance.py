@@ -6,12 +6,12 @@ import pytest
 
 from ml_platform.cli import main
 from ml_platform.cli.evaluations import last_evaluation
-from ml_platform.runtime.provenance import made_of
+from ml_platform.runtime.provenance import provenance_of
 from ml_platform_tests.platform import Platform
 
 
 def test_an_evaluation_names_data_parameters_code_and_environment(made: Platform) -> None:
-    found = made_of(made.store, made.store.require("flight_delays/evaluation"))
+    found = provenance_of(made.store, made.store.require("flight_delays/evaluation"))
     months = made.pipeline.features.spans.keys
     expected = {f"lake/{name}[{key}]" for name in ("flights", "weather") for key in months} | {
         "lake/airports",
@@ -55,7 +55,7 @@ def test_dagsters_page_of_the_evaluation_shows_it(made: Platform) -> None:
     event = made.instance.get_latest_materialization_event(dg.AssetKey(["flight_delays", "evaluation"]))
     assert event is not None
     shown = event.asset_materialization.metadata["made_of"].value  # type: ignore[union-attr]
-    assert shown == made_of(made.store, made.store.require("flight_delays/evaluation"))
+    assert shown == provenance_of(made.store, made.store.require("flight_delays/evaluation"))
 
 
 def test_the_command_prints_it(

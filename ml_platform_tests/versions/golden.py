@@ -1,7 +1,7 @@
 """What the platform makes of real rows, recorded: `python -m ml_platform_tests.versions.golden` records it anew.
 
 A value is recorded under its cache key without the platform's own numbers, so two entries of one key differ only if
-the platform itself makes something else than before. Then a number has to move (`ml_platform/versions/runner.py`).
+the platform itself makes something else than before. Then a number has to move (`ml_platform/versions/platform_versions.py`).
 """
 
 import json
@@ -53,7 +53,7 @@ def changed_without_a_number(before: Values, now: Values) -> list[str]:
     same = ("kind", "platform", "computation")
     return [
         f"{label} ({entry['kind']}) is made otherwise than recorded; raise one of {entry['platform']} in "
-        "ml_platform/versions/runner.py, then record anew"
+        "ml_platform/versions/platform_versions.py, then record anew"
         for label, entry in now.items()
         if label in before
         and all(before[label][name] == entry[name] for name in same)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ml_platform.artifacts import frames
-from ml_platform.versions.runner import RUNNERS
+from ml_platform.versions.platform_versions import RUNNERS
 from ml_platform_tests.versions.golden import Values, changed_without_a_number, made, recorded
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ml_platform.contract.battery.report import Broken, Unusable
+from ml_platform.contract.battery.report import PromiseViolation, Unusable
 from ml_platform.contract.battery.subject import Subject
 from ml_platform.contract.equality import first_difference
 
@@ -29,16 +29,16 @@ def difference(
 
 
 def require_equal(
-    expected: Any, found: Any, names: tuple[str, str], broken: Broken, *, is_close_enough: bool = False
+    expected: Any, found: Any, names: tuple[str, str], broken: PromiseViolation, *, is_close_enough: bool = False
 ) -> None:
     """Refuses two frames that differ.
 
     Raises:
-        Broken: as given, with what differs before its proof.
+        PromiseViolation: as given, with what differs before its proof.
     """
     told = difference(expected, found, names, is_close_enough=is_close_enough)
     if told is not None:
-        raise Broken(str(broken), "\n".join(filter(None, [told[1], broken.proof])), broken.advice)
+        raise PromiseViolation(str(broken), "\n".join(filter(None, [told[1], broken.proof])), broken.advice)
 
 
 def frame_text(frame: pd.DataFrame, label: str = "with") -> str:
@@ -61,15 +61,15 @@ def answering(what: str, proof: str | Callable[[], str] = "", advice: str = "") 
     """Turns an error of the transformer's into a broken promise.
 
     Raises:
-        Broken: says what was asked and what was raised.
+        PromiseViolation: says what was asked and what was raised.
     """
     try:
         yield
     # What a check itself raises goes on: it says more than "raises Broken" would.
-    except (Broken, Unusable):
+    except (PromiseViolation, Unusable):
         raise
     except Exception as error:
-        raise Broken(f"{what}: {error_line(error)}", proof, advice) from error
+        raise PromiseViolation(f"{what}: {error_line(error)}", proof, advice) from error
 
 
 def changed_inputs(before: Mapping[str, pd.DataFrame], after: Mapping[str, pd.DataFrame]) -> Iterator[str]:

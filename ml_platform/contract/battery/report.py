@@ -26,7 +26,7 @@ class Unusable(PlatformError):
     """Something that cannot be used as a transformer, or examples that it cannot be tried on."""
 
 
-class Broken(Exception):
+class PromiseViolation(Exception):
     """A promise that is not kept.
 
     Attributes:

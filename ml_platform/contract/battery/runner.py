@@ -21,9 +21,9 @@ from ml_platform.contract.battery.counterexamples import error_line
 from ml_platform.contract.battery.examples import subject_of
 from ml_platform.contract.battery.report import (
     PROMISES,
-    Broken,
     Finding,
     Inapplicable,
+    PromiseViolation,
     Report,
     Undeclared,
     Unusable,
@@ -56,7 +56,7 @@ class Check:
         given = {Needs.TRANSFORMER: (subject.transformer,), Needs.ROWS: (subject,), Needs.PROCESS: (subject, elsewhere)}
         try:
             self.function(*given[self.needs])
-        except Broken as broken:
+        except PromiseViolation as broken:
             return Finding(name, "broken", str(broken), broken.proof, broken.advice)
         except Undeclared as missing:
             return Finding(name, "not declared", str(missing))

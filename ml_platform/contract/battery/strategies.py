@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ml_platform.contract.battery.report import Broken, Inapplicable
+from ml_platform.contract.battery.report import Inapplicable, PromiseViolation
 from ml_platform.contract.battery.subject import Subject
 from ml_platform.extras import needing
 from ml_platform.schema import Column
@@ -28,7 +28,7 @@ def search(check: Callable[..., None], *strategies: st.SearchStrategy[Any], exam
     """Tries a property on drawn values, always the same ones, and raises the smallest counterexample's refusal.
 
     Raises:
-        Broken: what the property raised for the smallest counterexample.
+        PromiseViolation: what the property raised for the smallest counterexample.
     """
 
     @settings(
@@ -48,7 +48,7 @@ def search(check: Callable[..., None], *strategies: st.SearchStrategy[Any], exam
         raise Inapplicable("the examples have nothing to try this on") from error
     # Hypothesis tries a failure again while it shrinks; one that does not fail twice alike is a finding of its own.
     except Flaky as error:
-        raise Broken(
+        raise PromiseViolation(
             "the answer differs from one time to the next", str(error).splitlines()[0], "see determinism and purity"
         ) from error
 

@@ -1,4 +1,4 @@
-"""Fits and asks copies of the transformer under test, always on fresh rows and with fixed seeds."""
+"""Defines `Subject`, the transformer under test with its example rows, fitted and called on fresh copies."""
 
 import copy
 import random

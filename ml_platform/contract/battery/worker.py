@@ -1,4 +1,4 @@
-"""Answers for a transformer in a fresh process, with another hash seed, time zone, folder and clock.
+"""Fits and transforms in a separate process, under another hash seed, time zone, folder and clock.
 
 `python -m ml_platform.contract.battery.worker` answers requests on its standard input. It imports libraries, never
 the transformer's code, and forks for each request: a fork has what a new process would have, in a fraction of the time.

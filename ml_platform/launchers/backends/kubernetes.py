@@ -21,8 +21,8 @@ from ml_platform.compat.dagster_k8s import (
 from ml_platform.compat.dagster_steps import StepHandlerContext
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.backends.kubernetes_jobs import JobBackend
-from ml_platform.launchers.backends.registry import BackendSpec, Config, Place
-from ml_platform.launchers.backends.workers import key_of
+from ml_platform.launchers.backends.local_steps import key_of
+from ml_platform.launchers.backends.registry import BackendSpec, Config, StepResources
 from ml_platform.launchers.leases.schema import Launch
 
 _THREADS: list[dict[str, Any]] = [
@@ -118,7 +118,7 @@ def _with_threads(config: Config) -> Config:
     return with_threads
 
 
-def _place_of(config: Config, tags: Mapping[str, str]) -> Place:
+def _place_of(config: Config, tags: Mapping[str, str]) -> StepResources:
     """Says where a step's pod would be made and what it would ask for; no cluster is asked."""
     context = K8sContainerContext(
         namespace=_text(config.get("job_namespace", "default")),
@@ -128,7 +128,7 @@ def _place_of(config: Config, tags: Mapping[str, str]) -> Place:
     merged: Any = context.merge(K8sContainerContext(run_k8s_config=get_user_defined_k8s_config(tags)))
     container: Any = merged.run_k8s_config.container_config
     image = container.get("image") or _text(config.get("job_image"))
-    return Place(merged.namespace, image, container.get("resources") or None)
+    return StepResources(merged.namespace, image, container.get("resources") or None)
 
 
 def _text(value: Any) -> str | None:
@@ -138,4 +138,6 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-BACKEND = BackendSpec(backend=JobBackend, step_handler=KubernetesSteps, place_of=_place_of, with_threads=_with_threads)
+BACKEND = BackendSpec(
+    backend=JobBackend, step_handler=KubernetesSteps, step_resources_of=_place_of, with_threads=_with_threads
+)

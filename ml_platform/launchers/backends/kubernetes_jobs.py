@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 from ml_platform.compat.dagster import ResumeRunContext, instance_of
 from ml_platform.compat.dagster_k8s import client_of, put_client, report_no_creation
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.backends.protocol import Context, Orphan, RetryLater, Seen, State, Timeouts
+from ml_platform.launchers.backends.protocol import Context, LaunchStatus, Orphan, RetryLater, State, Timeouts
 from ml_platform.launchers.leases.lease import LEASE_VARIABLE, lease_prefix
 from ml_platform.launchers.leases.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, Launch
 from ml_platform.launchers.leases.table import Launches
@@ -52,31 +52,33 @@ class JobBackend:
             else:
                 self._launcher.launch_run(context)
 
-    def look(self, launch: Launch) -> Seen:
+    def look(self, launch: Launch) -> LaunchStatus:
         """Looks for the job, and for its pods once it is over."""
         if launch.name is None:
-            return Seen(State.ABSENT, "nothing was created for it")
+            return LaunchStatus(State.ABSENT, "nothing was created for it")
         try:
             return self._look(launch, launch.name)
         except (ApiException, HTTPError, OSError) as error:
-            return Seen(State.UNREACHABLE, _describe(error))
+            return LaunchStatus(State.UNREACHABLE, _describe(error))
 
-    def _look(self, launch: Launch, name: str) -> Seen:
+    def _look(self, launch: Launch, name: str) -> LaunchStatus:
         job = self._job(name, launch.namespace)
         pods = self._pods(launch)
         if job is None or (launch.uid is not None and job.metadata.uid != launch.uid):
             return self._without_job(launch, name, pods)
         found = {one.type: one for one in job.status.conditions or () if one.status == "True"}
         if "Complete" in found:
-            return Seen(State.ENDED, f"job {name} is complete", ENDED)
+            return LaunchStatus(State.ENDED, f"job {name} is complete", ENDED)
         if "Failed" not in found:
             why = self._why_no_pod(job) if not pods and self._should_have_a_pod(launch, job) else ""
             if "exceeded quota" in why:
-                return Seen(State.HELD_UP, f"no pod is made for job {name}: {why}")
-            return Seen(State.RUNNING, f"job {name} is there")
+                return LaunchStatus(State.HELD_UP, f"no pod is made for job {name}: {why}")
+            return LaunchStatus(State.RUNNING, f"job {name} is there")
         # The job's failure may be listed before its pod's end is: taken at once, an eviction would count as a death.
         if not pods and launch.renewed is not None and time.time() - launch.renewed < self._quiet_seconds:
-            return Seen(State.UNREACHABLE, f"job {name} has failed; its pod is not listed, so why is not known yet")
+            return LaunchStatus(
+                State.UNREACHABLE, f"job {name} has failed; its pod is not listed, so why is not known yet"
+            )
         return _why(name, found["Failed"], pods)
 
     def _should_have_a_pod(self, launch: Launch, job: V1Job) -> bool:
@@ -95,16 +97,16 @@ class JobBackend:
                 if one.reason == "FailedCreate"]  # fmt: skip
         return max(messages, default=("", ""))[1]
 
-    def _without_job(self, launch: Launch, name: str, pods: list[Any]) -> Seen:
+    def _without_job(self, launch: Launch, name: str, pods: list[Any]) -> LaunchStatus:
         """Judges a launch without a job: its pod may still be ending, or the answer may be an old one."""
         if any(pod.status.phase in ("Pending", "Running") for pod in pods):
-            return Seen(State.RUNNING, f"job {name} is gone, its pod is not yet")
+            return LaunchStatus(State.RUNNING, f"job {name} is gone, its pod is not yet")
         last = launch.renewed or launch.created
         if last is not None and launch.ending is None and time.time() - last < self._quiet_seconds:
-            return Seen(
+            return LaunchStatus(
                 State.UNREACHABLE, f"job {name} is not there, though it was heard of {time.time() - last:.0f} s ago"
             )
-        return Seen(State.ABSENT, f"job {name} is gone", EVICTED if _was_evicted(pods) else DIED)
+        return LaunchStatus(State.ABSENT, f"job {name} is gone", EVICTED if _was_evicted(pods) else DIED)
 
     def end(self, launch: Launch) -> None:
         """Deletes the job and what is left of its pods."""
@@ -192,7 +194,7 @@ class FencedClient:
         """Creates the job of a launch once, without waiting; where one is there for the same launch, it is that one.
 
         Raises:
-            Busy: not now; the launch is to be put off, as nobody knows whether the job was created.
+            RetryLater: not now; the launch is to be put off, as nobody knows whether the job was created.
             LaunchError: never like this: a refusal, a namespace that is not there, a job that is somebody else's.
         """
         launch: Launch = self._current.launch
@@ -262,21 +264,21 @@ def _refusal(error: ApiException, namespace: str) -> Exception:
     return LaunchError(f"the cluster refuses to create a job in namespace {namespace}: {said}")
 
 
-def _why(name: str, failed: Any, pods: Iterable[Any]) -> Seen:
+def _why(name: str, failed: Any, pods: Iterable[Any]) -> LaunchStatus:
     """Says why a job failed, from what the kubelet says of its pods."""
     pods = list(pods)
     if _was_evicted(pods):
         said = next((pod.status.message for pod in pods if pod.status.message), "its pod was disrupted")
-        return Seen(State.ENDED, f"job {name} was evicted: {said}", EVICTED)
+        return LaunchStatus(State.ENDED, f"job {name} was evicted: {said}", EVICTED)
     for pod in pods:
         for container in pod.status.container_statuses or ():
             ended = container.state.terminated
             if ended is not None and (ended.reason == "OOMKilled" or ended.exit_code == 137):
-                return Seen(State.ENDED, f"the pod of job {name} ran out of memory ({ended.reason}, exit status "
-                            f"{ended.exit_code})", OUT_OF_MEMORY)  # fmt: skip
+                how = f"{ended.reason}, exit status {ended.exit_code}"
+                return LaunchStatus(State.ENDED, f"the pod of job {name} ran out of memory ({how})", OUT_OF_MEMORY)
             if ended is not None and ended.exit_code:
-                return Seen(State.ENDED, f"the pod of job {name} ended with status {ended.exit_code}", DIED)
-    return Seen(State.ENDED, f"job {name} failed: {failed.reason}", DIED)
+                return LaunchStatus(State.ENDED, f"the pod of job {name} ended with status {ended.exit_code}", DIED)
+    return LaunchStatus(State.ENDED, f"job {name} failed: {failed.reason}", DIED)
 
 
 def _was_evicted(pods: Iterable[Any]) -> bool:

@@ -24,9 +24,9 @@ from ml_platform.compat.dagster import (
 )
 from ml_platform.compat.dagster_steps import ExecuteRunArgs, ResumeRunArgs
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.backends.protocol import Context, Orphan, RetryLater, Seen, State
-from ml_platform.launchers.backends.registry import BackendSpec, Config, Place
-from ml_platform.launchers.backends.workers import Cores, LocalSteps, environment_with
+from ml_platform.launchers.backends.local_steps import Cores, LocalSteps, environment_with
+from ml_platform.launchers.backends.protocol import Context, LaunchStatus, Orphan, RetryLater, State
+from ml_platform.launchers.backends.registry import BackendSpec, Config, StepResources
 from ml_platform.launchers.leases.lease import LEASE_VARIABLE, leased_command
 from ml_platform.launchers.leases.schema import DIED, OUT_OF_MEMORY, Launch, digest_of, work_of
 from ml_platform.launchers.leases.table import Launches
@@ -103,7 +103,7 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
         """Starts a process that takes the lease of the launch, and then runs Dagster's command for the run.
 
         Raises:
-            Busy: this machine cannot start one now.
+            RetryLater: this machine cannot start one now.
         """
         run, launches = context.dagster_run, Launches.of(self._instance)
         assert run.job_code_origin is not None, f"run {run.run_id} has no code to execute"
@@ -170,23 +170,25 @@ class LocalRunLauncher(RunLauncher[Any], ConfigurableClass):
             return None
         return f"{log}:\n{log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors='replace')}"
 
-    def look(self, launch: Launch) -> Seen:
+    def look(self, launch: Launch) -> LaunchStatus:
         """Looks for the launch's process, by its number and the lease in its environment."""
         self._reap()
         host, pid = launch.host or launch.name, launch.pid or int(launch.uid or 0)
         if launch.created is None and launch.acquired is None:
-            return Seen(State.ABSENT, "no process was started for it")
+            return LaunchStatus(State.ABSENT, "no process was started for it")
         if host != socket.gethostname():
-            return Seen(State.UNREACHABLE, f"its process is on {host}; only there can be said whether it is")
+            return LaunchStatus(State.UNREACHABLE, f"its process is on {host}; only there can be said whether it is")
         try:
             if _is_there(pid, launch.lease_id):
-                return Seen(State.RUNNING, f"process {pid} is there")
+                return LaunchStatus(State.RUNNING, f"process {pid} is there")
         except psutil.AccessDenied:
-            return Seen(State.UNREACHABLE, f"process {pid} is another user's, who alone can say what it is")
+            return LaunchStatus(State.UNREACHABLE, f"process {pid} is another user's, who alone can say what it is")
         status = self._ended.get((launch.lease_id, pid))
         if status == -signal.SIGKILL:
-            return Seen(State.ENDED, f"process {pid} was killed (out of memory, or somebody did)", OUT_OF_MEMORY)
-        return Seen(State.ENDED, f"process {pid} is gone" + (f", with status {status}" if status else ""), DIED)
+            return LaunchStatus(
+                State.ENDED, f"process {pid} was killed (out of memory, or somebody did)", OUT_OF_MEMORY
+            )
+        return LaunchStatus(State.ENDED, f"process {pid} is gone" + (f", with status {status}" if status else ""), DIED)
 
     def end(self, launch: Launch) -> None:
         """Interrupts the launch's process; kills it where it was asked long ago."""
@@ -233,12 +235,12 @@ def _is_there(pid: int, lease_id: str) -> bool:
         return False
 
 
-def _place_of(config: Config, _tags: Mapping[str, str]) -> Place:
-    return Place(resources={"cores": config["cores"]} if "cores" in config else None)
+def _place_of(config: Config, _tags: Mapping[str, str]) -> StepResources:
+    return StepResources(resources={"cores": config["cores"]} if "cores" in config else None)
 
 
 BACKEND = BackendSpec(
     backend=lambda launcher, _launches, _timeouts: launcher,
     step_handler=lambda launcher, _backend: LocalSteps(launcher.cores, launcher.environment()),
-    place_of=_place_of,
+    step_resources_of=_place_of,
 )

@@ -67,7 +67,7 @@ class State(Enum):
 
 
 @dataclass(frozen=True)
-class Seen:
+class LaunchStatus:
     """What a launcher answers when it is asked about a launch.
 
     Attributes:
@@ -100,11 +100,11 @@ class Backend(Protocol):
         """Starts a process for a run's launch, or finds that another caller did.
 
         Raises:
-            Busy: not now; nothing is known to have been started.
+            RetryLater: not now; nothing is known to have been started.
         """
         ...
 
-    def look(self, launch: Launch) -> Seen:
+    def look(self, launch: Launch) -> LaunchStatus:
         """Looks for what was started for a launch."""
         ...
 
@@ -112,7 +112,7 @@ class Backend(Protocol):
         """Ends it; to be repeated until it is gone.
 
         Raises:
-            Busy: the launcher cannot be asked now.
+            RetryLater: the launcher cannot be asked now.
         """
         ...
 
@@ -120,7 +120,7 @@ class Backend(Protocol):
         """Lists everything of this instance that is active, whether a launch needs it or not.
 
         Raises:
-            Busy: the launcher cannot be asked now.
+            RetryLater: the launcher cannot be asked now.
         """
         ...
 
@@ -149,15 +149,15 @@ class GenericBackend:
         else:
             self._launcher.launch_run(context)
 
-    def look(self, launch: Launch) -> Seen:
+    def look(self, launch: Launch) -> LaunchStatus:
         """Asks Dagster's launcher for the run's health."""
         instance = instance_of(self._launcher)
         run = instance.get_run_by_id(launch.work.run_id)
         if run is None or not self._launcher.supports_check_run_worker_health:
-            return Seen(State.RUNNING if run is not None and not run.is_finished else State.ABSENT)
+            return LaunchStatus(State.RUNNING if run is not None and not run.is_finished else State.ABSENT)
         found = self._launcher.check_run_worker_health(run)
         states = {WorkerStatus.RUNNING: State.RUNNING, WorkerStatus.UNKNOWN: State.UNREACHABLE}
-        return Seen(states.get(found.status, State.ENDED), found.msg or "")
+        return LaunchStatus(states.get(found.status, State.ENDED), found.msg or "")
 
     def end(self, launch: Launch) -> None:
         """Terminates the run by Dagster's launcher."""

@@ -16,9 +16,9 @@ from ml_platform.compat.dagster import ResumeRunContext, instance_of, replace
 from ml_platform.compat.dagster_ray import RayExecutionConfig, resolve_env_vars_list
 from ml_platform.compat.dagster_steps import ExecuteRunArgs, ResumeRunArgs, StepHandlerContext
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.backends.protocol import Context, Orphan, RetryLater, Seen, State, Timeouts
-from ml_platform.launchers.backends.registry import BackendSpec, Config, Place
-from ml_platform.launchers.backends.workers import key_of
+from ml_platform.launchers.backends.local_steps import key_of
+from ml_platform.launchers.backends.protocol import Context, LaunchStatus, Orphan, RetryLater, State, Timeouts
+from ml_platform.launchers.backends.registry import BackendSpec, Config, StepResources
 from ml_platform.launchers.leases.lease import leased_command
 from ml_platform.launchers.leases.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, Launch, digest_of
 from ml_platform.launchers.leases.table import Launches
@@ -84,7 +84,7 @@ class RayBackend:
             tags: of the run or the op: what `dagster-ray/config` says there stands over the launcher's settings.
 
         Raises:
-            Busy: not now; the launch is to be put off, as nobody knows whether the job was taken.
+            RetryLater: not now; the launch is to be put off, as nobody knows whether the job was taken.
             LaunchError: never like this: a refusal, or a job of this name that is another.
         """
         job = self._job_of(launch, command, tags)
@@ -140,23 +140,23 @@ class RayBackend:
                 f"{(found.metadata or {}).get(_SPEC, 'none')[:12]}); look whose it is, stop it and launch again"
             ) from answer
 
-    def look(self, launch: Launch) -> Seen:
+    def look(self, launch: Launch) -> LaunchStatus:
         """Looks for the job; a job server that does not answer, or not as Ray does, says nothing about it."""
         if launch.name is None:
-            return Seen(State.ABSENT, "nothing was submitted for it")
+            return LaunchStatus(State.ABSENT, "nothing was submitted for it")
         try:
             job = self._job(launch.name)
         except (RuntimeError, OSError) as error:
-            return Seen(State.UNREACHABLE, _describe(error))
+            return LaunchStatus(State.UNREACHABLE, _describe(error))
         return self._without_job(launch) if job is None else _seen(launch, job)
 
-    def _without_job(self, launch: Launch) -> Seen:
+    def _without_job(self, launch: Launch) -> LaunchStatus:
         """Judges a launch whose job Ray does not know: a cluster's head that was started anew has forgotten all."""
         last = launch.renewed or launch.created
         message = f"Ray does not know job {launch.name}"
         if last is not None and launch.ending is None and time.time() - last < self._quiet_seconds:
-            return Seen(State.UNREACHABLE, f"{message}, though it was heard of {time.time() - last:.0f} s ago")
-        return Seen(State.ABSENT, message)
+            return LaunchStatus(State.UNREACHABLE, f"{message}, though it was heard of {time.time() - last:.0f} s ago")
+        return LaunchStatus(State.ABSENT, message)
 
     def end(self, launch: Launch) -> None:
         """Stops the job."""
@@ -264,30 +264,32 @@ def _says_that_there_is_none(answer: _Answer, name: str) -> bool:
     return answer.status == 404 and f"Job {name} does not exist" in answer.text
 
 
-def _seen(launch: Launch, job: Any) -> Seen:
+def _seen(launch: Launch, job: Any) -> LaunchStatus:
     """Says what Ray's words for a job mean."""
     name, status = launch.name, str(job.status)
     if status == "PENDING" and launch.ending is not None and launch.acquired is None:
-        return Seen(
+        return LaunchStatus(
             State.UNREACHABLE, f"job {name} waits for the cluster's resources; once begun, it would get no lease"
         )
     if not job.status.is_terminal():
-        return Seen(State.RUNNING, f"job {name} is {status.lower()}")
+        return LaunchStatus(State.RUNNING, f"job {name} is {status.lower()}")
     if status == "SUCCEEDED":
-        return Seen(State.ENDED, f"job {name} succeeded", ENDED)
+        return LaunchStatus(State.ENDED, f"job {name} succeeded", ENDED)
     if status == "STOPPED":
-        return Seen(State.ENDED, f"job {name} was stopped")
+        return LaunchStatus(State.ENDED, f"job {name} was stopped")
     return _failed(f"job {name}", job)
 
 
-def _failed(job_name: str, job: Any) -> Seen:
+def _failed(job_name: str, job: Any) -> LaunchStatus:
     """Says how a job failed: its command, or what Ray has around it."""
     message = _without_command(job.message or "")
     if job.driver_exit_code in _KILLED:
-        return Seen(State.ENDED, f"{job_name} was killed (out of memory, or somebody did)", OUT_OF_MEMORY)
+        return LaunchStatus(State.ENDED, f"{job_name} was killed (out of memory, or somebody did)", OUT_OF_MEMORY)
     if job.driver_exit_code is not None:
-        return Seen(State.ENDED, f"{job_name} ended with status {job.driver_exit_code}: {_last_line(message)}")
-    return Seen(State.ENDED, f"{job_name} failed: {_last_line(message)}", EVICTED if _NODE_DIED in message else DIED)
+        return LaunchStatus(State.ENDED, f"{job_name} ended with status {job.driver_exit_code}: {_last_line(message)}")
+    return LaunchStatus(
+        State.ENDED, f"{job_name} failed: {_last_line(message)}", EVICTED if _NODE_DIED in message else DIED
+    )
 
 
 def _name_of(launch: Launch) -> str:
@@ -309,13 +311,13 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {_last_line(str(error))}" if isinstance(error, OSError) else str(error)
 
 
-def _place_of(config: Config, tags: Mapping[str, str]) -> Place:
+def _place_of(config: Config, tags: Mapping[str, str]) -> StepResources:
     """Says what a step's job would hold of the cluster; none is asked."""
     ray: Mapping[str, Any] = config.get("ray", {})
     own = RayExecutionConfig.from_tags(tags)
     named = ("num_cpus", "num_gpus", "memory", "resources")
     asked = {name: getattr(own, name) or ray.get(name) for name in named}
-    return Place(resources={name: value for name, value in asked.items() if value} or None)
+    return StepResources(resources={name: value for name, value in asked.items() if value} or None)
 
 
-BACKEND = BackendSpec(backend=RayBackend, step_handler=RaySteps, place_of=_place_of)
+BACKEND = BackendSpec(backend=RayBackend, step_handler=RaySteps, step_resources_of=_place_of)

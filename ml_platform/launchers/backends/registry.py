@@ -1,4 +1,4 @@
-"""Maps classes of run launchers to their backends, and says what a step gets on each of them."""
+"""Registers the backend of each run launcher class, with the namespace, image and resources of its steps."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Config = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Place:
+class StepResources:
     """The namespace, image and resources that a step gets on a launcher, from its configuration alone."""
 
     namespace: str | None = None
@@ -31,13 +31,13 @@ class BackendSpec:
         backend: makes what starts, finds and ends launches on one of its launchers.
         step_handler: makes what sends single steps to such a backend, `LocalSteps` or what `CreatesSteps`; None if only
             whole runs can go there.
-        place_of: says what a step with these op tags gets, from the launcher's configuration alone.
+        step_resources_of: says what a step with these op tags gets, from the launcher's configuration alone.
         with_threads: gives the configuration so that numeric libraries use the cores that a step owns.
     """
 
     backend: Callable[[Any, Launches, Timeouts], Backend] = GenericBackend
     step_handler: Callable[[Any, Any], Any] | None = None
-    place_of: Callable[[Config, Mapping[str, str]], Place] = lambda _config, _tags: Place()
+    step_resources_of: Callable[[Config, Mapping[str, str]], StepResources] = lambda _config, _tags: StepResources()
     with_threads: Callable[[Config], Config] = lambda config: config
 
 

@@ -1,4 +1,4 @@
-"""Takes the lease of a launch for this process, keeps it while the work goes on, and guards what it publishes.
+"""Acquires, renews and releases this process's lease, and fences what it publishes.
 
     python -m ml_platform.launchers LEASE_ID COMMAND...
 

@@ -1,4 +1,4 @@
-"""Measures what each step costs that executes in a process of a launch, and adds up its tries."""
+"""Records CPU time and peak memory of each step in the launch table, and sums them over attempts."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Records which processes were started for which work, and which one has the lease, in Dagster's own database.
+"""Implements the launch table: atomic transitions of launches and leases, in Dagster's database.
 
 A launch is the intention to have one process do a piece of work: a run, or a single step of one. At most one launch of
 a piece of work is open at a time. All that changes a launch is one conditional statement, so that of any number of
@@ -153,7 +153,7 @@ class Launches:
         """Lets one caller alone create something, and once: for launchers whose processes take no lease."""
         return self._update({"created": time.time(), "waiting_until": None}, *_unleased(launch), C.created.is_(None))
 
-    def judge(self, launch: Launch, outcome: str, reason: str) -> None:
+    def close_with_outcome(self, launch: Launch, outcome: str, reason: str) -> None:
         """Closes a launch as what it turned out to be, also where its process has closed it as ended."""
         if not self.release(launch, outcome, reason):
             self._update({"outcome": outcome, "reason": reason}, C.id == launch.id, C.outcome == ENDED)

@@ -7,7 +7,7 @@ from dagster import DagsterRun, QueuedRunCoordinator, SubmitRunContext
 
 from ml_platform.compat.dagster import RunQueueConfig
 from ml_platform.launchers.leases.table import Launches
-from ml_platform.launchers.policy import WAITING_TAG, TagPolicy, describe_changes
+from ml_platform.launchers.tag_policy import WAITING_TAG, TagPolicy, describe_changes
 
 
 class RoutingRunCoordinator(QueuedRunCoordinator[Any]):

@@ -1,11 +1,11 @@
-"""Decides what is to be done about an open launch of a run, from what is known of it; does nothing itself."""
+"""Chooses the next action (wait, retry, close, end) for a run's open launch; a pure function."""
 
 from dataclasses import dataclass
 from enum import Enum
 
 import dagster as dg
 
-from ml_platform.launchers.backends.protocol import Seen, State
+from ml_platform.launchers.backends.protocol import LaunchStatus, State
 from ml_platform.launchers.leases.schema import Launch
 from ml_platform.launchers.retries import may_start_over
 
@@ -45,7 +45,7 @@ class Circumstances:
     is_requeuing: bool
 
 
-def decide(launch: Launch, run: dg.DagsterRun | None, seen: Seen | None, at: Circumstances) -> Action:
+def decide(launch: Launch, run: dg.DagsterRun | None, seen: LaunchStatus | None, at: Circumstances) -> Action:
     """Returns what is to be done about a launch.
 
     Args:
@@ -61,7 +61,7 @@ def decide(launch: Launch, run: dg.DagsterRun | None, seen: Seen | None, at: Cir
     return Action.CLOSE_DEAD if _is_gone(seen) else Action.WAIT
 
 
-def _of_what_is_to_end(launch: Launch, seen: Seen | None, at: Circumstances) -> Action:
+def _of_what_is_to_end(launch: Launch, seen: LaunchStatus | None, at: Circumstances) -> Action:
     if launch.ending is None and launch.is_open:
         is_ending_by_itself = launch.acquired is not None and at.now - at.run_ended < at.grace_seconds
         return Action.WAIT if is_ending_by_itself else Action.ASK_TO_END
@@ -73,7 +73,7 @@ def _of_what_is_to_end(launch: Launch, seen: Seen | None, at: Circumstances) -> 
     return Action.END_AND_CLOSE if seen.state is State.UNREACHABLE else Action.CLOSE
 
 
-def _of_what_has_no_lease(launch: Launch, run: dg.DagsterRun, seen: Seen | None, at: Circumstances) -> Action:
+def _of_what_has_no_lease(launch: Launch, run: dg.DagsterRun, seen: LaunchStatus | None, at: Circumstances) -> Action:
     if launch.waiting_until is not None:
         overdue = at.now - launch.waiting_until
         return Action.TRY_AGAIN if overdue >= 0 and not _is_daemons(run, overdue, at) else Action.WAIT
@@ -95,5 +95,5 @@ def _is_daemons(run: dg.DagsterRun, overdue_seconds: float, at: Circumstances) -
     return at.is_requeuing and is_starting and overdue_seconds < at.grace_seconds
 
 
-def _is_gone(seen: Seen) -> bool:
+def _is_gone(seen: LaunchStatus) -> bool:
     return seen.state in (State.ENDED, State.ABSENT)

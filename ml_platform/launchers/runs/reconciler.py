@@ -1,4 +1,4 @@
-"""Ends launches that are to end, starts over lost ones, and removes jobs that no launch needs."""
+"""Runs the reconciliation loop over all launches: lost, ended and orphaned ones."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ _UNDER_WAY = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.Dags
 
 
 @dataclass
-class Pass:
+class ReconcileSummary:
     """Counts what one pass over everything found and did.
 
     Attributes:
@@ -62,13 +62,13 @@ class Reconciler:
         self._starter = launcher.starter
         self._grace_seconds = launcher.timeouts.grace_seconds
 
-    def look_once(self) -> Pass:
+    def look_once(self) -> ReconcileSummary:
         """Reconciles every open launch, every run that should have one, and every job of this instance."""
-        found = Pass()
+        found = ReconcileSummary()
         self._do(found, "launches", self._look, self._instance)
         return found
 
-    def _look(self, instance: dg.DagsterInstance, found: Pass) -> None:
+    def _look(self, instance: dg.DagsterInstance, found: ReconcileSummary) -> None:
         # In this order: closing launches tells which runs have none, and which jobs no launch needs.
         launches = self._starter.launches.open()
         found.open = len(launches)
@@ -79,14 +79,16 @@ class Reconciler:
         for name in self._launcher.children:
             self._do(found, f"launcher {name}", self._sweep, name)
 
-    def _do(self, found: Pass, what: str, act: Callable[[Any, Pass], None], subject: Any) -> None:
+    def _do(
+        self, found: ReconcileSummary, what: str, act: Callable[[Any, ReconcileSummary], None], subject: Any
+    ) -> None:
         self._beat()
         try:
             act(subject, found)
         except Exception as error:  # noqa: BLE001  (one that cannot be looked at keeps no other from it; nor does a database that is away)
             found.problems.append(f"{what}: {type(error).__name__}: {error}")
 
-    def _reconcile(self, launch: Launch, found: Pass) -> None:
+    def _reconcile(self, launch: Launch, found: ReconcileSummary) -> None:
         if launch.within is not None:
             process = self._starter.launches.find(launch.within)
             if process is None or not process.is_open:
@@ -104,7 +106,7 @@ class Reconciler:
         run = self._instance.get_run_by_id(launch.work.run_id)
         return run is None or run.is_finished or launch.ending is not None
 
-    def _require_launch(self, run: dg.DagsterRun, found: Pass) -> None:
+    def _require_launch(self, run: dg.DagsterRun, found: ReconcileSummary) -> None:
         """Starts a run that nobody starts: whoever was to do so died before it, or between two tries."""
         last, record = self._starter.launches.last(run.run_id), self._instance.get_run_record_by_id(run.run_id)
         # Between two statements of a daemon a run has no launch for a moment: only one that stays so is lost.
@@ -120,7 +122,7 @@ class Reconciler:
             self._starter.enqueue(run, "Queued again: whoever was to launch it did not.")
             found.requeued += 1
 
-    def _sweep(self, name: str, found: Pass) -> None:
+    def _sweep(self, name: str, found: ReconcileSummary) -> None:
         """Removes what is active on a launcher and no open launch needs."""
         if not self._starter.launches.has_been_at(name):
             return  # no run of this instance has been there

@@ -1,4 +1,4 @@
-"""Starts steps in the reconciler for runs' processes that have no access to their cluster."""
+"""Serves, in the reconciler, the requests that runs queue to start, query or end steps on remote launchers."""
 
 import logging
 import threading

@@ -18,16 +18,16 @@ from ml_platform.compat.dagster import (
 )
 from ml_platform.databases import through_outages
 from ml_platform.errors import LaunchError, expected_one_of
-from ml_platform.launchers.backends.children import Children
+from ml_platform.launchers.backends.configured_launchers import ConfiguredLaunchers
 from ml_platform.launchers.backends.local import LocalRunLauncher
+from ml_platform.launchers.backends.local_steps import LocalSteps
 from ml_platform.launchers.backends.protocol import Timeouts
-from ml_platform.launchers.backends.workers import LocalSteps
 from ml_platform.launchers.leases.schema import Launch, work_of
-from ml_platform.launchers.policy import TagPolicy
 from ml_platform.launchers.routes import LAUNCHER_TAG, Route, route_of
 from ml_platform.launchers.runs.starter import RunStarter, why_closed
 from ml_platform.launchers.steps.remote_steps import Fail, RemoteSteps
 from ml_platform.launchers.steps.requests import RelayedBackend, RelayedSteps
+from ml_platform.launchers.tag_policy import TagPolicy
 
 
 class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
@@ -57,7 +57,7 @@ class RoutingRunLauncher(RunLauncher[Any], ConfigurableClass):
                 f"{expected_one_of(default, launchers)}"
             )
         self.default = default
-        self.children = Children(launchers, lambda: self._instance)
+        self.children = ConfiguredLaunchers(launchers, lambda: self._instance)
         self.timeouts = Timeouts(**timeouts or {})
         self.tag_policy = TagPolicy(**tag_policy or {})
         self.steps_started_by = steps_started_by

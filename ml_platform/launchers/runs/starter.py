@@ -1,4 +1,4 @@
-"""Starts runs exactly once, and starts them again or closes them when their process is gone."""
+"""Starts, retries and closes launches of runs, carrying out the actions that `decisions` chooses."""
 
 import threading
 import time
@@ -12,16 +12,16 @@ import dagster as dg
 from ml_platform.compat.dagster import EngineEventData, LaunchRunContext, ResumeRunContext
 from ml_platform.databases import is_outage
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.backends.children import Children
-from ml_platform.launchers.backends.protocol import Backend, Context, RetryLater, Seen, State, Timeouts
+from ml_platform.launchers.backends.configured_launchers import ConfiguredLaunchers
+from ml_platform.launchers.backends.protocol import Backend, Context, LaunchStatus, RetryLater, State, Timeouts
 from ml_platform.launchers.leases.schema import CANCELED, DIED, ENDED, EVICTED, OUT_OF_MEMORY, REFUSED, Launch, work_of
 from ml_platform.launchers.leases.table import Launches
-from ml_platform.launchers.policy import WAITING_TAG, TagPolicy
 from ml_platform.launchers.retries import REPEATS, may_repeat, next_launcher, pause_after_death_seconds, pause_seconds
 from ml_platform.launchers.routes import Route, escalation_of
 from ml_platform.launchers.runs.coordinator import RoutingRunCoordinator
 from ml_platform.launchers.runs.decisions import Action, Circumstances, decide
 from ml_platform.launchers.sizes import format_bytes
+from ml_platform.launchers.tag_policy import WAITING_TAG, TagPolicy
 
 STARTING, STARTED = dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED
 
@@ -38,7 +38,7 @@ class RunStarter:
     def __init__(
         self,
         instance: dg.DagsterInstance,
-        children: Children,
+        children: ConfiguredLaunchers,
         timeouts: Timeouts,
         route_of: Callable[[dg.DagsterRun], Route],
         tag_policy: TagPolicy,
@@ -153,7 +153,7 @@ class RunStarter:
         if action is not Action.WAIT:
             self._apply(action, launch, run, seen)
 
-    def _apply(self, action: Action, launch: Launch, run: dg.DagsterRun | None, seen: Seen | None) -> None:
+    def _apply(self, action: Action, launch: Launch, run: dg.DagsterRun | None, seen: LaunchStatus | None) -> None:
         if action in (Action.END, Action.END_AND_CLOSE):
             self._end(launch)
         if action in (Action.CLOSE, Action.END_AND_CLOSE):
@@ -169,7 +169,7 @@ class RunStarter:
             assert seen is not None, f"{action} follows from what the backend answered"
             self._apply_seen(action, launch, run, seen)
 
-    def _apply_seen(self, action: Action, launch: Launch, run: dg.DagsterRun, seen: Seen) -> None:
+    def _apply_seen(self, action: Action, launch: Launch, run: dg.DagsterRun, seen: LaunchStatus) -> None:
         why = f"it ended before it began: {seen.reason}"
         if action is Action.REPEAT:
             self._start_over(launch, run, why, pause_after_death_seconds(self._timeouts, launch), died=True)
@@ -192,19 +192,19 @@ class RunStarter:
             is_requeuing=isinstance(self._instance.run_coordinator, RoutingRunCoordinator),
         )
 
-    def _look_if_leased(self, launch: Launch) -> Seen:
+    def _look_if_leased(self, launch: Launch) -> LaunchStatus:
         """Asks the backend, unless it is about a lease that nothing it starts will ever take."""
         is_awaited = launch.acquired is None and launch.ending is None and launch.is_open
         if is_awaited and not self._backend_acquires_lease(launch):
-            return Seen(State.RUNNING, "its launcher is believed")
+            return LaunchStatus(State.RUNNING, "its launcher is believed")
         return self.look(launch)
 
-    def look(self, launch: Launch) -> Seen:
+    def look(self, launch: Launch) -> LaunchStatus:
         """Asks the backend about a launch; a launcher that cannot be set up counts as unreachable, never as gone."""
         try:
             return self.backend(launch.launcher).look(launch)
         except LaunchError as error:
-            return Seen(State.UNREACHABLE, str(error))
+            return LaunchStatus(State.UNREACHABLE, str(error))
 
     def _end(self, launch: Launch) -> None:
         with suppress(RetryLater, LaunchError):  # it is asked again at the next look, until it is gone
@@ -242,7 +242,7 @@ class RunStarter:
         except Exception as error:  # noqa: BLE001  (as Dagster's daemon does: what cannot be started has failed)
             self._instance.report_run_failed(run, f"Not launched: {error}")
 
-    def _close_dead(self, launch: Launch, run: dg.DagsterRun, seen: Seen) -> None:
+    def _close_dead(self, launch: Launch, run: dg.DagsterRun, seen: LaunchStatus) -> None:
         """Closes the launch of a process that is no more, with those of the steps that it executed."""
         # Steps first: once the run's launch is closed another one is opened, whose steps would find theirs open.
         within = [one for one in self.launches.of_run(run.run_id) if one.within == launch.id and one.is_open]
@@ -259,7 +259,7 @@ class RunStarter:
         if last.outcome == ENDED:
             seen = self.look(last)  # its process said that it ended; only its launcher knows of an eviction
             if seen.state is State.ENDED and seen.outcome == EVICTED:
-                self.launches.judge(last, seen.outcome, seen.reason)
+                self.launches.close_with_outcome(last, seen.outcome, seen.reason)
                 last = self.launches.get(last.id)
         if not self._is_ours_to_repeat(last, now):
             return False

@@ -12,8 +12,8 @@ from dagster import DagsterEvent
 from ml_platform.compat.dagster import EngineEventData, SerializableErrorInfo, serializable_error_info_from_exc_info
 from ml_platform.compat.dagster_steps import CheckStepHealthResult, StepHandler, StepHandlerContext
 from ml_platform.databases import is_outage
-from ml_platform.launchers.backends.protocol import RetryLater, Seen, State, Timeouts
-from ml_platform.launchers.backends.workers import key_of, retries_in, work_in
+from ml_platform.launchers.backends.local_steps import key_of, retries_in, work_in
+from ml_platform.launchers.backends.protocol import LaunchStatus, RetryLater, State, Timeouts
 from ml_platform.launchers.leases.schema import DIED, ENDED, EVICTED, OUT_OF_MEMORY, REFUSED, Launch
 from ml_platform.launchers.leases.table import Launches
 from ml_platform.launchers.retries import REPEATS, may_start_over, pause_after_death_seconds, pause_seconds
@@ -28,7 +28,7 @@ _AT_ONCE = 8  # steps that are being started, or asked about
 class StepBackend(Protocol):
     """The part of a backend that steps need."""
 
-    def look(self, launch: Launch) -> Seen:
+    def look(self, launch: Launch) -> LaunchStatus:
         """Looks for what was started for it."""
         ...
 
@@ -49,7 +49,7 @@ class CreatesSteps(Protocol):
         """Creates it, or finds what was created for the same launch.
 
         Raises:
-            Busy: not now.
+            RetryLater: not now.
         """
         ...
 
@@ -59,7 +59,7 @@ class _Step:
     context: StepHandlerContext
     launch: Launch | None = None
     creating: "Future[Launch] | None" = None
-    looking: "Future[tuple[Launch, Seen]] | None" = None
+    looking: "Future[tuple[Launch, LaunchStatus]] | None" = None
     due: float = 0.0  # of what is to be done next, as of `time.monotonic`
     was_found_dead: bool = False
     dead: str | None = None  # why it will not end by itself any more
@@ -117,7 +117,7 @@ class RemoteSteps(StepHandler):
             elif step.looking is not None and step.looking.done():
                 looking, step.looking, step.due = step.looking, None, now + _ASK_SECONDS
                 if not is_outage(looking.exception()):  # else nothing is known, and it is asked again
-                    self._judge(step, *looking.result())
+                    self._close_with_outcome(step, *looking.result())
             elif step.creating is None and step.looking is None and step.dead is None and now >= step.due:
                 if step.launch is None:
                     step.creating = self._pool.submit(self._create, step.context)
@@ -154,16 +154,16 @@ class RemoteSteps(StepHandler):
         message += f"try {now.tries + 1} in {seconds:.0f} s, other steps go on."
         self._say(step.context, message)
 
-    def _look(self, launch: Launch) -> tuple[Launch, Seen]:
+    def _look(self, launch: Launch) -> tuple[Launch, LaunchStatus]:
         now = self._launches.get(launch.id)
         if now.is_open:
             return now, self._creator.backend.look(now)
         seen = self._creator.backend.look(now)  # its process said that it ended; only its launcher knows of an eviction
         if seen.state is State.ENDED and seen.outcome in (EVICTED, OUT_OF_MEMORY):
             return now, seen
-        return now, Seen(State.ENDED, now.reason or "its process ended without saying how the step did", ENDED)
+        return now, LaunchStatus(State.ENDED, now.reason or "its process ended without saying how the step did", ENDED)
 
-    def _judge(self, step: _Step, launch: Launch, seen: Seen) -> None:
+    def _close_with_outcome(self, step: _Step, launch: Launch, seen: LaunchStatus) -> None:
         """Takes note of what was found of a step; events that it wrote before it ended are read between two looks."""
         step.launch = launch
         if seen.state in (State.RUNNING, State.UNREACHABLE):
@@ -176,7 +176,7 @@ class RemoteSteps(StepHandler):
         elif not step.was_found_dead:
             step.was_found_dead, step.due = True, time.monotonic() + _SOON_SECONDS
         else:
-            self._launches.judge(launch, seen.outcome, seen.reason)
+            self._launches.close_with_outcome(launch, seen.outcome, seen.reason)
             step.dead = seen.reason
 
     def _repeat_or_refuse(self, step: _Step, launch: Launch, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Holds requests of runs' processes to start steps on launchers that only the reconciler may talk to.
+"""Queues requests of runs, which have no credentials of the cluster, for the reconciler: the client side.
 
 A pod that executes a run has no token for its cluster: whoever's code runs there could start what it likes with it. So
 the process writes what it wants into a table beside the launch table; `ml_platform.launchers.runs.relay` does it and
@@ -17,8 +17,8 @@ from dagster import DagsterEvent, serialize_value
 
 from ml_platform.compat.dagster_steps import StepHandlerContext
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.backends.protocol import RetryLater, Seen, State, Timeouts
-from ml_platform.launchers.backends.workers import key_of
+from ml_platform.launchers.backends.local_steps import key_of
+from ml_platform.launchers.backends.protocol import LaunchStatus, RetryLater, State, Timeouts
 from ml_platform.launchers.leases.schema import REQUESTS, Launch
 from ml_platform.launchers.leases.table import Launches
 
@@ -98,16 +98,16 @@ class RelayedBackend:
         self._requests = Requests(launches)
         self._seconds = timeouts.grace_seconds
 
-    def look(self, launch: Launch) -> Seen:
+    def look(self, launch: Launch) -> LaunchStatus:
         """Asks the reconciler to look for what was started for a launch, unless its process has just reported."""
         # Most looks end here: a process that works reports, and the reconciler is spared a question for each step.
         if launch.is_open and launch.renewed is not None and time.time() - launch.renewed < self._seconds / 2:
-            return Seen(State.RUNNING, "its process reports")
+            return LaunchStatus(State.RUNNING, "its process reports")
         try:
             answer = self.ask(launch, LOOK)
         except (RetryLater, LaunchError) as error:
-            return Seen(State.UNREACHABLE, str(error))
-        return Seen(State(answer["state"]), answer["reason"], answer["outcome"])
+            return LaunchStatus(State.UNREACHABLE, str(error))
+        return LaunchStatus(State(answer["state"]), answer["reason"], answer["outcome"])
 
     def end(self, launch: Launch) -> None:
         """Does nothing: the launch table says that it is to end, and the reconciler sees to it."""
@@ -116,7 +116,7 @@ class RelayedBackend:
         """Writes a request and waits for its answer.
 
         Raises:
-            Busy: the launcher is, or nobody answers.
+            RetryLater: the launcher is, or nobody answers.
             LaunchError: it can never be done like this.
         """
         request_id, until, pause = self._requests.ask(launch, kind, given), time.monotonic() + self._seconds, 0.05

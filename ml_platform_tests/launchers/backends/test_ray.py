@@ -345,6 +345,12 @@ def test_without_its_packages_the_extra_is_named_and_the_others_go_on(
 
 def test_the_table_of_routes_says_what_a_step_would_hold() -> None:
     launcher = RoutingRunLauncher("cpu", {"cpu": local("cpu"), "gpu": ray("http://ray:8265", num_cpus=2)})
-    place_of, config = launcher.children.backend_spec("gpu").place_of, launcher.children.config_of("gpu")
-    assert place_of(config, {}).resources == {"num_cpus": 2}
-    assert place_of(config, {"dagster-ray/config": '{"num_gpus": 1}'}).resources == {"num_cpus": 2, "num_gpus": 1}
+    step_resources_of, config = (
+        launcher.children.backend_spec("gpu").step_resources_of,
+        launcher.children.config_of("gpu"),
+    )
+    assert step_resources_of(config, {}).resources == {"num_cpus": 2}
+    assert step_resources_of(config, {"dagster-ray/config": '{"num_gpus": 1}'}).resources == {
+        "num_cpus": 2,
+        "num_gpus": 1,
+    }

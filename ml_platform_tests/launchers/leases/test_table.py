@@ -100,15 +100,15 @@ def test_the_most_memory_stays(launches: Launches, launch: Launch) -> None:
 
 
 def test_an_outcome_once_found_is_not_changed_by_another_look(launches: Launches, launch: Launch) -> None:
-    launches.judge(launch, OUT_OF_MEMORY, "first")
-    launches.judge(launch, DIED, "second")
+    launches.close_with_outcome(launch, OUT_OF_MEMORY, "first")
+    launches.close_with_outcome(launch, DIED, "second")
     assert launches.get(launch.id).outcome == OUT_OF_MEMORY
 
 
 def test_what_a_try_cost_stands_also_where_its_outcome_was_known_first(launches: Launches, launch: Launch) -> None:
     holder = Holder()
     launches.acquire(launch.lease_id, holder)
-    launches.judge(launch, OUT_OF_MEMORY, "its events say so")
+    launches.close_with_outcome(launch, OUT_OF_MEMORY, "its events say so")
     cost = {"cpu_seconds": 3.0, "peak_bytes": 7}
     assert not launches.release(launch, ENDED, secret="another's", measured={"cpu_seconds": 9.0})
     assert not launches.release(launch, ENDED, secret=holder.secret, measured=cost)

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ml_platform.launchers.backends.protocol import Seen, State
+from ml_platform.launchers.backends.protocol import LaunchStatus, State
 from ml_platform.launchers.leases.schema import ENDED, Launch, Work
 from ml_platform.launchers.retries import REPEATS
 from ml_platform.launchers.runs.decisions import Action, Circumstances, decide
@@ -32,11 +32,11 @@ QUEUED, STARTING, STARTED, DONE = (
     for status in (STATUS.QUEUED, STATUS.STARTING, STATUS.STARTED, STATUS.SUCCESS)
 )
 RUNNING, HELD_UP, GONE, ABSENT, UNREACHABLE = (
-    Seen(state) for state in (State.RUNNING, State.HELD_UP, State.ENDED, State.ABSENT, State.UNREACHABLE)
+    LaunchStatus(state) for state in (State.RUNNING, State.HELD_UP, State.ENDED, State.ABSENT, State.UNREACHABLE)
 )
 LONG_AGO = {"run_ended": NOW - GRACE - 1}
 
-TABLE: list[tuple[str, Launch, dg.DagsterRun | None, Seen | None, Circumstances, Action]] = [
+TABLE: list[tuple[str, Launch, dg.DagsterRun | None, LaunchStatus | None, Circumstances, Action]] = [
     # a process has the lease
     ("it is looked at", ACQUIRED, STARTED, None, AT, Action.LOOK),
     ("it is at work", ACQUIRED, STARTED, RUNNING, AT, Action.WAIT),

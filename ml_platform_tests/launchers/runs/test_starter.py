@@ -16,7 +16,7 @@ from dagster import DagsterEvent, DagsterEventType
 
 from ml_platform.compat.dagster import LaunchRunContext, WorkerStatus
 from ml_platform.errors import LaunchError
-from ml_platform.launchers.backends.protocol import Orphan, RetryLater, Seen, State
+from ml_platform.launchers.backends.protocol import LaunchStatus, Orphan, RetryLater, State
 from ml_platform.launchers.leases.schema import (
     DIED,
     ENDED,
@@ -30,11 +30,11 @@ from ml_platform.launchers.leases.schema import (
     work_of,
 )
 from ml_platform.launchers.leases.table import Launches
-from ml_platform.launchers.policy import WAITING_TAG
 from ml_platform.launchers.routes import Route
 from ml_platform.launchers.runs.coordinator import RoutingRunCoordinator
 from ml_platform.launchers.runs.reconciler import Reconciler
 from ml_platform.launchers.runs.run_launcher import RoutingRunLauncher
+from ml_platform.launchers.tag_policy import WAITING_TAG
 from ml_platform_tests.dagster_internals import create_run_for_test
 from ml_platform_tests.launchers.machine import ORIGIN
 
@@ -48,7 +48,7 @@ class Backend:
     acquires_lease = True
 
     def __init__(self) -> None:
-        self.seen = Seen(State.RUNNING)
+        self.seen = LaunchStatus(State.RUNNING)
         self.retry_later: RetryLater | None = None
         self.started: list[Launch] = []
         self.ended: list[Launch] = []
@@ -60,7 +60,7 @@ class Backend:
             raise self.retry_later
         self.started.append(launch)
 
-    def look(self, _launch: Launch) -> Seen:
+    def look(self, _launch: Launch) -> LaunchStatus:
         return self.seen
 
     def end(self, launch: Launch) -> None:
@@ -126,11 +126,11 @@ def test_unreachable_is_not_dead(instance: dg.DagsterInstance, launches: Launche
     launch = launches.last(run.run_id)
     assert launch is not None
     launches.acquire(launch.lease_id, Holder())
-    backend.seen = Seen(State.UNREACHABLE, "away")
+    backend.seen = LaunchStatus(State.UNREACHABLE, "away")
     assert instance.run_launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING
     Reconciler(instance).look_once()
     assert launches.get(launch.id).is_open
-    backend.seen = Seen(State.ENDED, "gone", DIED)
+    backend.seen = LaunchStatus(State.ENDED, "gone", DIED)
     assert instance.run_launcher.check_run_worker_health(run).status is WorkerStatus.FAILED
 
 
@@ -208,9 +208,9 @@ def die(
     launches.acquire(launch.lease_id, Holder())
     if step:
         launches.intend(work_of(run, step), launch.launcher, within=launch.id)
-    backend.seen = Seen(State.ENDED, "gone", outcome)
+    backend.seen = LaunchStatus(State.ENDED, "gone", outcome)
     Reconciler(instance).look_once()
-    backend.seen = Seen(State.RUNNING)
+    backend.seen = LaunchStatus(State.RUNNING)
     return launches.last(run.run_id)
 
 
@@ -255,7 +255,7 @@ def test_a_terminated_run_is_ended_until_it_is_gone(
         assert len(backend.ended) == looks
         assert launches.get(launch.id).is_open
         Reconciler(instance).look_once()
-    backend.seen = Seen(State.ABSENT, "gone")
+    backend.seen = LaunchStatus(State.ABSENT, "gone")
     Reconciler(instance).look_once()
     found = instance.get_run_by_id(run.run_id)
     assert found is not None
@@ -281,7 +281,7 @@ def test_what_dies_before_it_takes_its_lease_is_not_started_for_ever(
     run = start(instance)
     launch = launches.last(run.run_id)
     assert launch is not None
-    backend.seen = Seen(State.ENDED, "no module named ml_platform", DIED)
+    backend.seen = LaunchStatus(State.ENDED, "no module named ml_platform", DIED)
     for look in range(8):
         now = launches.get(launch.id)
         launches.created(now, f"uid {look}")

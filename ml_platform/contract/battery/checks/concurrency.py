@@ -17,7 +17,7 @@ import pandas as pd
 
 from ml_platform.artifacts.objects import own_classes
 from ml_platform.contract.battery.counterexamples import error_line, require_equal
-from ml_platform.contract.battery.report import Broken
+from ml_platform.contract.battery.report import PromiseViolation
 from ml_platform.contract.battery.subject import Subject, seeded
 
 PLACES = 8
@@ -125,6 +125,6 @@ def _interleaved(
 def _require_each(expected: list[Any], answers: list[Any], when: str) -> None:
     for alone, found in zip(expected, answers, strict=True):
         if isinstance(found, BaseException):
-            raise Broken(f"with two threads it raises {error_line(found)}", f"the second ran {when}", _ADVICE)
-        broken = Broken("with two threads it answers differently", f"the second ran {when}", _ADVICE)
+            raise PromiseViolation(f"with two threads it raises {error_line(found)}", f"the second ran {when}", _ADVICE)
+        broken = PromiseViolation("with two threads it answers differently", f"the second ran {when}", _ADVICE)
         require_equal(alone, found, ("one thread", "with two it"), broken, is_close_enough=True)

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from ml_platform.contract.application import takes_side_inputs
-from ml_platform.contract.battery.report import Broken, Inapplicable, Undeclared
+from ml_platform.contract.battery.report import Inapplicable, PromiseViolation, Undeclared
 from ml_platform.contract.construction import BuildError, build, declare
 from ml_platform.errors import DataError, expected_one_of, first_few
 from ml_platform.schema import Schema
@@ -28,18 +28,18 @@ def constructor_only_stores(transformer: Any) -> None:
         try:
             kept = getattr(kind(**others, **{name: anything}), name, None)
         except Exception as error:
-            raise Broken(
+            raise PromiseViolation(
                 f"the constructor works with {name!r}: {type(error).__name__}: {error}", "", _STORES
             ) from error
         # By identity, as `clone` compares: a copy of an equal list would fail there.
         probes = [value for value in _PROBES if getattr(kind(**others, **{name: value}), name, None) is not value]
         if kept is not anything or probes:
-            raise Broken(f"the constructor does not keep {name!r} as it was given", "", _STORES)
+            raise PromiseViolation(f"the constructor does not keep {name!r} as it was given", "", _STORES)
     # What a base class stores by a parameter of its own is its business.
     inherited = {name for parent in kind.__mro__[:-1] for name in inspect.signature(parent).parameters}
     more = sorted(set(vars(kind(**_current(transformer, names)))) - inherited)
     if more:
-        raise Broken(f"the constructor sets {first_few(more)}, which no parameter is named", "", _STORES)
+        raise PromiseViolation(f"the constructor sets {first_few(more)}, which no parameter is named", "", _STORES)
 
 
 # What constructors like to convert: `columns or []`, `if columns is None`, `if isinstance(columns, str)`.
@@ -57,7 +57,7 @@ def _parameters(kind: type) -> list[str]:
     parameters = [one for name, one in inspect.signature(kind).parameters.items()]
     for one in parameters:
         if one.kind in (one.VAR_KEYWORD, one.VAR_POSITIONAL):
-            raise Broken(
+            raise PromiseViolation(
                 f"the constructor takes any parameter ({one}), so that a wrong name is not refused", "", "name them all"
             )
     return [one.name for one in parameters]
@@ -66,7 +66,7 @@ def _parameters(kind: type) -> list[str]:
 def _current(transformer: Any, names: list[str]) -> dict[str, Any]:
     missing = [name for name in names if not hasattr(transformer, name)]
     if missing:
-        raise Broken(f"the constructor does not keep {first_few(missing)}", "", _STORES)
+        raise PromiseViolation(f"the constructor does not keep {first_few(missing)}", "", _STORES)
     return {name: getattr(transformer, name) for name in names}
 
 
@@ -77,13 +77,13 @@ def copies_are_equal(transformer: Any) -> None:
     try:
         one, other = describe(transformer), describe(clone(transformer))
     except Undescribable as error:
-        raise Broken(
+        raise PromiseViolation(
             str(error), "", "take numbers, text, lists or objects with parameters, so that two can be told apart"
         ) from error
     except Exception as error:
-        raise Broken(f"it cannot be copied: {type(error).__name__}: {error}", "", _STORES) from error
+        raise PromiseViolation(f"it cannot be copied: {type(error).__name__}: {error}", "", _STORES) from error
     if one != other:
-        raise Broken("a copy has other parameters", f"{one}\n{other}", _STORES)
+        raise PromiseViolation("a copy has other parameters", f"{one}\n{other}", _STORES)
 
 
 def yaml_gives_an_equal_object(transformer: Any) -> None:
@@ -96,9 +96,11 @@ def yaml_gives_an_equal_object(transformer: Any) -> None:
         # A class of a notebook is lifted into a module later, and checked again then.
         if type(transformer).__module__ == "__main__" or "<locals>" in type(transformer).__qualname__:
             raise Inapplicable("its class is in no module yet, so no YAML can name it") from error
-        raise Broken(f"YAML cannot declare it: {error}", "", "take numbers, text, lists and nested uses") from error
+        raise PromiseViolation(
+            f"YAML cannot declare it: {error}", "", "take numbers, text, lists and nested uses"
+        ) from error
     if _as_lists(describe(again)) != _as_lists(describe(transformer)):
-        raise Broken("what its YAML builds is another object", f"{text}{describe(again)}", _STORES)
+        raise PromiseViolation("what its YAML builds is another object", f"{text}{describe(again)}", _STORES)
 
 
 def _as_lists(description: Any) -> Any:
@@ -189,7 +191,7 @@ def declaration_problems(transformer: Any) -> Iterator[str]:
     """Lists the problems of a transformer that need no data to be found, for the check of definitions."""
     try:
         constructor_only_stores(transformer)
-    except Broken as broken:
+    except PromiseViolation as broken:
         yield f"{type(transformer).__name__}: {broken}; {broken.advice}"
         return
     for _, problem in invalid_declarations(transformer):

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from ml_platform.contract.battery.counterexamples import answering, frame_text, require_equal
-from ml_platform.contract.battery.report import Broken, Inapplicable, Undeclared
+from ml_platform.contract.battery.report import Inapplicable, PromiseViolation, Undeclared
 from ml_platform.contract.battery.subject import Subject
 from ml_platform.errors import first_few
 
@@ -33,7 +33,9 @@ def _time_of(subject: Subject) -> str:
     if as_of is None:
         raise Undeclared("as_of: the column that says when a row was known, as it sees more than one row")
     if as_of not in subject.pool:
-        raise Broken(f"as_of names {as_of!r}, which is no column of the first input", "", "name the column of times")
+        raise PromiseViolation(
+            f"as_of names {as_of!r}, which is no column of the first input", "", "name the column of times"
+        )
     return as_of
 
 
@@ -59,7 +61,7 @@ def _require_unchanged(subject: Subject, transformer: Any, whole: pd.DataFrame, 
     expected = whole[is_past.to_numpy()] if subject.rows == "preserve" else whole[whole[as_of] <= now]
     found = answer if subject.rows == "preserve" else answer[answer[as_of] <= now]
     told = f"what came after {now} changes the answer for rows before"
-    broken = Broken(told, lambda: frame_text(seen[-3:], "the last"), _ADVICE)
+    broken = PromiseViolation(told, lambda: frame_text(seen[-3:], "the last"), _ADVICE)
     require_equal(expected, found, ("with the future it", "without it"), broken, is_close_enough=True)
 
 
@@ -79,7 +81,7 @@ def other_inputs_are_looked_back_into_as_declared(subject: Subject) -> None:
         with answering(f"with the {lookback} before {now} alone it cannot be answered", frame_text(rows), advice):
             found = subject.answer(transformer, rows, side)
         expected = subject.answer(transformer, rows)
-        broken = Broken(
+        broken = PromiseViolation(
             f"what other inputs had before the {lookback} that it looks back matters", frame_text(rows), advice
         )
         require_equal(expected, found, ("with all of it, it", "with its lookback it"), broken, is_close_enough=True)

@@ -12,7 +12,7 @@ from typing import Any
 from ml_platform.artifacts.objects import dump_object, own_types
 from ml_platform.contract.application import plain_frame
 from ml_platform.contract.battery.counterexamples import answering, require_equal
-from ml_platform.contract.battery.report import Broken, Undeclared
+from ml_platform.contract.battery.report import PromiseViolation, Undeclared
 from ml_platform.contract.battery.subject import Subject, fresh, seeded, unfitted_copy
 from ml_platform.contract.battery.worker import frame_bytes, receive, send
 from ml_platform.errors import ArtifactError, first_few
@@ -113,14 +113,14 @@ class Elsewhere:
         """Returns the answers, waiting for them.
 
         Raises:
-            Broken: it fails there, and not here.
+            PromiseViolation: it fails there, and not here.
         """
         if self._reader is None and not self._found:
             self.ask()
         if self._reader is not None:
             self._reader.join()
         if "error" in self._found:
-            raise Broken(
+            raise PromiseViolation(
                 f"in another process it fails: {self._found['error']}",
                 "\n".join(self._found["trace"].splitlines()[-3:-1]),
                 "depend on nothing but parameters and the given frames",
@@ -131,7 +131,7 @@ class Elsewhere:
 def fits_are_equal(subject: Subject) -> None:
     """Fitted twice on the same rows, it answers the same bytes, whatever the global random state."""
     first, second = (subject.answer(subject.fit(seed), subject.pool) for seed in (1, 2))
-    broken = Broken("fitted twice on the same rows, it answers differently", "", _advice(subject))
+    broken = PromiseViolation("fitted twice on the same rows, it answers differently", "", _advice(subject))
     require_equal(first, second, ("first it", "then it"), broken)
 
 
@@ -144,11 +144,11 @@ def fit_transform_is_fit_and_transform(subject: Subject) -> None:
     with seeded(1):
         result = built.fit_transform(fresh(subject.X), subject.y)
     if subject.is_plain and not hasattr(result, "shape"):
-        raise Broken(
+        raise PromiseViolation(
             f"fit_transform gives a {type(result).__name__}, fit and then transform a frame", "", "do not call it"
         )
     found = plain_frame(built, result, subject.X, subject.name.lower()) if subject.is_plain else result
-    broken = Broken(
+    broken = PromiseViolation(
         "fit_transform answers differently than fit and then transform, which production does", "",
         "call fit and transform one after the other, or take another transformer",
     )  # fmt: skip
@@ -174,19 +174,21 @@ def another_process_gives_equal_bytes(subject: Subject, elsewhere: Elsewhere) ->
     found = elsewhere.found()
     here = subject.answer(subject.fit(), subject.pool)
     advice = "sort what comes out of a set; keep nothing in globals; read no file, clock or locale"
-    broken = Broken("in another process it answers differently", "", advice)
+    broken = PromiseViolation("in another process it answers differently", "", advice)
     require_equal(here, found["anew"], ("here it", "there it"), broken)
     # Equal values may differ in bytes: -0.0, the order of categories, the validity of a missing value.
     if frame_bytes(here) != frame_bytes(found["anew"]):
-        raise Broken("in another process equal values have other bytes", "", advice)
+        raise PromiseViolation("in another process equal values have other bytes", "", advice)
     if elsewhere.stored is not None and elsewhere.stored != found.get("learnt"):
-        raise Broken("in another process it learns other bytes", "", advice)
+        raise PromiseViolation("in another process it learns other bytes", "", advice)
 
 
 def what_is_learnt_can_be_stored(subject: Subject, elsewhere: Elsewhere) -> None:
     """Learned state is arrays, numbers, strings, lists and dicts, or of a type on the closed list."""
     if elsewhere.refused is not None:
-        raise Broken(str(elsewhere.refused), "", "keep .to_numpy(), .tolist() or .to_dict() of what pandas gives")
+        raise PromiseViolation(
+            str(elsewhere.refused), "", "keep .to_numpy(), .tolist() or .to_dict() of what pandas gives"
+        )
 
 
 def nothing_is_learnt_in_secret(subject: Subject, elsewhere: Elsewhere) -> None:
@@ -202,10 +204,12 @@ def nothing_is_learnt_in_secret(subject: Subject, elsewhere: Elsewhere) -> None:
         # These two are what scikit-learn notes of any frame, and nothing learnt.
         own = set(vars(transformer)) - set(vars(subject.transformer)) - {"n_features_in_", "feature_names_in_"}
         found = subject.answer(transformer, subject.pool)
-    broken = Broken("after fit it answers differently, though it declares that it learns nothing", "", advice)
+    broken = PromiseViolation("after fit it answers differently, though it declares that it learns nothing", "", advice)
     require_equal(here, found, ("before it", "after it"), broken)
     if own:
-        raise Broken(f"fit keeps {first_few(sorted(own))}, though it declares that it learns nothing", "", advice)
+        raise PromiseViolation(
+            f"fit keeps {first_few(sorted(own))}, though it declares that it learns nothing", "", advice
+        )
 
 
 def what_was_stored_answers_equally(subject: Subject, elsewhere: Elsewhere) -> None:
@@ -214,7 +218,7 @@ def what_was_stored_answers_equally(subject: Subject, elsewhere: Elsewhere) -> N
         return
     here = subject.answer(elsewhere.original, subject.pool)
     advice = "keep all that transform needs in attributes; keep nothing in globals"
-    broken = Broken("stored and loaded in another process, it answers differently", "", advice)
+    broken = PromiseViolation("stored and loaded in another process, it answers differently", "", advice)
     require_equal(here, elsewhere.found()["loaded"], ("before it", "after it"), broken)
 
 

@@ -20,7 +20,7 @@ from ml_platform.contract.battery.counterexamples import (
     require_equal,
     whole_answer,
 )
-from ml_platform.contract.battery.report import Broken
+from ml_platform.contract.battery.report import PromiseViolation
 from ml_platform.contract.battery.subject import Subject, fresh, seeded, unfitted_copy
 from ml_platform.extras import needing
 
@@ -43,10 +43,10 @@ def inputs_are_left_as_they_are(subject: Subject) -> None:
             with seeded(1):
                 transformer.fit(given["X"], labels, **side)
             if labels is not None and not np.array_equal(labels, subject.y):
-                raise Broken("fit changes y", "", "work on a copy of it")
+                raise PromiseViolation("fit changes y", "", "work on a copy of it")
         changed = list(changed_inputs(before, given))
         if changed:
-            raise Broken(
+            raise PromiseViolation(
                 f"{what} changes its input", "\n".join(changed), "work on a copy: X = X.assign(...) or X.copy()"
             )
 
@@ -61,10 +61,12 @@ def the_order_of_columns_does_not_matter(subject: Subject) -> None:
         # scikit-learn says "Feature names" or "feature names", so the first letter is left out.
         if any(str(name) in str(error) for name in ("eature names", *subject.pool.columns)):
             return  # a refusal by name
-        raise Broken(f"columns in another order raise {error_line(error)}", frame_text(turned[:2]), _BY_NAME) from error
+        raise PromiseViolation(
+            f"columns in another order raise {error_line(error)}", frame_text(turned[:2]), _BY_NAME
+        ) from error
     if sorted(map(str, expected.columns)) == sorted(map(str, found.columns)):
         found = found[list(expected.columns)]
-    broken = Broken("columns in another order are answered differently", frame_text(turned[:2]), _BY_NAME)
+    broken = PromiseViolation("columns in another order are answered differently", frame_text(turned[:2]), _BY_NAME)
     require_equal(expected, found, ("columns in order", "turned round it"), broken, is_close_enough=True)
 
 
@@ -86,7 +88,7 @@ def the_index_does_not_matter(subject: Subject) -> None:
         frame = subject.pool.set_axis(pd.Index(index), axis=0)
         with answering(f"an index {label} raises", frame_text(frame[:2]), advice):
             found = subject.answer(transformer, frame)
-        broken = Broken(f"an index {label} gives another answer", "", advice)
+        broken = PromiseViolation(f"an index {label} gives another answer", "", advice)
         require_equal(expected, found, ("an index 0, 1, ...", "the other"), broken)
 
 
@@ -101,7 +103,7 @@ def the_clock_does_not_matter(subject: Subject) -> None:
         # Fitted again there, if fitting is repeatable: a clock that is read in fit is kept in what is learnt.
         with time_machine.travel(clock, tick=False), answering("it fails at another time", "", advice):
             found = subject.answer(subject.fit_again(), subject.pool)
-        broken = Broken(f"on {clock:%Y-%m-%d at %H:%M} it answers differently than now", "", advice)
+        broken = PromiseViolation(f"on {clock:%Y-%m-%d at %H:%M} it answers differently than now", "", advice)
         require_equal(expected, found, ("now it", "then it"), broken, is_close_enough=True)
 
 
@@ -141,7 +143,7 @@ def the_environment_does_not_matter(subject: Subject) -> None:
                 del os.environ[name]
             else:
                 os.environ[name] = before
-        broken = Broken(f"with another {name} in the environment it answers differently", "", advice)
+        broken = PromiseViolation(f"with another {name} in the environment it answers differently", "", advice)
         require_equal(expected, found, ("as it is it", "changed it"), broken, is_close_enough=True)
 
 
@@ -150,7 +152,7 @@ def global_random_state_does_not_matter(subject: Subject) -> None:
     transformer = subject.fitted()
     first, second = (subject.answer(transformer, subject.pool, seed=seed) for seed in (1, 2))
     advice = "draw from a generator of your own: np.random.default_rng(self.random_state)"
-    broken = Broken("it answers differently after np.random.seed or random.seed", "", advice)
+    broken = PromiseViolation("it answers differently after np.random.seed or random.seed", "", advice)
     require_equal(first, second, ("after seed 1 it", "after seed 2 it"), broken, is_close_enough=True)
 
 
@@ -171,7 +173,7 @@ def the_surroundings_are_left_as_they_are(subject: Subject) -> None:
     changed = [name for name in before if before[name] != after[name]]
     if changed:
         advice = "leave what others depend on as it is; draw from a generator of your own"
-        raise Broken(f"it changes {' and '.join(changed)}", "", advice)
+        raise PromiseViolation(f"it changes {' and '.join(changed)}", "", advice)
 
 
 def _surroundings() -> dict[str, Any]:
@@ -192,12 +194,12 @@ def transform_leaves_the_transformer_as_it_is(subject: Subject) -> None:
     changed = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
     advice = "learn in fit; transform only reads"
     if changed:
-        raise Broken("transform changes the transformer", f"attributes: {', '.join(changed)}", advice)
+        raise PromiseViolation("transform changes the transformer", f"attributes: {', '.join(changed)}", advice)
     # Other rows in between, so that what a transformer keeps of its last call shows.
     subject.answer(transformer, subject.pool[::-1])
     told = difference(first, subject.answer(transformer, subject.pool), ("the first time it", "later it"))
     if told is not None:
-        raise Broken("asked again, it answers differently", told[1], advice)
+        raise PromiseViolation("asked again, it answers differently", told[1], advice)
 
 
 def _state(transformer: Any) -> dict[str, str]:

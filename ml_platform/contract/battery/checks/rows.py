@@ -8,7 +8,7 @@ import pandas as pd
 
 from ml_platform.contract.battery.checks.declarations import ROWS
 from ml_platform.contract.battery.counterexamples import answering, frame_text, require_equal
-from ml_platform.contract.battery.report import Broken, Inapplicable, Undeclared
+from ml_platform.contract.battery.report import Inapplicable, PromiseViolation, Undeclared
 from ml_platform.contract.battery.strategies import EXAMPLES, frames, search
 from ml_platform.contract.battery.subject import Subject
 from ml_platform.errors import first_few
@@ -49,7 +49,7 @@ def _preserved(subject: Subject, frame: pd.DataFrame, answer: pd.DataFrame) -> N
         return "\n".join([frame_text(frame, "asked with"), frame_text(answer, "answered with")])
 
     if len(answer) != len(frame):
-        raise Broken(
+        raise PromiseViolation(
             f"{len(frame)} rows came in and {len(answer)} out; declared is one for each",
             proof, 'declare rows = "filter" or "aggregate", or answer every row',
         )  # fmt: skip
@@ -57,7 +57,7 @@ def _preserved(subject: Subject, frame: pd.DataFrame, answer: pd.DataFrame) -> N
         before, after = list(map(str, frame[name])), list(map(str, answer[name]))
         # Equal values in another order mean moved rows; changed values are a transformer's right.
         if before != after and sorted(before) == sorted(after):
-            raise Broken(f"rows come out in another order (column {name!r})", proof, "keep the order of rows")
+            raise PromiseViolation(f"rows come out in another order (column {name!r})", proof, "keep the order of rows")
 
 
 def _passed(frame: pd.DataFrame, answer: pd.DataFrame) -> list[Any]:
@@ -72,7 +72,7 @@ def _filtered(subject: Subject, frame: pd.DataFrame, answer: pd.DataFrame) -> No
     # `in` uses the iterator up to the match, so this says that `after` is a subsequence of `before`.
     rest = iter(before)
     if not all(row in rest for row in after):
-        raise Broken(
+        raise PromiseViolation(
             "rows come out that did not come in, or in another order",
             "\n".join([frame_text(frame, "asked with"), frame_text(answer, "answered with")]),
             "a filter leaves rows out and changes nothing else",
@@ -87,11 +87,11 @@ def _aggregated(subject: Subject, frame: pd.DataFrame, answer: pd.DataFrame) -> 
     key = _key(subject)
     missing = [name for name in key if name not in answer.columns]
     if missing:
-        raise Broken(
+        raise PromiseViolation(
             f"the key's column {first_few(missing)} is not in the answer", frame_text(answer), "key names columns"
         )
     if answer.duplicated(key).any():
-        raise Broken(
+        raise PromiseViolation(
             f"several rows have one key ({', '.join(key)})", frame_text(answer), "declare what identifies a row"
         )
 
@@ -101,7 +101,7 @@ def _key(subject: Subject) -> list[str]:
     if not key:
         raise Undeclared("key: which columns identify a row of the result")
     if isinstance(key, str):
-        raise Broken(f"key is {key!r}: expected a list of columns", "", f"key = [{key!r}]")
+        raise PromiseViolation(f"key is {key!r}: expected a list of columns", "", f"key = [{key!r}]")
     return list(key)
 
 
@@ -141,7 +141,9 @@ def _require_alike(
         answer = subject.answer(transformer, alone)
     if len(answer) != len(alone):
         return  # the matter of promise 4
-    broken = Broken(f"{how} {_are(places)} answered differently than in a batch of {len(frame)}", proof, _LEARN)
+    broken = PromiseViolation(
+        f"{how} {_are(places)} answered differently than in a batch of {len(frame)}", proof, _LEARN
+    )
     require_equal(batch.iloc[list(places)], answer, ("the batch", "the row by itself"), broken, is_close_enough=True)
 
 
@@ -155,7 +157,9 @@ def _by_time(subject: Subject) -> tuple[pd.DataFrame, Any, timedelta]:
     if as_of is None:
         raise Undeclared("as_of: the column that says when a row was known, as rows depend on others")
     if as_of not in subject.pool:
-        raise Broken(f"as_of names {as_of!r}, which is no column of the first input", "", "name the column of times")
+        raise PromiseViolation(
+            f"as_of names {as_of!r}, which is no column of the first input", "", "name the column of times"
+        )
     pool = subject.pool.sort_values(as_of, kind="stable").reset_index(drop=True)
     return pool, pool[as_of], subject.transformer.lookback
 
@@ -170,7 +174,7 @@ def _with_its_history(subject: Subject) -> None:
         history = pool[(times >= times[place] - lookback) & (times <= times[place])]
         with answering("a row with its history cannot be answered", lambda: frame_text(history), _PARTS):
             answer = subject.answer(transformer, history)
-        broken = Broken(
+        broken = PromiseViolation(
             f"a row with the {lookback} before it is answered differently than with all rows",
             lambda: frame_text(history), _PARTS,
         )  # fmt: skip
@@ -224,7 +228,7 @@ def _require_parts(
     together = pd.concat(answers, ignore_index=True)
     if key:
         whole, together = (one.sort_values(list(key)).reset_index(drop=True) for one in (whole, together))
-    broken = Broken("part by part it answers differently than at once", proof, _PARTS)
+    broken = PromiseViolation("part by part it answers differently than at once", proof, _PARTS)
     require_equal(whole, together, ("the whole", "the parts together"), broken, is_close_enough=True)
 
 
@@ -266,7 +270,7 @@ def _period_by_period(subject: Subject) -> None:
             answer = subject.answer(transformer, seen)
         wanted = (seen[str(subject.as_of)] >= start).to_numpy()
         told = f"from {start} on, with the {lookback} before, it answers differently"
-        broken = Broken(told, lambda: frame_text(seen), _PARTS)
+        broken = PromiseViolation(told, lambda: frame_text(seen), _PARTS)
         names = ("with all rows it", "with its lookback it")
         require_equal(whole[(times >= start).to_numpy()], answer[wanted], names, broken, is_close_enough=True)
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from ml_platform.contract.application import empty_answer, refuse_unfit
 from ml_platform.contract.battery.counterexamples import answering, frame_text
-from ml_platform.contract.battery.report import Broken, Undeclared
+from ml_platform.contract.battery.report import PromiseViolation, Undeclared
 from ml_platform.contract.battery.strategies import EXAMPLES, fitting, frames, search
 from ml_platform.contract.battery.subject import Subject
 from ml_platform.errors import DataError, first_few
@@ -21,7 +21,7 @@ def schemas_are_declared(subject: Subject) -> None:
         raise Undeclared("scikit-learn's own kind declares no schemas")
     declared = subject.transformer.output_schema(_given(subject), **_side(subject))
     if not isinstance(declared, Schema):
-        raise Broken(f"output_schema gives a {type(declared).__name__}; expected a Schema")
+        raise PromiseViolation(f"output_schema gives a {type(declared).__name__}; expected a Schema")
     # The default of the base class: open and without a column, which declares nothing.
     if declared.is_open and not declared.columns:
         raise Undeclared("output_schema: which columns come out for those that come in")
@@ -72,7 +72,7 @@ def _require_fit(declared: Schema, answer: pd.DataFrame, frame: pd.DataFrame) ->
     if not declared.is_open and list(answer.columns) != declared.names and not found:
         found = [f"columns {list(answer.columns)}, declared {declared.names}"]
     if found:
-        raise Broken(
+        raise PromiseViolation(
             f"the answer does not fit the output schema: {first_few(found)}",
             "\n".join([frame_text(frame, "asked with"), frame_text(answer, "answered with")]),
             "let transform give what output_schema says, or say what it gives",
@@ -114,7 +114,7 @@ def _require_refusal(subject: Subject, frame: pd.DataFrame, column: Column, how:
     except DataError as refused:
         if repr(column.name) in str(refused):
             return
-    raise Broken(f"column {column.name!r}: a frame {how} is not refused by name")
+    raise PromiseViolation(f"column {column.name!r}: a frame {how} is not refused by name")
 
 
 def an_empty_frame_is_answered(subject: Subject) -> None:

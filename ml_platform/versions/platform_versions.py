@@ -1,4 +1,4 @@
-"""Version numbers of what the platform itself does to values, in place of hashes of its source.
+"""Defines version numbers that stand for the platform's own code in cache keys, raised by hand.
 
 A comma in an error message of the platform must not train every model of every user again at the next upgrade, so
 the source of what reads, stores, splits, fits, scores and judges is no part of a value's cache key: a number a kind of
@@ -55,7 +55,7 @@ _NUMBERED: Mapping[str, str] = {
     "ml_platform.contract.transformer": "contract",
     "ml_platform.schema": "contract",
     "ml_platform.sources": "source",
-    "ml_platform.sources.kinds": "source",
+    "ml_platform.sources.protocol": "source",
     "ml_platform.sources.partitions": "source",
     "ml_platform.sources.tables": "source",
 }

@@ -1,4 +1,4 @@
-"""Builds the function that an asset computes its value with."""
+"""Builds the compute function of an asset, which materializes or reuses its partitions."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from ml_platform.pipeline.compiled import CompiledPipeline
 from ml_platform.resources import SplitResource, StoreResource
 from ml_platform.resources.refusal import refusals_as_failures
 from ml_platform.runtime import Node, RunContext, materialize
-from ml_platform.runtime.provenance import made_of
+from ml_platform.runtime.provenance import provenance_of
 
 _FIGURES: Mapping[str, tuple[str, ...]] = {
     "fitted": ("rows_fit", "split"),
@@ -67,7 +67,7 @@ def _metadata(store: ArtifactStore, node: Node, artifact: Artifact) -> dict[str,
         metadata |= {f"validation_{name}": value for name, value in facts["validation"].items()}
     if node.kind == "evaluation":
         metadata |= facts["metrics"]
-        metadata["made_of"] = dg.MetadataValue.json(made_of(store, artifact))
+        metadata["made_of"] = dg.MetadataValue.json(provenance_of(store, artifact))
     # Inside the event: Dagster's UI shows no files of other machines.
     pictures = artifact.facts.get("pictures", [])
     return metadata | {name: _picture(name, store.file(artifact, f"{name}.png").read_bytes()) for name in pictures}

@@ -1,4 +1,4 @@
-"""Defines the interface of data sources, which tables and classes of installed distributions implement."""
+"""Declares the `Source` protocol, which tables and source classes of plugins implement."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol

@@ -1,12 +1,12 @@
-"""Finds the manifests, values and cache keys that heads, and whatever was used lately, still need."""
+"""Marks the manifests, values and cache entries that are reachable from heads, or were used lately."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ml_platform.artifacts.artifact import Artifact
+from ml_platform.artifacts.backend_protocol import Backend, Entry
 from ml_platform.artifacts.inventory import Listing
-from ml_platform.artifacts.places import Backend, Entry
 from ml_platform.errors import ArtifactError
 
 

@@ -1,4 +1,4 @@
-"""Builds the launchers behind the routing launcher when they are first needed, each apart from the others."""
+"""Builds the run launchers configured under the routing launcher lazily, and isolates their failures."""
 
 import re
 import threading
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 _BUILDING = threading.RLock()
 
 
-class Children:
+class ConfiguredLaunchers:
     """Named launchers, each built when it is first needed.
 
     Args:

@@ -1,4 +1,4 @@
-"""Builds the keys under which a store keeps values, manifests, cache keys and heads."""
+"""Builds the paths of objects, manifests, cache entries and heads inside a store."""
 
 from urllib.parse import quote
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ml_platform.errors import LaunchError
 from ml_platform.launchers.leases.lease import LEASE_VARIABLE
 from ml_platform.launchers.leases.schema import OUT_OF_MEMORY, work_of
-from ml_platform.launchers.policy import TagPolicy, describe_changes
+from ml_platform.launchers.tag_policy import TagPolicy, describe_changes
 from ml_platform_tests.launchers.world import World, world_in
 
 EVIL: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Runs steps in processes of this machine, forked from a server that has imported what they need."""
+"""Executes steps in local processes forked from a preloaded server, each with CPU cores of its own."""
 
 import json
 import multiprocessing

@@ -1,4 +1,4 @@
-"""Keeps the list of what a sweep of a bucket found unneeded, so that a later sweep may remove it."""
+"""Keeps the list of unreachable objects that a later garbage collection of a bucket may delete."""
 
 import json
 import math
@@ -6,8 +6,8 @@ import time
 import uuid
 from collections.abc import Iterable
 
+from ml_platform.artifacts.backend_protocol import Backend
 from ml_platform.artifacts.inventory import CONDEMNED
-from ml_platform.artifacts.places import Backend
 
 _CLOCK_SECONDS = 60.0  # what moments that a bucket tells may be off
 

@@ -1,4 +1,4 @@
-"""Limits what the tags of a run may ask for: whoever may launch a run may write any tag, also one for a root shell.
+"""Sanitizes run tags, which anybody may write: drops what configures containers, and bounds numbers.
 
 Neutralised: tags that Dagster's launchers read a container's settings or an address from; what the job's code declares
 stands, and nothing else. Emptied: what Dagster alone says of a failed run. Clamped: numbers that take the queue, the

@@ -10,7 +10,7 @@ import pytest
 from ml_platform.versions import graph
 from ml_platform.versions.closure import code_of, runner_code
 from ml_platform.versions.graph import Library, SourceGraph, Symbol
-from ml_platform.versions.runner import CONTRACT, RUNNERS
+from ml_platform.versions.platform_versions import CONTRACT, RUNNERS
 from ml_platform_tests.conftest import run_python
 from ml_platform_tests.repository import project_root
 

@@ -1,4 +1,4 @@
-"""Defines the interface of a store's backend, which folders and buckets implement."""
+"""Defines the interface of a store's storage backend, and the SHA-256 of a file."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping

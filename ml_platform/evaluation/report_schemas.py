@@ -1,4 +1,4 @@
-"""Models, each with a version, of what selections, evaluations and approvals hold."""
+"""Defines the schemas, each with a version, of selection, evaluation and approval reports."""
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 

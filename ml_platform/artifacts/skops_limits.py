@@ -1,4 +1,4 @@
-"""Refuses skops files that would unpack to far more memory than their size, before they are unpacked."""
+"""Refuses skops files that would decompress to far more memory than their size (zip bombs)."""
 
 import io
 import json
