@@ -63,8 +63,8 @@ def test_an_instance_keeps_no_secret_of_runs_that_fail(rig: Rig) -> None:
     rig.terminate(ended)
     rig.finish(ended)
     rig.finish(refused)
-    assert "launcher gpu (K8sRunLauncher) cannot be set up" in rig.told(refused)
-    assert PLANTED not in rig.told(refused) + rig.told(ended)
+    assert "launcher gpu (K8sRunLauncher) cannot be set up" in rig.log_text(refused)
+    assert PLANTED not in rig.log_text(refused) + rig.log_text(ended)
     home = Path(rig.instance.root_directory)
     files = [path for path in home.rglob("*") if path.is_file()]
     assert any(path.suffix == ".db" for path in files)

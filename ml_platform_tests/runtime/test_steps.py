@@ -12,7 +12,7 @@ from ml_platform.errors import DataError, naming
 from ml_platform.pipeline import load_pipeline
 from ml_platform.pipeline.compiled import CompiledStep
 from ml_platform.pipeline.spec import Step
-from ml_platform.runtime.steps import check_inputs, gives, refuse_other_keys, transform_frame, transformed
+from ml_platform.runtime.steps import check_inputs, plain_output_dtypes, refuse_other_keys, transform_frame, transformed
 from ml_platform.schema import Schema
 from ml_platform_tests.platform import YAML
 
@@ -95,7 +95,7 @@ def test_an_empty_frame_is_answered_with_the_columns_and_types_of_a_full_one(
     transformer = compiled.build()
     if transformer.__sklearn_tags__().requires_fit:
         transformer.fit(FRAME[columns])
-    known = gives(compiled, transformer, FRAME) if transformer.__sklearn_tags__().requires_fit else {}
+    known = plain_output_dtypes(compiled, transformer, FRAME) if transformer.__sklearn_tags__().requires_fit else {}
     full = transform_frame(compiled, transformer, FRAME, {}, known)
     empty = transform_frame(compiled, transformer, FRAME[:0], {}, known)
     pd.testing.assert_frame_equal(empty, full[:0])
