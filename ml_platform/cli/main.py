@@ -330,6 +330,9 @@ def main(arguments: list[str] | None = None) -> Any:
     """Runs the command; what the platform refuses is one message and exit status 1."""
     if not sys.stdout.isatty() or "JPY_PARENT_PID" in os.environ:
         os.environ.setdefault("TTY_INTERACTIVE", "0")  # rich: a notebook asks for colours, and cannot show what moves
+    # Before a numeric library is loaded, which reads it once: threads that wait by spinning take the cores that the
+    # others need, and beside busy neighbours a fit of seconds took minutes.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         return commands.main(arguments, prog_name="ml-platform")
     except PlatformError as error:

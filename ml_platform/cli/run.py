@@ -1,11 +1,13 @@
 """Runs a whole pipeline from a terminal, through a real Dagster instance."""
 
 import os
+import re
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 import dagster as dg
+import psutil
 from rich.console import Console
 from rich.markup import escape
 
@@ -16,7 +18,8 @@ from ml_platform.cli.monitor import Watcher
 from ml_platform.errors import PlatformError, expected_one_of
 from ml_platform.project import LOCAL_INSTANCE, find_project
 
-PROCESS_TAG = "ml_platform/process"
+PROCESS_TAG = "ml_platform/process"  # of runs in a process of this command: `RUN_ID PROCESS STARTED`
+_PROCESS = re.compile(r"(?P<run>[0-9a-f-]{36}) (?P<pid>\d{1,9}) (?P<started>\d+\.\d+)")
 RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
@@ -37,8 +40,8 @@ def run_pipeline(pipeline: str, as_of: str = "latest", *, fresh: bool = False) -
         job = _find_job(pipeline, watcher)
         fail_abandoned_runs(instance, console)
         # A run in this process has nobody who notices its death: the next command does, by the process's number.
-        tags = {PROCESS_TAG: str(os.getpid()), **_whole_range(job)}
         run_id = str(uuid.uuid4())
+        tags = {PROCESS_TAG: _this_process(run_id), **_whole_range(job)}
         steps = len(job.asset_layer.asset_graph.executable_asset_keys)
         watcher.start(steps)
         console.print(f"run {run_id[:8]} in {_short(dagster_home())}: {steps} assets, {_describe(tags)}")
@@ -68,21 +71,30 @@ def fail_abandoned_runs(instance: dg.DagsterInstance, console: Console) -> None:
     """Marks runs of this command whose process is gone as failed; else they would look alive for ever."""
     unfinished = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
     for run in instance.get_runs(unfinished):
-        process = run.tags.get(PROCESS_TAG)
-        if process is not None and not _is_alive(int(process)):
-            instance.report_run_failed(run, f"The process {process} that executed this run is gone.")
-            console.print(f"run {run.run_id[:8]} was cut off (process {process} is gone); marked as failed")
+        process = _process_of(run)
+        if process is not None and not _is_alive(*process):
+            instance.report_run_failed(run, f"The process {process[0]} that executed this run is gone.")
+            console.print(f"run {run.run_id[:8]} was cut off (process {process[0]} is gone); marked as failed")
 
 
-def _is_alive(process_id: int) -> bool:
-    """Returns whether a process of this machine is there."""
+def _this_process(run_id: str) -> str:
+    return f"{run_id} {os.getpid()} {psutil.Process().create_time():.2f}"
+
+
+def _process_of(run: dg.DagsterRun) -> tuple[int, float] | None:
+    """Returns the number and the start of the process that executes a run of this command; None of other runs."""
+    match = _PROCESS.fullmatch(run.tags.get(PROCESS_TAG, ""))
+    # Dagster copies tags to retries and re-executions, which other processes execute, and anybody may write tags.
+    return (int(match["pid"]), float(match["started"])) if match and match["run"] == run.run_id else None
+
+
+def _is_alive(process_id: int, started: float) -> bool:
+    """Returns whether a process of this machine is there, and no later one with its number."""
     try:
-        os.kill(process_id, 0)  # signal 0 only asks
-    except ProcessLookupError:
+        # The kernel counts from its own start, whose time is known to some hundredths of a second.
+        return abs(psutil.Process(process_id).create_time() - started) < 1
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
-        return True  # somebody else's, so it is there
-    return True
 
 
 def _find_job(pipeline: str, watcher: Watcher) -> dg.JobDefinition:

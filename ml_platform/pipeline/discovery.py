@@ -84,4 +84,7 @@ def _name_in(file: Path) -> str:
     """Reads a pipeline's name without reading all of its file, which may have mistakes."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     named = next((line for line in lines if line.startswith("pipeline:")), f"pipeline: {file.parent.name}")
-    return named.partition(":")[2].strip()
+    try:
+        return str(yaml.safe_load(named)["pipeline"] or "")  # with quotes and comments as YAML has them
+    except (yaml.YAMLError, TypeError):
+        return named.partition(":")[2].strip()

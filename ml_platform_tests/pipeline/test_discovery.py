@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from ml_platform.errors import PlatformError
-from ml_platform.pipeline.discovery import declared_pipelines, find_pipeline
+from ml_platform.pipeline.discovery import _name_in, declared_pipelines, find_pipeline
 from ml_platform_tests.platform import YAML
 
 
@@ -45,3 +45,17 @@ def test_a_folder_that_cannot_be_found_says_why(tmp_path: Path, monkeypatch: pyt
         PlatformError, match=r"one/pipeline\.yaml and .*three/pipeline\.yaml both are the pipeline 'first'"
     ):
         declared_pipelines()
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("pipeline: digits  # ten", "digits"),
+        ("pipeline: 'digits'", "digits"),
+        ("pipeline: [", "["),
+        ("pipeline:", ""),
+    ],
+)
+def test_a_name_is_read_as_yaml_reads_it(tmp_path: Path, line: str, name: str) -> None:
+    (tmp_path / "pipeline.yaml").write_text(f"# the first\n{line}\n")
+    assert _name_in(tmp_path / "pipeline.yaml") == name
