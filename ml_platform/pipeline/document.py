@@ -48,10 +48,13 @@ def load_document(path: Path) -> Document:
     """
     file = _display_path(path)
     try:
-        loader = _Loader(path.read_text())
+        loader = _Loader(path.read_bytes().decode("utf-8-sig"))
         root = loader.get_single_node()
     except FileNotFoundError as error:
         raise SpecError([Problem(file, 1, "no such file")]) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SpecError([Problem(file, line, f"not UTF-8: {error.reason}; save the file as UTF-8")]) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
@@ -73,9 +76,23 @@ class _Reader:
         self._file = file
         self.lines: dict[Place, int] = {}
         self.problems: list[Problem] = []
+        self._open: list[yaml.Node] = []  # what is being read, from the outside to the inside
 
     def read(self, node: yaml.Node, place: Place) -> Any:
-        self.lines.setdefault(place, node.start_mark.line + 1)
+        line = node.start_mark.line + 1
+        self.lines.setdefault(place, line)
+        if any(node is outer for outer in self._open):
+            self.problems.append(
+                Problem(self._file, line, "an alias that contains itself; write out what it stands for")
+            )
+            return None
+        self._open.append(node)
+        try:
+            return self._read_open(node, place)
+        finally:
+            self._open.pop()
+
+    def _read_open(self, node: yaml.Node, place: Place) -> Any:
         if isinstance(node, yaml.MappingNode):
             return self._read_mapping(node, place)
         if isinstance(node, yaml.SequenceNode):
@@ -99,6 +116,9 @@ class _Reader:
             key = str(key_node.value)
             here = (*place, key)
             line = key_node.start_mark.line + 1
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                self.problems.append(Problem(self._file, line, "YAML's merge key '<<' is not read; use 'extends'"))
+                continue
             if key in values:
                 first = self.lines[here]
                 self.problems.append(Problem(self._file, line, f"key {key!r} stands twice; first on line {first}"))
