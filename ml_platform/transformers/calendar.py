@@ -7,6 +7,7 @@ import pandas as pd
 from ml_platform.contract.transformer import DataTransformer
 from ml_platform.errors import DataError, expected_one_of, require_columns
 from ml_platform.schema import Column, Schema
+from ml_platform.transformers.columns import require_no_clash
 
 _PARTS: dict[str, Callable[[pd.Series], pd.Series]] = {
     "minute_of_day": lambda times: times.dt.hour * 60 + times.dt.minute,
@@ -58,9 +59,11 @@ class Calendar(DataTransformer):
             kind = schema[self.column].type
             if kind not in ("datetime", "timestamp", "any"):
                 raise DataError(f"Calendar: column {self.column!r} is {kind}; expected datetime or timestamp")
+        require_no_clash(list(self.parts), schema.names, "Calendar")
         return schema.with_columns(Column(part, "integer") for part in self.parts)
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         """Adds the parts."""
+        require_no_clash(list(self.parts), list(X.columns), "Calendar")
         # pandas gives 32 bits; frames are stored with 64.
         return X.assign(**{part: _PARTS[part](X[self.column]).astype("int64") for part in self.parts})

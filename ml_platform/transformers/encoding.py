@@ -48,7 +48,11 @@ class Codes(DataTransformer):
             DataError: a column that is not there or no string.
         """
         require_typed(schema, self.columns, "string", "Codes")
-        return schema.with_columns(Column(f"{name}_code", "integer") for name in self.columns)
+        require_no_clash(self._added(), schema.names, "Codes")
+        return schema.with_columns(Column(name, "integer") for name in self._added())
+
+    def _added(self) -> list[str]:
+        return [f"{name}_code" for name in self.columns]
 
     def fit(self, X: pd.DataFrame, y: Any = None, **side: pd.DataFrame) -> Self:
         """Collects the values of each column."""
@@ -60,8 +64,9 @@ class Codes(DataTransformer):
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         """Adds the codes."""
         require_typed(X, self.columns, "string", "Codes")
+        require_no_clash(self._added(), list(X.columns), "Codes")
         codes = self.encoder_.transform(_texts(X, self.columns)).astype("int64")
-        return X.assign(**{f"{name}_code": codes[:, place] for place, name in enumerate(self.columns)})
+        return X.assign(**{name: codes[:, place] for place, name in enumerate(self._added())})
 
 
 class OneHot(DataTransformer):

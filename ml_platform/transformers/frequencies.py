@@ -9,6 +9,7 @@ import pandas as pd
 from ml_platform.contract.transformer import DataTransformer
 from ml_platform.errors import DataError, require_columns
 from ml_platform.schema import Column, Schema
+from ml_platform.transformers.columns import require_no_clash
 
 
 class Frequencies(DataTransformer):
@@ -44,7 +45,11 @@ class Frequencies(DataTransformer):
         for column in (c for c in schema.columns if c.name in self.columns):
             if column.type not in ("string", "any"):
                 raise DataError(f"Frequencies: column {column.name!r} is {column.type}; expected string")
-        return schema.with_columns(Column(f"{name}_share", "number", False, 0, 1) for name in self.columns)
+        require_no_clash(self._added(), schema.names, "Frequencies")
+        return schema.with_columns(Column(name, "number", False, 0, 1) for name in self._added())
+
+    def _added(self) -> list[str]:
+        return [f"{name}_share" for name in self.columns]
 
     def fit(self, X: pd.DataFrame, y: Any = None, **side: pd.DataFrame) -> Self:
         """Counts the values of each column."""
@@ -60,5 +65,6 @@ class Frequencies(DataTransformer):
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         """Adds the shares."""
+        require_no_clash(self._added(), list(X.columns), "Frequencies")
         shares = {f"{name}_share": X[name].map(self.shares_[name]).fillna(0.0) for name in self.columns}
         return X.assign(**{name: values.astype(np.float64) for name, values in shares.items()})

@@ -8,7 +8,7 @@ import pandas as pd
 from ml_platform.contract.transformer import DataTransformer
 from ml_platform.errors import DataError
 from ml_platform.schema import Column, Schema
-from ml_platform.transformers.columns import NUMBERS, require_typed
+from ml_platform.transformers.columns import NUMBERS, require_no_clash, require_typed
 
 
 class Lag(DataTransformer):
@@ -86,7 +86,11 @@ class Lag(DataTransformer):
         if self.lag_hours < 0:
             raise DataError(f"Lag: lag_hours is {self.lag_hours!r}; expected 0 or more: nobody knows the future")
         self._require(schema)
-        return schema.with_columns(Column(f"{name}{self.suffix}", "number", nullable=True) for name in self.columns)
+        require_no_clash(self._added(), schema.names, "Lag")
+        return schema.with_columns(Column(name, "number", nullable=True) for name in self._added())
+
+    def _added(self) -> list[str]:
+        return [f"{name}{self.suffix}" for name in self.columns]
 
     def _require(self, given: Schema | pd.DataFrame) -> None:
         require_typed(given, self.columns, NUMBERS, "Lag")
@@ -97,6 +101,7 @@ class Lag(DataTransformer):
         """Adds the columns; rows keep their order."""
         keys, columns = [self.on, *self.by], list(self.columns)
         self._require(X)
+        require_no_clash(self._added(), list(X.columns), "Lag")
         rows = X[list(dict.fromkeys([*keys, *columns]))].reset_index(drop=True)
         rows[columns] = rows[columns].astype("float64") + 0.0  # makes -0.0 the 0.0 that it equals
         # The largest of each column, column by column, as rows of one time have no order that could choose one.

@@ -9,7 +9,7 @@ import pandas as pd
 from ml_platform.contract.transformer import DataTransformer
 from ml_platform.errors import DataError, expected_one_of
 from ml_platform.schema import Column, Schema
-from ml_platform.transformers.columns import NUMBERS, require_typed
+from ml_platform.transformers.columns import NUMBERS, require_no_clash, require_typed
 
 _TYPES = {
     "median": NUMBERS,
@@ -71,8 +71,12 @@ class FillMissing(DataTransformer):
             raise DataError(f"FillMissing has no strategy {self.strategy!r}: {expected_one_of(self.strategy, _TYPES)}")
         require_typed(schema, self.columns, _TYPES[self.strategy], "FillMissing")
         filled = [Column(name, self._type_of(name, schema)) for name in self.columns]
-        added = [Column(f"{name}_missing", "boolean") for name in self.columns if self.indicators]
+        require_no_clash(self._indicators(), schema.names, "FillMissing")
+        added = [Column(name, "boolean") for name in self._indicators()]
         return schema.with_columns([*filled, *added])
+
+    def _indicators(self) -> list[str]:
+        return [f"{name}_missing" for name in self.columns if self.indicators]
 
     def _type_of(self, name: str, schema: Schema) -> str:
         if _TYPES[self.strategy] == NUMBERS:
@@ -104,6 +108,7 @@ class FillMissing(DataTransformer):
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         """Fills the columns and adds the indicators."""
         require_typed(X, self.columns, _TYPES[self.strategy], "FillMissing")
+        require_no_clash(self._indicators(), list(X.columns), "FillMissing")
         filled = {name: self._filled(X[name]) for name in self.columns}
         added = {f"{name}_missing": X[name].isna() for name in self.columns if self.indicators}
         return X.assign(**filled, **added)

@@ -8,7 +8,7 @@ import pandas as pd
 from ml_platform.contract.transformer import DataTransformer
 from ml_platform.errors import DataError
 from ml_platform.schema import Column, Schema
-from ml_platform.transformers.columns import require_typed
+from ml_platform.transformers.columns import require_no_clash, require_typed
 
 
 class RareCategories(DataTransformer):
@@ -55,12 +55,23 @@ class RareCategories(DataTransformer):
         if not 0 <= self.min_frequency <= 1:
             raise DataError(f"RareCategories: min_frequency is {self.min_frequency!r}; expected a share in 0..1")
         require_typed(schema, self.columns, "string", "RareCategories")
+        require_no_clash(self._added(), schema.names, "RareCategories")
         return schema.with_columns(Column(f"{name}{self.suffix}", "string", nullable=True) for name in self.columns)
+
+    def _added(self) -> list[str]:
+        """Lists the columns that are new; without a suffix they replace the declared ones."""
+        return [f"{name}{self.suffix}" for name in self.columns if self.suffix]
 
     def fit(self, X: pd.DataFrame, y: Any = None, **side: pd.DataFrame) -> Self:
         """Counts the values of each column."""
         require_typed(X, self.columns, "string", "RareCategories")
         self.kept_ = {name: self._common(X[name]) for name in self.columns}
+        for name, kept in self.kept_.items():
+            if self.other in kept:
+                raise DataError(
+                    f"RareCategories: column {name!r} has a category {self.other!r} of its own, which rare ones would "
+                    "merge with; name theirs otherwise by `other`"
+                )
         return self
 
     def _common(self, values: pd.Series) -> list[str]:
@@ -71,6 +82,7 @@ class RareCategories(DataTransformer):
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         """Replaces rare values in the columns, or in copies of them."""
         require_typed(X, self.columns, "string", "RareCategories")
+        require_no_clash(self._added(), list(X.columns), "RareCategories")
         return X.assign(**{f"{name}{self.suffix}": self._changed(X[name]) for name in self.columns})
 
     def _changed(self, values: pd.Series) -> pd.Series:

@@ -9,7 +9,7 @@ import pandas as pd
 from ml_platform.contract.transformer import DataTransformer
 from ml_platform.errors import DataError, expected_one_of, first_few
 from ml_platform.schema import Column, Schema
-from ml_platform.transformers.columns import NUMBERS, require_typed
+from ml_platform.transformers.columns import NUMBERS, require_no_clash, require_typed
 from ml_platform.transformers.sql import SQL
 
 # 38 digits are what 128 bits hold, so sums of decimals are exact and equal in any order; sums of doubles are neither.
@@ -103,6 +103,7 @@ class Rolling(DataTransformer):
         if self.lag_hours < 0:
             raise DataError(f"Rolling: lag_hours is {self.lag_hours!r}; expected 0 or more: nobody knows the future")
         self._require(schema)
+        require_no_clash([name for name, *_ in self._added()], schema.names, "Rolling")
         return schema.with_columns(
             Column(name, "integer") if function == "count" else Column(name, "number", nullable=True)
             for name, _, function in self._added()
@@ -116,6 +117,7 @@ class Rolling(DataTransformer):
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         """Adds the columns; rows keep their order."""
         self._require(X)
+        require_no_clash([name for name, *_ in self._added()], list(X.columns), "Rolling")
         if X[self.on].isna().any():
             places = np.flatnonzero(X[self.on].isna()).tolist()
             raise DataError(

@@ -53,6 +53,33 @@ def test_two_other_inputs_are_refused() -> None:
         STEP.output_schema(schema, a=schema, b=schema)
 
 
+def test_a_missing_key_or_time_matches_nothing() -> None:
+    weather = pd.DataFrame({"place": [None, "X"], "at": at("04:00", "04:00"), "temp": [9.0, 4.0]})
+    flights = pd.DataFrame({"place": [None, "X", "X"], "at": at("05:00", "05:00", "05:00")})
+    flights.loc[2, "at"] = pd.NaT
+    np.testing.assert_array_equal(STEP.transform(flights, weather=weather)["temp"], [np.nan, 4.0, np.nan])
+
+
+def test_rows_of_one_time_and_kind_with_other_values_are_refused_and_equal_ones_are_one() -> None:
+    twice = pd.concat([WEATHER, WEATHER[:1]])
+    flights = pd.DataFrame({"place": ["X"], "at": at("04:00")})
+    assert STEP.transform(flights, weather=twice)["temp"].tolist() == [3.0]
+    with pytest.raises(DataError, match=r"several rows of one time and kind, .*'place': 'X'.*; aggregate them to one"):
+        STEP.transform(flights, weather=pd.concat([WEATHER, WEATHER[:1].assign(temp=8.0)]))
+
+
+@pytest.mark.parametrize("name", ["lag_hours", "tolerance_hours"])
+def test_the_future_is_refused(name: str) -> None:
+    step = AsOfLookup("at", ["place"], ["temp"], **{name: -6})
+    with pytest.raises(DataError, match=rf"AsOfLookup: {name} is -6; expected 0 or more: nobody knows the future"):
+        step.transform(WEATHER.drop(columns="temp"), weather=WEATHER)
+
+
+def test_without_by_all_rows_are_of_one_kind() -> None:
+    step = AsOfLookup("at", [], ["temp"], lag_hours=1, tolerance_hours=2)
+    assert step.transform(pd.DataFrame({"at": at("05:30")}), weather=WEATHER[["at", "temp"]])["temp"].tolist() == [4.0]
+
+
 HOURS = st.lists(st.integers(0, 40), min_size=1, max_size=12)
 
 
