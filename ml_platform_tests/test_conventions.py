@@ -144,6 +144,14 @@ def test_every_environment_variable_is_documented_and_every_documented_one_is_re
     assert read == documented
 
 
+def test_every_file_that_the_guides_link_to_is_there() -> None:
+    missing = []
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "decisions").glob("*.md")]:
+        links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
+        missing += [f"{page.name}: {link}" for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert missing == []
+
+
 def test_every_package_and_top_module_is_on_the_map() -> None:
     """docs/layout.md names each, from the top to the bottom as the layers of import-linter are."""
     shown = re.findall(r"^\| (`.*?`) \|", (ROOT / "docs" / "layout.md").read_text(), re.MULTILINE)

@@ -55,7 +55,7 @@ class OwnLauncher(DefaultRunLauncher):
     """A launcher of its own."""
 
 
-KIND = BackendSpec(place_of=lambda config, tags: None)
+KIND = BackendSpec(step_resources_of=lambda config, tags: None)
 PLANES = OwnTable(**{f.name: getattr(lake.PLANES, f.name) for f in dataclasses.fields(lake.PLANES)})
 '''
 POINTS = """

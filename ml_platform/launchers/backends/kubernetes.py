@@ -118,7 +118,7 @@ def _with_threads(config: Config) -> Config:
     return with_threads
 
 
-def _place_of(config: Config, tags: Mapping[str, str]) -> StepResources:
+def _step_resources_of(config: Config, tags: Mapping[str, str]) -> StepResources:
     """Says where a step's pod would be made and what it would ask for; no cluster is asked."""
     context = K8sContainerContext(
         namespace=_text(config.get("job_namespace", "default")),
@@ -139,5 +139,5 @@ def _text(value: Any) -> str | None:
 
 
 BACKEND = BackendSpec(
-    backend=JobBackend, step_handler=KubernetesSteps, step_resources_of=_place_of, with_threads=_with_threads
+    backend=JobBackend, step_handler=KubernetesSteps, step_resources_of=_step_resources_of, with_threads=_with_threads
 )

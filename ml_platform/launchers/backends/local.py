@@ -235,12 +235,12 @@ def _is_there(pid: int, lease_id: str) -> bool:
         return False
 
 
-def _place_of(config: Config, _tags: Mapping[str, str]) -> StepResources:
+def _step_resources_of(config: Config, _tags: Mapping[str, str]) -> StepResources:
     return StepResources(resources={"cores": config["cores"]} if "cores" in config else None)
 
 
 BACKEND = BackendSpec(
     backend=lambda launcher, _launches, _timeouts: launcher,
     step_handler=lambda launcher, _backend: LocalSteps(launcher.cores, launcher.environment()),
-    step_resources_of=_place_of,
+    step_resources_of=_step_resources_of,
 )

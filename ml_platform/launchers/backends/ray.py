@@ -311,7 +311,7 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {_last_line(str(error))}" if isinstance(error, OSError) else str(error)
 
 
-def _place_of(config: Config, tags: Mapping[str, str]) -> StepResources:
+def _step_resources_of(config: Config, tags: Mapping[str, str]) -> StepResources:
     """Says what a step's job would hold of the cluster; none is asked."""
     ray: Mapping[str, Any] = config.get("ray", {})
     own = RayExecutionConfig.from_tags(tags)
@@ -320,4 +320,4 @@ def _place_of(config: Config, tags: Mapping[str, str]) -> StepResources:
     return StepResources(resources={name: value for name, value in asked.items() if value} or None)
 
 
-BACKEND = BackendSpec(backend=RayBackend, step_handler=RaySteps, step_resources_of=_place_of)
+BACKEND = BackendSpec(backend=RayBackend, step_handler=RaySteps, step_resources_of=_step_resources_of)
