@@ -140,9 +140,10 @@ def code_of_source(source: Any) -> Code | None:
 
 
 def _ask_child(request: str) -> str:
-    # -P: the child finds modules where this process does, and not first in the working folder.
+    # -P: the child finds modules where this process does. The working folder comes last, not first: Dagster's code
+    # server takes it off its own path once it has imported the definitions.
     command = [sys.executable, "-P", "-m", "ml_platform.pipeline.inspector"]
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    path = os.pathsep.join([*(entry or os.getcwd() for entry in sys.path), os.getcwd()])
     environment = {**os.environ, "PYTHONPATH": path}
     child = subprocess.run(  # noqa: S603  (our own module, under our own interpreter)
         command, input=request, capture_output=True, text=True, env=environment, check=False

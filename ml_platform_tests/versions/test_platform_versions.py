@@ -101,7 +101,7 @@ class TestAnUpgrade:
     def test_with_another_number_recomputes_that_kind(self, installed: Path, now: dict[str, str]) -> None:
         number = RUNNERS["selection"].number
         old, new = (f'"selection": RunnerVersion({one},' for one in (number, number + 1))
-        edit(installed / "versions" / "runner.py", old, new)
+        edit(installed / "versions" / "platform_versions.py", old, new)
         found = code_versions(installed)
         assert {name for name in now if found[name] != now[name]} == {"flight_delays/selection"}
 
