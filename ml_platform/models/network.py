@@ -88,8 +88,7 @@ def reproducible(seed: int, device: torch.device) -> Iterator[None]:
     """Makes what is drawn and computed within depend on the seed alone, and leaves torch as it was."""
     strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     workspace = os.environ.get(WORKSPACE)
-    # torch's generators are global. They are forked, so that what somebody else draws goes on as if nothing had been
-    # drawn here.
+    # torch's generators are global; forked, what others draw goes on as if nothing had been drawn here.
     devices = [] if device.type == "cpu" else [device.index]
     with torch.random.fork_rng(devices, device_type="cuda" if device.type == "cpu" else device.type):
         try:
@@ -171,7 +170,6 @@ class Network(BaseEstimator):
             raise self._refusal(f"the target is missing in {pd.isna(target).sum():,} rows; leave those out")
         self._learn_inputs(frame)
         rows = Batch(self._inputs(frame), self._learn_target(target))
-        # Drawn through scikit-learn's rules: None, a number or a generator, as in its own estimators.
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         device = find_device()
         with reproducible(seed, device):
@@ -236,7 +234,6 @@ class Network(BaseEstimator):
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate_init, total_steps=steps)
         self.loss_curve_: list[float] = []
         self.validation_curve_: list[float] = []
-        # A copy of the weights in memory for the best epoch; the last one is rarely it.
         self.best_iter_, best = 0, self._weights()
         logged_at = time.monotonic()
         for epoch in range(1, self.max_iter + 1):
@@ -246,14 +243,12 @@ class Network(BaseEstimator):
             if self._is_best(epoch):
                 self.best_iter_, best = epoch, self._weights()
             is_last = epoch == self.max_iter or epoch - self.best_iter_ >= self.n_iter_no_change
-            # By time and not by epoch: an epoch takes anything from milliseconds to hours.
             if is_last or time.monotonic() - logged_at >= SECONDS_BETWEEN_RECORDS:
                 logged_at = time.monotonic()
                 LOG.info("%s", self._told(is_last))
             if is_last:
                 break
         self.n_iter_ = epoch
-        # Evaluation mode and no gradients: a fitted network answers, and keeps no graph.
         self.module_.load_state_dict(best)
         self.module_.eval().requires_grad_(False)
 
@@ -302,8 +297,7 @@ class Network(BaseEstimator):
         """
         network = cls(**state["parameters"])
         network.__dict__.update({name: _restored(value) for name, value in state["learnt"].items()})
-        # The shapes come from parameters that somebody may have made up, and weights are compared with them before
-        # memory is taken.
+        # Somebody may have made the shapes up: weights are compared with them before memory is taken.
         with torch.device("meta"):  # shapes alone: no memory, and no random number drawn
             module = network._module(network._outputs)
         weights = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
