@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ml_platform.errors import DataError, PlatformError, first_few
@@ -104,9 +105,20 @@ class Task(ABC):
         return (*self.metrics, *added_metrics(self.name))
 
     def measure(self, truth: "np.ndarray", answer: "np.ndarray") -> dict[str, float]:
-        """Measures all metrics, those of installed distributions too."""
+        """Measures all metrics, those of installed distributions too.
+
+        Raises:
+            DataError: a metric that is no finite number, as no gate could judge it and no report could keep it.
+        """
         added_ones = {name: float(load(_GROUP, key)(truth, answer)) for name, key in added_metrics(self.name).items()}
-        return {**self.score(truth, answer), **added_ones}
+        measured = {**self.score(truth, answer), **added_ones}
+        wrong = {name: value for name, value in measured.items() if not isfinite(value)}
+        if wrong:
+            found = ", ".join(f"{name} is {value}" for name, value in wrong.items())
+            raise DataError(
+                f"{found} on {len(truth):,} rows; expected finite numbers: look at the answers, or the metric"
+            )
+        return measured
 
     @abstractmethod
     def losses(self, truth: "np.ndarray", answer: "np.ndarray") -> "np.ndarray":

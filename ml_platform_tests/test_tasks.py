@@ -1,11 +1,13 @@
 """Each task asks, judges and tells as scikit-learn defines it."""
 
+from typing import ClassVar
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from ml_platform.errors import DataError
-from ml_platform.tasks import TASKS
+from ml_platform.tasks import TASKS, Metric
 
 CLASSES = ["bird", "cat", "dog"]
 ANSWERS = {
@@ -59,3 +61,16 @@ def test_targets_that_cannot_be_are_refused() -> None:
         TASKS["multiclass"].require_learnable(np.array(["cat", "cat"]), "training")
     with pytest.raises(DataError, match="expected several values; widen the split"):
         TASKS["regression"].require_learnable(np.array([1.0, 1.0]), "test")
+
+
+def test_a_metric_that_is_no_number_is_refused_by_name() -> None:
+    answer = np.array([1.0, np.inf, 2.0])
+    with pytest.raises(DataError, match=r"rmse is (inf|nan).* on 3 rows; expected finite numbers"):
+        Unbounded().measure(np.array([1.0, 2.0, 3.0]), answer)
+
+
+class Unbounded(type(TASKS["regression"])):  # type: ignore[misc]
+    """A task whose metrics say what they like."""
+
+    name = "regression"
+    metrics: ClassVar = {"rmse": Metric("RMSE", lambda truth, answer: float(np.abs(truth - answer).max()))}

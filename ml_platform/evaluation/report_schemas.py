@@ -1,8 +1,8 @@
 """Defines the schemas, each with a version, of selection, evaluation and approval reports."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ml_platform.artifacts import Report
 from ml_platform.errors import ArtifactError
@@ -10,10 +10,13 @@ from ml_platform.errors import ArtifactError
 Scores = dict[str, float]  # by metric
 
 
-class _Facts(BaseModel):
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Facts(_Frozen):
     """Facts of a report. A change of what they hold raises `version` here, and the kind's number in `versions`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     noun: ClassVar[str]
 
     @classmethod
@@ -40,10 +43,9 @@ class _Facts(BaseModel):
         return self.model_dump(mode="json")
 
 
-class GateResult(BaseModel):
+class GateResult(_Frozen):
     """One gate, what was found, and whether it passed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
     metric: str
     value: float
@@ -52,7 +54,7 @@ class GateResult(BaseModel):
     why: str
 
 
-class CandidateFacts(BaseModel):
+class CandidateFacts(_Frozen):
     """One of the models that were evaluated.
 
     Attributes:
@@ -63,7 +65,6 @@ class CandidateFacts(BaseModel):
         metrics: on the test rows.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     class_name: str
     digest: str
     rows_train: int
@@ -71,10 +72,9 @@ class CandidateFacts(BaseModel):
     metrics: Scores
 
 
-class Confusion(BaseModel):
+class Confusion(_Frozen):
     """Right and wrong answers of yes or no at a threshold."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     threshold: float
     true_negatives: int
     false_positives: int
@@ -84,31 +84,22 @@ class Confusion(BaseModel):
     recall: float
 
 
-class ConfusionOfClasses(BaseModel):
+class ConfusionOfClasses(_Frozen):
     """For each class (a row, by its place) what was predicted for it (a column)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     counts: list[list[int]]
 
 
-class Group(BaseModel):
+class Group(_Frozen):
     """The rows that have one value in a column: how many, and how well they are predicted.
 
     Attributes:
         figures: what the task tells of a group; None for a metric that it has none of.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     value: str
     rows: int
     figures: dict[str, float | None]
-
-
-def _as_facts(split: Any) -> Any:
-    return dict(split)
-
-
-SplitFacts = Annotated[dict[str, Any], BeforeValidator(_as_facts)]
 
 
 class Selection(_Facts):
@@ -125,7 +116,7 @@ class Selection(_Facts):
     best: str
     ranked: list[str]
     selected_by: str
-    split: SplitFacts
+    split: dict[str, Any]
     threshold: float | None
     validation: dict[str, dict[str, Any]]
     models: dict[str, str]
@@ -150,7 +141,7 @@ class Evaluation(_Facts):
     target: str
     key: list[str]
     features: list[str]
-    split: SplitFacts
+    split: dict[str, Any]
     rows_train: int
     rows_test: int
     selected_by: str
