@@ -199,7 +199,7 @@ def _explain(error: Any, document: Document) -> tuple[Place, str]:
         known = _known_keys(error["loc"][:-1])
         return place, f"unknown key {name!r}: {expected_one_of(str(place[-1]), known)}"
     if error["type"] == "union_tag_invalid":
-        return (*place, "method"), f"split: no method {error['ctx']['tag']}: {expected_one_of('', METHODS)}"
+        return (*place, "method"), f"split: no method {error['ctx']['tag']!r}: {expected_one_of('', METHODS)}"
     if error["type"] == "missing":
         return place, f"{name!r} is missing"
     found = "" if isinstance(error["input"], dict) else f", found {error['input']!r}"

@@ -66,6 +66,7 @@ MISTAKES = [
     ("ml_platform.transformers.Frequencies\n    with: {columns: [dest, carrier, tailnum]}", "ml_platform_tests.planted.Vague", "Vague: rows is 'some'"),
     ("columns: [dest, carrier, tailnum]", "columns: dest", "parameter 'columns': 'str' instances are not allowed as a Sequence"),
     ("lag_hours: 1", "lag_hours: one", "parameter 'lag_hours': Input should be a valid number, found 'one'"),
+    ("split: {as_of", "split: {method: monthly, as_of", "split: no method 'monthly': Expected one of: ordered, random, time"),
     ("split: {as_of", "partitions: none\nsplit: {as_of", "a split by time needs partitions; expected the method random or ordered"),
 ]  # fmt: skip
 
